@@ -1,0 +1,1 @@
+"""Engines carry a graph out. They know containers and nothing of packages."""

@@ -1,0 +1,1 @@
+"""The values of a release. Nothing here does I/O."""

@@ -1,0 +1,126 @@
+"""Step: one container function as a value."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+
+from pipeline.model.identity import Identified, identify
+from pipeline.model.image import Image
+from pipeline.model.tree import BASE_EPOCH, Output, Tree, check_path
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+MAX_EPOCH = 2**33
+
+
+class Effect(Enum):
+    """What a step is to the world outside of it."""
+
+    PURE = "pure"
+    """No network. A cache hit is as good as a run."""
+    FETCH = "fetch"
+    """Needs the network; what it fetches is pinned by digest, so a cache hit is as good as a run."""
+    PUBLISH = "publish"
+    """Needs the network, is never cached, and is safe to repeat."""
+
+
+class ExitCode(Enum):
+    """What the program's exit code means."""
+
+    MUST_BE_ZERO = "must-be-zero"
+    """Another code fails the step."""
+    IS_DATA = "is-data"
+    """Codes below 126 are a result: the engine writes the number, in decimal, to `/out/exit-code`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """A directory that survives between runs to save time and never to change a result. `key` shares it."""
+
+    mount: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Step(Identified):
+    """One program run in one image, read-only inputs in, `/out` out, and no other effect.
+
+    The program sees its inputs at `/in/<name>`, starts in `/work` (empty, private, gone afterwards, like `/tmp`
+    and `/var/tmp`), and writes its result to `/out`. Its environment is `env`, plus `PATH` from the image and
+    `SOURCE_DATE_EPOCH` from `epoch`, and nothing else. A secret named `x` is the file `/run/secrets/x`.
+
+    `title` is what people read and not part of the identity. `epoch`, in seconds since 1970, becomes the
+    modification time of all outputs. `outputs` are paths that must exist below `/out` when the program has
+    ended. `timeout` is in seconds, and not part of the identity either.
+    """
+
+    title: str
+    image: Image = field(repr=False)
+    argv: tuple[str, ...]
+    inputs: tuple[tuple[str, Tree], ...] = field(default=(), repr=False)
+    env: tuple[tuple[str, str], ...] = ()
+    caches: tuple[Cache, ...] = ()
+    secrets: tuple[str, ...] = ()
+    effect: Effect = Effect.PURE
+    exit_code: ExitCode = ExitCode.MUST_BE_ZERO
+    platform: str = "linux/amd64"
+    epoch: int = BASE_EPOCH
+    outputs: tuple[str, ...] = ()
+    timeout: float = 3600.0
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._check()
+        fields = {
+            "image": self.image.digest,
+            "argv": list(self.argv),
+            "inputs": [[name, tree.digest] for name, tree in self.inputs],
+            "env": [list(pair) for pair in self.env],
+            "caches": [[cache.mount, cache.key] for cache in self.caches],
+            "secrets": list(self.secrets),
+            "effect": self.effect.value,
+            "exit_code": self.exit_code.value,
+            "platform": self.platform,
+            "epoch": self.epoch,
+            "outputs": list(self.outputs),
+        }
+        object.__setattr__(self, "digest", identify("step/1", fields))
+
+    def _check(self) -> None:
+        if not isinstance(self.argv, tuple) or not self.argv:
+            raise ValueError(f"{self.title}: argv is a tuple with at least the program")
+        if any("\0" in text for text in (*self.argv, *(value for _, value in self.env))):
+            raise ValueError(f"{self.title}: a NUL byte cannot be passed to a program")
+        for names, pattern in (
+            ([name for name, _ in self.inputs], _NAME),
+            (list(self.secrets), _NAME),
+            ([name for name, _ in self.env], _VARIABLE),
+        ):
+            if names != sorted(set(names)) or not all(pattern.match(name) for name in names):
+                raise ValueError(f"{self.title}: names must be sorted, unique and plain: {names}")
+        reserved = {"PATH", "SOURCE_DATE_EPOCH"} & {name for name, _ in self.env}
+        if reserved:
+            raise ValueError(f"{self.title}: {', '.join(sorted(reserved))} is set by the engine")
+        for path in self.outputs:
+            check_path(path)
+        for cache in self.caches:
+            check_path(cache.mount.removeprefix("/"))
+        if not 0 <= self.epoch < MAX_EPOCH:
+            raise ValueError(f"{self.title}: epoch {self.epoch} is not a time in seconds")
+
+    @property
+    def network(self) -> bool:
+        """Whether the program may use the network."""
+        return self.effect is not Effect.PURE
+
+    @property
+    def out(self) -> Output:
+        """What the step leaves behind, as a tree."""
+        return Output(self)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The whole environment that the program sees."""
+        return {**dict(self.env), "PATH": ":".join(self.image.path), "SOURCE_DATE_EPOCH": str(self.epoch)}
