@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from pipeline.model.step import Step
 from pipeline.model.tree import Tree
 
-Where = TypeVar("Where", covariant=True)
+Where_co = TypeVar("Where_co", covariant=True)
 """Where the files of a tree are: a `pathlib.Path` of the local engine, a `dagger.Directory` of the other."""
 
 
@@ -60,12 +60,12 @@ def ignore(_: Event) -> None:
     """Observe nothing."""
 
 
-class Engine(Protocol[Where]):
+class Engine(Protocol[Where_co]):
     """The whole surface that a stage or the command line needs."""
 
     async def evaluate(
         self, tree: Tree, *, given: Mapping[str, Any] | None = None, secrets: Mapping[str, Any] | None = None
-    ) -> Where:
+    ) -> Where_co:
         """Carry out what `tree` needs and return where its files are.
 
         `given` and `secrets` are by name: directories and values in the engine's own currency

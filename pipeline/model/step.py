@@ -89,7 +89,7 @@ class Step(Identified):
         object.__setattr__(self, "digest", identify("step/1", fields))
 
     def _check(self) -> None:
-        if not isinstance(self.argv, tuple) or not self.argv:
+        if type(self.argv) is not tuple or not self.argv:
             raise ValueError(f"{self.title}: argv is a tuple with at least the program")
         if any("\0" in text for text in (*self.argv, *(value for _, value in self.env))):
             raise ValueError(f"{self.title}: a NUL byte cannot be passed to a program")
