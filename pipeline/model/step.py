@@ -53,7 +53,8 @@ class Step(Identified):
 
     `title` is what people read and not part of the identity. `epoch`, in seconds since 1970, becomes the
     modification time of all outputs. `outputs` are paths that must exist below `/out` when the program has
-    ended. `timeout` is in seconds, and not part of the identity either.
+    ended. `timeout` is in seconds, and not part of the identity either; nor is `expected_seconds`, the wall
+    time to announce for a step that takes minutes (0: say nothing).
     """
 
     title: str
@@ -69,6 +70,7 @@ class Step(Identified):
     epoch: int = BASE_EPOCH
     outputs: tuple[str, ...] = ()
     timeout: float = 3600.0
+    expected_seconds: float = 0.0
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:

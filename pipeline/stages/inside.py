@@ -1,0 +1,50 @@
+"""Steps that run one of the programs of `pipeline/inside`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from pipeline.model.image import Image
+from pipeline.model.step import Effect, Step
+from pipeline.model.tree import BASE_EPOCH, Files, Tree
+
+
+@cache
+def _source(name: str) -> bytes:
+    return files("pipeline.inside").joinpath(f"{name}.py").read_bytes()
+
+
+def inside(
+    program: str,
+    params: Mapping[str, Any],
+    *,
+    title: str,
+    image: Image,
+    inputs: Mapping[str, Tree],
+    outputs: tuple[str, ...] = (),
+    epoch: int = BASE_EPOCH,
+    env: Mapping[str, str] | None = None,
+    secrets: tuple[str, ...] = (),
+    effect: Effect = Effect.PURE,
+) -> Step:
+    """Return the step that runs `pipeline/inside/<program>.py` with `params` as its JSON parameters.
+
+    The program's own source is an input, so a change to it reruns exactly the steps that use it.
+    """
+    text = json.dumps(params, sort_keys=True, indent=1, ensure_ascii=True) + "\n"
+    own = Files.of({f"{program}.py": _source(program), "common.py": _source("common"), "params.json": text})
+    return Step(
+        title=title,
+        image=image,
+        argv=("python3", "-B", "-s", f"/in/program/{program}.py", "/in/program/params.json"),
+        inputs=tuple(sorted({**inputs, "program": own}.items())),
+        env=tuple(sorted((env or {}).items())),
+        secrets=secrets,
+        effect=effect,
+        epoch=epoch,
+        outputs=outputs,
+    )
