@@ -8,8 +8,8 @@ from pipeline.model.graph import predecessors, steps_of
 from pipeline.model.step import Effect, Step
 from pipeline.model.tree import Tree
 
-_COLOURS = {Effect.PURE: "#eef4fb", Effect.FETCH: "#fdf3dd", Effect.PUBLISH: "#fbe3e3"}
-_STROKES = {Effect.PURE: "#4a7ab0", Effect.FETCH: "#b98a1c", Effect.PUBLISH: "#b34a4a"}
+_COLOURS = {Effect.PURE: "#eef4fb", Effect.FETCH: "#fdf3dd", Effect.VOLATILE: "#f1ecfa", Effect.PUBLISH: "#fbe3e3"}
+_STROKES = {Effect.PURE: "#4a7ab0", Effect.FETCH: "#b98a1c", Effect.VOLATILE: "#7a5bb0", Effect.PUBLISH: "#b34a4a"}
 _SVG_STYLE = 'font-family="system-ui, sans-serif" font-size="12" role="img" aria-label="The steps of a release"'
 BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y, MARGIN = 232, 34, 64, 14, 24
 

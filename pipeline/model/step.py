@@ -22,6 +22,8 @@ class Effect(Enum):
     """No network. A cache hit is as good as a run."""
     FETCH = "fetch"
     """Needs the network; what it fetches is pinned by digest, so a cache hit is as good as a run."""
+    VOLATILE = "volatile"
+    """No network. Never cached: its result depends on what no digest covers, such as a secret's value."""
     PUBLISH = "publish"
     """Needs the network, is never cached, and is safe to repeat."""
 
@@ -115,7 +117,12 @@ class Step(Identified):
     @property
     def network(self) -> bool:
         """Whether the program may use the network."""
-        return self.effect is not Effect.PURE
+        return self.effect in {Effect.FETCH, Effect.PUBLISH}
+
+    @property
+    def cacheable(self) -> bool:
+        """Whether an earlier result of the same digest is as good as a run."""
+        return self.effect in {Effect.PURE, Effect.FETCH}
 
     @property
     def out(self) -> Output:
