@@ -1,0 +1,199 @@
+"""Checks a finished release offline: nothing missing, nothing extra, nothing changed, everything signed.
+
+Params: `release` (folder), `key` (file of the trusted public key; empty for the one in the release, which is then
+said), `fingerprint` (40 hexadecimal digits of the primary key that must have signed; empty for any that `key` holds),
+`unsigned` (true accepts a release without signatures), `out` (where `verification.json` goes; empty for nowhere).
+
+Runs on its own too, where Python, gpg and gpgv are: `python3 verify.py --release DIR [--key FILE] [--fingerprint F]`.
+Exits 0 when everything checks out, 1 with every problem on a line of its own otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+SUMS = ("SHA256SUMS", "SHA512SUMS")
+KEY_FILE = "signing-key.asc"
+LINE = re.compile(r"([0-9a-f]{64}|[0-9a-f]{128}) [ *]([^/\s][^/\n]*)\Z")
+Json = dict[str, Any]
+
+
+def digest_of(path: Path, algorithm: str) -> str:
+    """Return the file's digest as hexadecimal digits."""
+    value = hashlib.new(algorithm)
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            value.update(block)
+    return value.hexdigest()
+
+
+def read_sums(path: Path) -> dict[str, str]:
+    """Return {file name: digest} of a checksum file in GNU format. Raises ValueError naming a bad line."""
+    sums: dict[str, str] = {}
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        match = LINE.match(line)
+        if not match or match[2] in sums or match[2] in {".", ".."}:
+            raise ValueError(f"{path.name} line {number} is not `digest  name`, or names a file twice")
+        sums[match[2]] = match[1]
+    return sums
+
+
+def check_sums(folder: Path, name: str, problems: list[str]) -> dict[str, str]:
+    """Note every listed file that is missing or changed, and return what the checksum file lists."""
+    if not (folder / name).is_file():
+        problems.append(f"{name} is missing")
+        return {}
+    try:
+        sums = read_sums(folder / name)
+    except ValueError as error:
+        problems.append(str(error))
+        return {}
+    algorithm = name.removesuffix("SUMS").lower()
+    for file, expected in sorted(sums.items()):
+        path = folder / file
+        if path.is_symlink() or not path.is_file():
+            problems.append(f"{file} is listed in {name} but is not there")
+        elif digest_of(path, algorithm) != expected:
+            problems.append(f"{file} is not the file that {name} lists: its {algorithm} differs")
+    return sums
+
+
+def check_extra(folder: Path, sums: dict[str, str], problems: list[str]) -> None:
+    """Note every file that no checksum covers and that is no signature of a covered one."""
+    for file in sorted(path.name for path in folder.iterdir()):
+        if file in sums or file in SUMS or file == KEY_FILE:
+            continue
+        base = file.removesuffix(".asc").removesuffix(".gpg")
+        if base == file or not (base in sums or base in SUMS):
+            problems.append(f"{file} is in the release but SHA256SUMS does not list it")
+
+
+def check_index(folder: Path, sums: dict[str, str], problems: list[str]) -> Json:
+    """Compare `release.json` with the files: same names, sizes and digests. Return its content."""
+    try:
+        release: Json = json.loads((folder / "release.json").read_text("utf-8"))
+        listed = {entry["name"]: entry for entry in release["artifacts"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problems.append(f"release.json cannot be read: {type(error).__name__}: {error}")
+        return {}
+    for name, entry in sorted(listed.items()):
+        if sums.get(name) != entry.get("sha256"):
+            problems.append(f"{name}: release.json and SHA256SUMS disagree about its digest")
+        path = folder / name
+        if path.is_file() and path.stat().st_size != entry.get("size"):
+            problems.append(f"{name}: release.json says {entry.get('size')} bytes, it has {path.stat().st_size}")
+    unlisted = sorted(set(sums) - set(listed) - {"release.json"})
+    problems.extend(f"{name}: release.json does not list it" for name in unlisted)
+    return release
+
+
+def keyring(key: Path, scratch: Path) -> Path:
+    """Return a binary keyring, as gpgv wants it, made from an armored or binary public key."""
+    data = key.read_bytes()
+    if data.lstrip().startswith(b"-----BEGIN"):
+        argv = ["gpg", "--batch", "--homedir", str(scratch), "--dearmor"]
+        data = subprocess.run(argv, input=data, capture_output=True, check=False).stdout
+    ring = scratch / "keyring.gpg"
+    ring.write_bytes(data)
+    return ring
+
+
+def signer(ring: Path, signature: Path, file: Path) -> tuple[str, str]:
+    """Return (primary key fingerprint, "") of a good signature, or ("", reason)."""
+    argv = ["gpgv", "--status-fd", "1", "--keyring", str(ring), str(signature), str(file)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    for line in done.stdout.splitlines():
+        if done.returncode == 0 and " VALIDSIG " in line:
+            return line.split()[-1], ""
+    words = [line for line in done.stderr.splitlines() if line.strip()]
+    return "", (words[-1].removeprefix("gpgv: ") if words else f"gpgv exited with {done.returncode}")
+
+
+def check_signatures(folder: Path, names: set[str], params: Json, problems: list[str]) -> set[str]:
+    """Check `<file>.asc` of every file, and SHA256SUMS.gpg. Return the fingerprints that signed."""
+    if params.get("unsigned") and not any((folder / f"{name}.asc").exists() for name in names):
+        return set()
+    key = Path(params.get("key") or folder / KEY_FILE)
+    if not key.is_file():
+        problems.append(f"there is no public key to check signatures with: {key.name} is missing")
+        return set()
+    wanted = str(params.get("fingerprint") or "").upper()
+    found: set[str] = set()
+    with tempfile.TemporaryDirectory() as scratch:
+        ring = keyring(key, Path(scratch))
+        for signature, name in [*((f"{n}.asc", n) for n in sorted(names)), ("SHA256SUMS.gpg", "SHA256SUMS")]:
+            if not (folder / signature).is_file():
+                problems.append(f"{name} is not signed: {signature} is missing")
+                continue
+            fingerprint, reason = signer(ring, folder / signature, folder / name)
+            if reason:
+                problems.append(f"{signature} is not a good signature of {name}: {reason}")
+                continue
+            found.add(fingerprint)
+            if wanted and fingerprint.upper() != wanted:
+                problems.append(f"{name} is signed by {fingerprint}, not by {wanted}")
+    return found
+
+
+def verify(params: Json) -> Json:
+    """Check the release and return what `verification.json` holds; `problems` is empty when all is well."""
+    folder = Path(params["release"])
+    problems: list[str] = []
+    if not folder.is_dir():
+        return {"problems": [f"{folder} is not a folder"], "files": 0, "signed_by": []}
+    sums = check_sums(folder, SUMS[0], problems)
+    if set(sums) != set(check_sums(folder, SUMS[1], problems)):
+        problems.append("SHA256SUMS and SHA512SUMS list different files")
+    check_extra(folder, sums, problems)
+    release = check_index(folder, sums, problems)
+    signed_by = check_signatures(folder, {*sums, *SUMS}, params, problems)
+    return {
+        "product": release.get("product"),
+        "version": release.get("version"),
+        "files": len(sums),
+        "signed_by": sorted(signed_by),
+        "key_is_pinned": bool(params.get("key") or params.get("fingerprint")),
+        "problems": problems,
+    }
+
+
+def parameters() -> Json:
+    """Return the params from the params file, or from the command line."""
+    if len(sys.argv) == 2 and sys.argv[1].endswith(".json"):
+        params: Json = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+        return params
+    parser = argparse.ArgumentParser(description="Check a finished release offline.")
+    parser.add_argument("--release", required=True, help="the folder with the release")
+    parser.add_argument("--key", default="", help="the trusted public key (default: the one in the release)")
+    parser.add_argument("--fingerprint", default="", help="the fingerprint that must have signed")
+    parser.add_argument("--unsigned", action="store_true", help="accept a release without signatures")
+    return vars(parser.parse_args())
+
+
+def main() -> int:
+    """Return 0 when everything checks out."""
+    params = parameters()
+    result = verify(params)
+    if params.get("out"):
+        Path(params["out"]).write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", "utf-8")
+    for problem in result["problems"]:
+        print(f"error: {problem}", file=sys.stderr)
+    if result["problems"]:
+        return 1
+    by = ", ".join(result["signed_by"]) or "nobody"
+    print(f"{result['product']} {result['version']}: {result['files']} files check out, signed by {by}")
+    if result["signed_by"] and not result["key_is_pinned"]:
+        print("note: checked with the key inside the release; compare its fingerprint with one you trust")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
