@@ -1,0 +1,208 @@
+"""The command line: the same verbs and words as the Dagger module."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from pipeline.errors import PipelineError, UsageError
+
+EPILOG = """\
+exit codes: 0 done; 1 an error of another kind; 2 usage; 3 version or tag; 4 a product, policy or image file;
+5 source; 6 image; 7 a step failed; 8 the gate is closed; 9 signing; 10 verification; 11 store; 12 engine; 13 publishing
+"""
+
+Parsers = argparse._SubParsersAction  # noqa: SLF001 - the only name that argparse has for it
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the whole parser. Imports nothing heavy, so that `--help` answers at once."""
+    parser = argparse.ArgumentParser(
+        prog="pipeline",
+        description="Turn a git tag into a built, scanned, signed release.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
+    for verb, text in (
+        ("release", "build, scan, index and sign everything into dist/<version>/"),
+        ("build", "build and prove the binaries only"),
+        ("sbom", "build the binaries and their SBOMs"),
+        ("scan", "build and scan; exit 8 when the gate is closed"),
+    ):
+        _run(_verb(verbs, verb, text, "release:run"))
+    planning = _verb(verbs, "plan", "list the steps: cached or will run, and why; runs nothing", "inspect:plan")
+    _run(planning)
+    planning.add_argument("--json", action="store_true", help="print JSON")
+    graph = _verb(verbs, "graph", "draw the graph of steps; runs nothing", "inspect:graph")
+    _run(graph)
+    graph.add_argument("--format", choices=("mermaid", "svg"), default="mermaid", help="default: mermaid")
+    graph.add_argument("--output", metavar="FILE", help="write to FILE instead of standard output")
+    shell = _verb(verbs, "shell", "open a shell in exactly the sandbox of one step", "inspect:shell")
+    shell.add_argument("step", metavar="STEP", help="a step's title, or the beginning of its digest")
+    shell.add_argument("--command", metavar="TEXT", help="run TEXT with /bin/sh instead of an interactive shell")
+    _run(shell)
+    _verify(verbs)
+    _version(verbs)
+    _images(verbs)
+    _cache(verbs)
+    _verb(verbs, "products", "list the products that this project can release", "inspect:products")
+    doctor = _verb(
+        verbs, "doctor", "check that this machine can make a release; every finding says how to mend it", "doctor:run"
+    )
+    _run(doctor)
+    keygen = _verb(verbs, "keygen", "make a signing key: RSA 4096, no passphrase, two years", "keys:generate")
+    keygen.add_argument("--identity", required=True, metavar="'NAME <MAIL>'", help="whose key it is")
+    keygen.add_argument("--output", required=True, metavar="FILE", help="where the private key goes, mode 0600")
+    return parser
+
+
+def _verb(verbs: Parsers[argparse.ArgumentParser], name: str, text: str, handler: str) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(handler=handler)
+    _machine(parser)
+    return parser
+
+
+def _machine(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("this machine")
+    group.add_argument(
+        "--home", metavar="DIR", help="store, images and logs (default: $PIPELINE_HOME or ~/.cache/pipeline)"
+    )
+    group.add_argument("--jobs", type=int, metavar="N", help="steps at once (default: one a core)")
+    group.add_argument(
+        "--image",
+        action="append",
+        default=[],
+        metavar="NAME=WHERE",
+        help="use another image: an OCI reference, oci-archive:FILE or root-dir:DIR; may be repeated",
+    )
+    group.add_argument(
+        "--pull-images",
+        action="store_true",
+        help="use the OCI references of packaging/images.lock, not bootstrapped roots",
+    )
+    group.add_argument(
+        "--no-build-cache", action="store_true", help="compile from nothing, without the compiler's cache"
+    )
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_argument_group("what to release")
+    what.add_argument(
+        "--product", default="seaweedfs", metavar="NAME", help="a folder of packaging/products (default: seaweedfs)"
+    )
+    what.add_argument("--tag", metavar="TAG", help="the version, with or without v: v3.68, 4.44, v1.2.3-rc.1")
+    what.add_argument(
+        "--source", metavar="WHERE", help="a git URL, a repository or a directory (default: the product's own)"
+    )
+    what.add_argument("--commit", metavar="SHA", help="the commit that a plain directory was made from")
+    what.add_argument(
+        "--accept-moved-tag", action="store_true", help="accept that the tag names another commit than before"
+    )
+    what.add_argument(
+        "--snapshot", action="store_true", help="not for shipping: what a release refuses is only recorded"
+    )
+    how = parser.add_argument_group("how to build")
+    how.add_argument(
+        "--target", action="append", default=[], metavar="OS/ARCH", help="only this target; may be repeated"
+    )
+    how.add_argument(
+        "--variant", action="append", default=[], metavar="NAME", help="only this variant; may be repeated"
+    )
+    how.add_argument(
+        "--fips-module", choices=("boringcrypto", "go"), default="boringcrypto", help="default: boringcrypto"
+    )
+    how.add_argument(
+        "--require-openssl-fips", action="store_true", help="fail unless an OpenSSL FIPS provider is there"
+    )
+    gate = parser.add_argument_group("scanning")
+    gate.add_argument("--policy", metavar="FILE", help="the gate's policy (default: the product's policy.toml)")
+    gate.add_argument(
+        "--scan-db", metavar="DIR", help="scanner databases: DIR/grype and DIR/trivy, instead of the vendors' feeds"
+    )
+    gate.add_argument("--advisories", metavar="DIR", help="OSV advisories to make the scanner databases from")
+    finish = parser.add_argument_group("signing and delivery")
+    finish.add_argument(
+        "--signing-key",
+        metavar="FILE",
+        help="OpenPGP private key; or $PIPELINE_SIGNING_KEY holds it (default: a development key, which is said in the release)",
+    )
+    finish.add_argument("--dist", default="dist", metavar="DIR", help="where dist/<version>/ goes (default: dist)")
+
+
+def _verify(verbs: Parsers[argparse.ArgumentParser]) -> None:
+    verify = _verb(
+        verbs, "verify", "check a finished release: nothing missing, extra, changed or unsigned", "verify:run"
+    )
+    verify.add_argument("release", metavar="DIR", help="the folder with the release")
+    verify.add_argument("--key", metavar="FILE", help="the trusted public key (default: the one in the release)")
+    verify.add_argument("--fingerprint", default="", metavar="HEX", help="the fingerprint that must have signed")
+
+
+def _version(verbs: Parsers[argparse.ArgumentParser]) -> None:
+    version = verbs.add_parser("version", help="what a tag means, and whether it may be released")
+    actions = version.add_subparsers(dest="action", metavar="ACTION", required=True)
+    show = _verb(actions, "show", "print what a tag means to git, files, packages and ordering", "version:show")
+    check = _verb(actions, "check", "guard a tag before anything is published", "version:check")
+    for parser in (show, check):
+        parser.add_argument("--tag", required=True, metavar="TAG")
+        parser.add_argument("--product", default="seaweedfs", metavar="NAME")
+    check.add_argument("--repository", metavar="DIR", help="the git repository to look in (default: here)")
+    check.add_argument("--require-prefix", action="store_true", help="the tag must begin with v")
+    check.add_argument("--match-ref", metavar="REF", help="the tag must equal this ref, such as $GITHUB_REF")
+    check.add_argument("--require-tag", action="store_true", help="the tag must exist in the repository")
+    check.add_argument("--require-clean", action="store_true", help="the work tree must have no changes")
+
+
+def _images(verbs: Parsers[argparse.ArgumentParser]) -> None:
+    images = verbs.add_parser("images", help="the environments that steps run in")
+    actions = images.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _verb(actions, "list", "list the images, what is really used, and what stands in for what", "images:show")
+    lock = _verb(actions, "lock", "resolve every reference to a digest and write packaging/images.lock", "images:lock")
+    lock.add_argument("--check", action="store_true", help="only say whether the lock is up to date")
+    build = _verb(actions, "build", "build or pull images now", "images:build")
+    export = _verb(actions, "export", "write an image as an OCI archive", "images:export")
+    for parser in (build, export):
+        parser.add_argument("names", nargs="*", metavar="NAME", help="image names (default: all)")
+    export.add_argument("--output", required=True, metavar="DIR", help="one NAME.tar for each root goes here")
+
+
+def _cache(verbs: Parsers[argparse.ArgumentParser]) -> None:
+    cache = verbs.add_parser("cache", help="what the store holds")
+    actions = cache.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _verb(actions, "show", "print sizes and the largest entries", "cache:show")
+    _verb(actions, "verify", "read every entry and drop those that are damaged", "cache:verify")
+    prune = _verb(actions, "prune", "remove entries that were not used for the longest time", "cache:prune")
+    prune.add_argument("--keep", default="0", metavar="SIZE", help="how much may stay: 500M, 10G (default: nothing)")
+    prune.add_argument("--all", action="store_true", help="also remove images and compiler caches")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Parse and carry out; return the exit code. Raises PipelineError for whatever a person must act on."""
+    options = build_parser().parse_args(arguments)
+    module, function = options.handler.split(":")
+    handler = getattr(import_module(f"pipeline.commands.{module}"), function)
+    return int(handler(options))
+
+
+def main() -> None:
+    """Run the command line. Prints errors for people; a traceback is a defect."""
+    try:
+        sys.exit(run(sys.argv[1:]))
+    except PipelineError as error:
+        print(f"pipeline: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("pipeline: interrupted; what had finished is kept, so the next run goes on from there", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(UsageError.exit_code)
+
+
+if __name__ == "__main__":
+    main()

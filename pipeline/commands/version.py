@@ -1,0 +1,53 @@
+"""`pipeline version show` and `pipeline version check`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from pipeline.model.guard import check_version, require_version
+from pipeline.model.product import load_product
+from pipeline.model.version import parse_tag
+from pipeline.project import packaging_folder
+
+
+def show(options: Namespace) -> int:
+    """Print what the tag means to each consumer of it."""
+    product = load_product(packaging_folder() / "products" / options.product)
+    version = parse_tag(options.tag, product.version.scheme)
+    rows = {
+        "tag": version.tag,
+        "version": version.number,
+        "git tag": version.git_ref(product.source.tag),
+        "file names": version.file,
+        "deb": version.deb,
+        "rpm": f"{version.rpm}-{version.rpm_release}",
+        "ordering (semver)": str(version.semver),
+        "pre-release": "yes" if version.is_prerelease else "no",
+    }
+    for name, value in rows.items():
+        print(f"{name:<18} {value}")
+    return 0
+
+
+def check(options: Namespace) -> int:
+    """Check the tag against the product's rules and a repository; name every problem at once."""
+    from pipeline import source
+
+    product = load_product(packaging_folder() / "products" / options.product)
+    repository = Path(options.repository or ".")
+    current: list[str] | None = None
+    if options.match_ref:
+        current = [options.match_ref]
+    problems = check_version(
+        options.tag,
+        scheme=product.version.scheme,
+        style=product.source.tag,
+        require_prefix=options.require_prefix or product.version.require_prefix,
+        current=current,
+        tags=source.list_tags(repository) if options.require_tag else None,
+        dirty=source.dirty_paths(repository) if options.require_clean else None,
+    )
+    require_version(options.tag, problems)
+    print(f"{options.tag} may be released")
+    return 0

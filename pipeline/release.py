@@ -1,0 +1,82 @@
+"""The one place that says which stage feeds which: values in, the graph of a whole release out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pipeline.errors import UsageError
+from pipeline.model.artifact import Artifact
+from pipeline.model.product import Variant
+from pipeline.model.step import Step
+from pipeline.model.target import Target
+from pipeline.model.tree import Files, Merge, Tree
+from pipeline.stages import build, finish, sbom, scan
+from pipeline.stages.context import Context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """The graph of one release.
+
+    `tree` is what lies in `dist/<version>/`. `judged` is the step whose `verdict.json` says whether the gate is
+    open, and `reports` what a person needs to read when it is not.
+    """
+
+    context: Context = field(repr=False)
+    artifacts: tuple[Artifact, ...]
+    binaries: tuple[Artifact, ...]
+    tree: Tree = field(repr=False)
+    unsigned: Tree = field(repr=False)
+    judged: Step | None = None
+    reports: Tree | None = field(default=None, repr=False)
+
+
+def plan(context: Context, schemas: Files) -> Release:
+    """Return the release of `context` as a value. Nothing runs.
+
+    Raises UsageError when the chosen targets and variants leave nothing to build.
+    """
+    module_cache = build.modules(context)
+    binaries: list[Artifact] = []
+    artifacts: list[Artifact] = []
+    for target, variant in matrix(context):
+        built = build.binary(context, target, variant, module_cache)
+        binaries.append(built)
+        artifacts.append(built)
+        artifacts.append(build.proof(context, built, target, variant))
+        if "sbom" in context.product.stages:
+            artifacts.extend(sbom.sboms(context, built, schemas))
+    judged, approval, reports = None, None, None
+    if "scan" in context.product.stages:
+        scanned, judged = scan.scan(context, binaries)
+        approval = scan.approval(context, judged)
+        reports = Merge.of(*(artifact.tree for artifact in scanned))
+        artifacts.extend(scanned)
+    artifacts.sort(key=lambda artifact: artifact.name)
+    indexed = finish.index(context, artifacts, approval)
+    unsigned = Merge.of(*(artifact.tree for artifact in artifacts), indexed.tree)
+    return Release(
+        context=context,
+        artifacts=(*artifacts, indexed),
+        binaries=tuple(binaries),
+        tree=Merge.of(unsigned, finish.signatures(context, unsigned)),
+        unsigned=unsigned,
+        judged=judged,
+        reports=reports,
+    )
+
+
+def matrix(context: Context) -> list[tuple[Target, Variant]]:
+    """Return the targets and variants to build: all that the product has, or those that were chosen.
+
+    Raises UsageError for a choice that the product does not have.
+    """
+    known = {str(target): target for target in context.product.targets}
+    unknown = [name for name in context.options.targets if name not in known]
+    if unknown:
+        raise UsageError(
+            f"{context.product.name} is not built for {', '.join(unknown)}",
+            resolution=f"choose among: {', '.join(known)}",
+        )
+    targets = [known[name] for name in known if not context.options.targets or name in context.options.targets]
+    return [(target, variant) for target in targets for variant in context.product.variants(context.options.variants)]

@@ -1,0 +1,147 @@
+"""Build: modules from the network once, then every binary without it, then a proof of what each binary is."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from pipeline.model.artifact import Artifact, Kind
+from pipeline.model.product import Variant
+from pipeline.model.step import Cache, Effect, Step
+from pipeline.model.target import Target
+from pipeline.model.tree import Pick, Tree
+from pipeline.stages.context import Context, FipsModule
+from pipeline.stages.inside import inside
+
+GO = "go"
+CROSS_COMPILERS = {("linux", "arm64"): "aarch64-linux-gnu-gcc"}
+GO_FIPS_MODULE = "v1.0.0"
+"""The frozen Go Cryptographic Module with CMVP certificate 5247."""
+
+
+def modules(context: Context) -> Tree | None:
+    """Return Go's module cache for the source, or None for a source that has its modules in `vendor/`.
+
+    The only step of a build that may use the network; every module is checked against the source's go.sum.
+    """
+    if context.source.vendored:
+        return None
+    module = context.product.source.module
+    root = "" if module == "." else module
+    go_files = Pick(context.source.tree, paths=("go.mod",), optional=("go.sum",), root=root)
+    step = Step(
+        title="go modules",
+        image=context.image(GO),
+        argv=("go", "-C", "/in/source", "mod", "download", "-modcacherw"),
+        inputs=(("source", go_files),),
+        env=_environment(modules="/out", flags="-mod=readonly"),
+        effect=Effect.FETCH,
+        epoch=context.epoch,
+        outputs=("cache/download",),
+    )
+    return step.out
+
+
+def binary(context: Context, target: Target, variant: Variant, module_cache: Tree | None) -> Artifact:
+    """Return the binary of `variant` for `target`, compiled with no network."""
+    product, source = context.product, context.source
+    name = product.artifact(context.version, target, variant)
+    fips = context.options.fips_module if variant.fips else None
+    tags = [*product.tags(context.version, variant)]
+    cgo = product.build.cgo
+    extra = dict(product.build.env)
+    ldflags = [*product.ldflags(context.version, commit=source.commit, epoch=source.epoch), "-w", "-buildid="]
+    if fips is FipsModule.BORINGCRYPTO:
+        cgo, tags = True, [*tags, "netgo", "osusergo"]
+        extra["GOEXPERIMENT"] = "boringcrypto"
+        ldflags += ["-linkmode=external", "'-extldflags=-static -Wl,--build-id=none'"]
+    elif fips is FipsModule.GO:
+        extra["GOFIPS140"] = GO_FIPS_MODULE
+    if cgo and (target.os, target.arch) in CROSS_COMPILERS:
+        extra["CC"] = CROSS_COMPILERS[target.os, target.arch]
+    folder = str(PurePosixPath("/in/source", product.source.module))
+    argv = ["go", "-C", folder, "build", "-trimpath", "-buildvcs=false"]
+    argv += [f"-tags={','.join(sorted(set(tags)))}"] if tags else []
+    argv += [f"-ldflags={' '.join(ldflags)}", "-o", f"/out/{name}", product.build.package]
+    inputs = {"source": source.tree, **({"modules": module_cache} if module_cache else {})}
+    step = Step(
+        title=f"build {target.os}-{target.arch} {variant.name}",
+        image=context.image(GO),
+        argv=tuple(argv),
+        inputs=tuple(sorted(inputs.items())),
+        env=_environment(
+            modules="/in/modules" if module_cache else "/work/modules",
+            flags="-mod=readonly" if module_cache else "-mod=vendor",
+            GOOS=target.os,
+            GOARCH=target.arch,
+            CGO_ENABLED="1" if cgo else "0",
+            GOPROXY="off",
+            GOSUMDB="off",
+            **extra,
+        ),
+        caches=(Cache("/cache/go-build", f"go-build-{target.arch}-{variant.name}"),),
+        epoch=context.epoch,
+        outputs=(name,),
+    )
+    return Artifact(
+        name=name,
+        kind=Kind.BINARY,
+        media_type="application/x-executable",
+        tree=step.out,
+        target=f"{target.os}/{target.arch}",
+        variant=variant.name,
+    )
+
+
+def proof(context: Context, built: Artifact, target: Target, variant: Variant) -> Artifact:
+    """Return the proof that `built` is what its name says: architecture, linkage, FIPS, version, commit."""
+    name = f"{built.name}.proof.json"
+    module = context.options.fips_module.value if variant.fips else ""
+    source = context.source
+    expected = context.product.version_output(
+        context.version, variant, target, commit=source.commit, epoch=source.epoch
+    )
+    step = inside(
+        "prove",
+        {
+            "binary": f"/in/binary/{built.name}",
+            "os": target.os,
+            "arch": target.arch,
+            "variant": variant.name,
+            "fips_module": module,
+            "static": context.product.build.static,
+            "version_argv": list(context.product.build.version_command),
+            "version_output": expected,
+            "out": f"/out/{name}",
+        },
+        title=f"prove {target.os}-{target.arch} {variant.name}",
+        image=context.image(GO),
+        inputs={"binary": built.tree},
+        outputs=(name,),
+        epoch=context.epoch,
+        env={"GOCACHE": "/work/go-build", "GOTOOLCHAIN": "local", "HOME": "/work"},
+    )
+    return Artifact(
+        name=name,
+        kind=Kind.PROOF,
+        media_type="application/json",
+        tree=step.out,
+        target=built.target,
+        variant=built.variant,
+        subject=built.name,
+    )
+
+
+def _environment(*, modules: str, flags: str, **extra: str) -> tuple[tuple[str, str], ...]:
+    env = {
+        "GOCACHE": "/cache/go-build",
+        "GOENV": "off",
+        "GOFLAGS": flags,
+        "GOMODCACHE": modules,
+        "GOPATH": "/work/go",
+        "GOTELEMETRY": "off",
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+        "HOME": "/work",
+        **extra,
+    }
+    return tuple(sorted(env.items()))

@@ -1,0 +1,117 @@
+"""Index, checksums, signatures: what turns a set of artifacts into a release."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.model.artifact import Artifact, Kind
+from pipeline.model.graph import steps_of
+from pipeline.model.image import Image
+from pipeline.model.step import Effect, Step
+from pipeline.model.tree import Merge, Output, Tree
+from pipeline.stages.context import Context
+from pipeline.stages.inside import inside
+
+
+def index(context: Context, artifacts: Sequence[Artifact], approval: Tree | None) -> Artifact:
+    """Return `release.json` with its checksums: what each artifact is, its digest, and the step that made it."""
+    everything = Merge.of(*(artifact.tree for artifact in artifacts))
+    inputs: dict[str, Tree] = {"artifacts": everything}
+    if approval is not None:
+        inputs["approval"] = approval
+    step = inside(
+        "index",
+        {
+            "artifacts_dir": "/in/artifacts",
+            "out": "/out",
+            "product": {
+                "name": context.product.name,
+                "title": context.product.title,
+                "license": context.product.license,
+            },
+            "version": context.version.number,
+            "snapshot": context.options.snapshot,
+            "source": {
+                "url": context.source.url,
+                "commit": context.source.commit,
+                "ref": context.source.ref,
+                "tree": context.source.identity,
+                "epoch": context.epoch,
+            },
+            "artifacts": [_describe(artifact) for artifact in artifacts],
+            "images": [_image(image) for image in _images(everything)],
+        },
+        title="index and checksums",
+        image=context.image("debian"),
+        inputs=inputs,
+        outputs=("SHA256SUMS", "SHA512SUMS", "release.json"),
+        epoch=context.epoch,
+    )
+    return Artifact(name="release.json", kind=Kind.INDEX, media_type="application/json", tree=step.out)
+
+
+def inspect_key(image: Image) -> Step:
+    """Return the step that reads the signing key and says which it is: `key.json` with its fingerprint."""
+    return inside(
+        "inspect_key",
+        {"out": "/out/key.json"},
+        title="inspect the signing key",
+        image=image,
+        inputs={},
+        outputs=("key.json",),
+        secrets=("signing-key",),
+        effect=Effect.VOLATILE,
+    )
+
+
+def signatures(context: Context, release: Tree) -> Tree:
+    """Return a detached signature for every file of `release`, and the public key to check them with."""
+    return inside(
+        "sign",
+        {
+            "artifacts_dir": "/in/artifacts",
+            "fingerprint": context.options.signing_fingerprint,
+            "out": "/out",
+        },
+        title="sign",
+        image=context.image("debian"),
+        inputs={"artifacts": release},
+        outputs=("SHA256SUMS.asc", "signing-key.asc"),
+        secrets=("signing-key",),
+        epoch=context.epoch,
+    ).out
+
+
+def _describe(artifact: Artifact) -> dict[str, str]:
+    step = artifact.made_by
+    return {
+        "name": artifact.name,
+        "kind": artifact.kind.value,
+        "media_type": artifact.media_type,
+        "target": artifact.target,
+        "variant": artifact.variant,
+        "subject": artifact.subject,
+        "step": step.digest if step else "",
+        "step_title": step.title if step else "",
+    }
+
+
+def _images(tree: Tree) -> list[Image]:
+    found = {step.image.digest: step.image for step in steps_of(tree)}
+    return sorted(found.values(), key=lambda image: (image.name, image.digest))
+
+
+def _image(image: Image) -> dict[str, object]:
+    layers = [
+        {"mount": mount, "step": tree.step.digest if isinstance(tree, Output) else tree.digest}
+        for mount, tree in image.layers
+    ]
+    return {
+        "name": image.name,
+        "digest": image.digest,
+        "base": image.base.name,
+        "content": image.base.content,
+        "reference": image.base.reference,
+        "stands_in_for": image.base.stands_in_for,
+        "layers": layers,
+    }

@@ -1,0 +1,78 @@
+"""SBOM: what is inside each binary, as CycloneDX and SPDX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.model.artifact import Artifact, Kind
+from pipeline.model.step import Step
+from pipeline.model.tree import Files, Pick, Tree
+from pipeline.stages.context import Context
+from pipeline.stages.inside import inside
+
+FORMATS = {"cdx.json": "application/vnd.cyclonedx+json", "spdx.json": "application/spdx+json"}
+
+
+def catalogue(context: Context, built: Artifact) -> Tree:
+    """Return syft's own two documents about `built`, as it wrote them: `cdx.json` and `spdx.json`."""
+    step = Step(
+        title=f"syft {built.name}",
+        image=context.image("syft"),
+        argv=(
+            "syft",
+            "scan",
+            f"file:/in/binary/{built.name}",
+            "--output=cyclonedx-json@1.6=/out/cdx.json",
+            "--output=spdx-json@2.3=/out/spdx.json",
+            f"--source-name={built.name}",
+            f"--source-version={context.version.number}",
+            "--quiet",
+        ),
+        inputs=(("binary", built.tree),),
+        env=(("HOME", "/work"), ("SYFT_CHECK_FOR_APP_UPDATE", "false"), ("XDG_CACHE_HOME", "/work/cache")),
+        epoch=context.epoch,
+        outputs=("cdx.json", "spdx.json"),
+    )
+    return step.out
+
+
+def sboms(context: Context, built: Artifact, schemas: Files) -> tuple[Artifact, ...]:
+    """Return the CycloneDX and the SPDX document of `built`, without random parts, valid after their schemas."""
+    names = {suffix: f"{built.name}.{suffix}" for suffix in FORMATS}
+    step = inside(
+        "sbom",
+        {
+            "cyclonedx": "/in/raw/cdx.json",
+            "spdx": "/in/raw/spdx.json",
+            "binary": f"/in/binary/{built.name}",
+            "name": context.product.name,
+            "version": context.version.number,
+            "supplier": context.product.vendor,
+            "licenses": {"deny": list(context.policy.licenses.deny), "allow": list(context.policy.licenses.allow)},
+            "out_cyclonedx": f"/out/{names['cdx.json']}",
+            "out_spdx": f"/out/{names['spdx.json']}",
+        },
+        title=f"sbom {built.name}",
+        image=context.image("debian"),
+        inputs={"raw": catalogue(context, built), "binary": built.tree, "schemas": schemas},
+        outputs=tuple(names.values()),
+        epoch=context.epoch,
+    )
+    return tuple(
+        Artifact(
+            name=names[suffix],
+            kind=Kind.SBOM,
+            media_type=media_type,
+            tree=Pick(step.out, paths=(names[suffix],)),
+            target=built.target,
+            variant=built.variant,
+            subject=built.name,
+        )
+        for suffix, media_type in FORMATS.items()
+    )
+
+
+def load_schemas(packaging: Path) -> Files:
+    """Read the official JSON schemas of both formats. The one place of this stage that reads files."""
+    folder = packaging / "schemas"
+    return Files.of({path.name: path.read_bytes() for path in sorted(folder.glob("*.json"))})
