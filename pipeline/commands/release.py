@@ -1,0 +1,71 @@
+"""`pipeline release`, `build`, `sbom`, `scan`: one graph, evaluated as far as the verb says."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+from pipeline.dist import deliver
+from pipeline.errors import GateClosedError
+from pipeline.model.artifact import Artifact, Kind
+from pipeline.model.tree import Merge, Pick
+from pipeline.release import Release
+from pipeline.session import Session, open_session, with_progress
+
+KINDS = {
+    "build": {Kind.BINARY, Kind.PROOF},
+    "sbom": {Kind.BINARY, Kind.PROOF, Kind.SBOM, Kind.NOTICE},
+    "scan": {Kind.SCAN_REPORT, Kind.VEX},
+}
+SHOWN_REASONS = 12
+
+
+def run(options: Namespace) -> int:
+    """Carry out the verb and say where the result lies."""
+    session = open_session(options)
+    target = with_progress(session, lambda: _run(session, options.verb))
+    session.progress.note(session.progress.summary())
+    print(target)
+    return 0
+
+
+async def _run(session: Session, verb: str) -> Path:
+    planned = await session.planned(signed=verb == "release")
+    target = Path(session.options.dist) / planned.context.version.file
+    if verb == "release":
+        await _judge(session, planned, target)
+        deliver(await session.evaluate(planned.tree), target)
+        return target
+    chosen = [artifact for artifact in planned.artifacts if artifact.kind in KINDS[verb]]
+    place = target.with_name(f"{target.name}-{verb}")
+    deliver(await session.evaluate(_tree(chosen)), place)
+    if verb == "scan":
+        await _judge(session, planned, target)
+    return place
+
+
+def _tree(artifacts: list[Artifact]) -> Merge:
+    return Merge.of(*(artifact.tree for artifact in artifacts))
+
+
+async def _judge(session: Session, planned: Release, target: Path) -> None:
+    """Raise GateClosedError, with the reports laid beside `target`, when the verdict is against a release."""
+    if planned.judged is None or planned.reports is None:
+        return
+    where = await session.evaluate(Pick(planned.judged.out, paths=("verdict.json",)))
+    verdict = json.loads((where / "verdict.json").read_text("utf-8"))
+    if verdict["open"]:
+        for warning in verdict.get("warnings", []):
+            session.progress.note(f"gate: {warning}")
+        return
+    reports = target.with_name(f"{target.name}-rejected")
+    deliver(await session.evaluate(planned.reports), reports)
+    reasons = [str(reason) for reason in verdict["reasons"]]
+    more = [f"  … and {len(reasons) - SHOWN_REASONS} more"] if len(reasons) > SHOWN_REASONS else []
+    raise GateClosedError(
+        f"the gate is closed: {planned.context.product.name} {planned.context.version} is not released",
+        details="\n".join([f"  {reason}" for reason in reasons[:SHOWN_REASONS]] + more),
+        resolution=f"read {reports}; then update what is vulnerable, or accept a finding in policy.toml with a reason,"
+        " an owner and an expiry date",
+    )

@@ -1,0 +1,220 @@
+"""One run on this machine: from a command line to a graph, and from a graph to files."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+from argparse import Namespace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+
+from pipeline import content, release
+from pipeline.engine.base import Secret
+from pipeline.engine.local.engine import LocalEngine
+from pipeline.engine.local.network import NetworkSettings
+from pipeline.errors import PipelineError, SigningError, UsageError
+from pipeline.images.catalog import Catalog, load_images
+from pipeline.keys import SigningKey, find_key
+from pipeline.model.graph import steps_of
+from pipeline.model.image import Image
+from pipeline.model.policy import load_policy
+from pipeline.model.product import Product, load_product
+from pipeline.model.tree import Given, Tree
+from pipeline.model.version import Version, parse_tag
+from pipeline.progress import Progress
+from pipeline.project import home_folder, packaging_folder
+from pipeline.source import Checkout, resolve
+from pipeline.stages import finish
+from pipeline.stages.context import Context, Databases, FipsModule, Options
+from pipeline.stages.sbom import load_schemas
+
+Result = TypeVar("Result")
+UNDECIDED = "0" * 40
+"""The signing fingerprint in a graph that is only looked at."""
+
+
+@dataclass(slots=True)
+class Session:
+    """What one invocation works with. Made by `open_session`."""
+
+    options: Namespace
+    home: Path
+    packaging: Path
+    catalog: Catalog
+    progress: Progress
+    given: dict[str, Path] = field(default_factory=dict)
+    secrets: dict[str, Secret] = field(default_factory=dict)
+
+    def engine(self) -> LocalEngine:
+        """Return the embedded engine over the roots that are there."""
+        return LocalEngine(
+            self.home,
+            roots=self.catalog.roots(),
+            jobs=self.options.jobs or os.cpu_count() or 1,
+            observer=self.progress,
+            network=NetworkSettings.from_environment(),
+            use_caches=not self.options.no_build_cache,
+        )
+
+    async def context(self) -> Context:
+        """Return the values that the command line asks for. Reads files and git, runs no step."""
+        options = self.options
+        folder = self.packaging / "products" / options.product
+        product = load_product(folder)
+        if not options.tag:
+            raise UsageError("which version? --tag is missing", resolution="name the tag, as in --tag v1.2.3")
+        version = parse_tag(options.tag, product.version.scheme)
+        checkout = await self._checkout(product, version)
+        self.given["source"] = checkout.path
+        databases, trees = self._databases(product, folder)
+        return Context(
+            product=product,
+            version=version,
+            source=checkout.source,
+            policy=load_policy(Path(options.policy) if options.policy else folder / "policy.toml"),
+            images=self.images(),
+            options=Options(
+                fips_module=FipsModule(options.fips_module),
+                require_openssl_fips=options.require_openssl_fips,
+                snapshot=options.snapshot,
+                targets=tuple(options.target),
+                variants=_variants(product, tuple(options.variant)),
+                databases=databases,
+                today=dt.datetime.now(dt.UTC).date().isoformat(),
+                signing_fingerprint=UNDECIDED,
+            ),
+            given=trees,
+        )
+
+    async def _checkout(self, product: Product, version: Version) -> Checkout:
+        options = self.options
+        return await resolve(
+            product,
+            version,
+            home=self.home,
+            project=self.packaging.parent,
+            where=options.source,
+            commit=options.commit,
+            snapshot=options.snapshot,
+            accept_moved_tag=options.accept_moved_tag,
+        )
+
+    def _databases(self, product: Product, folder: Path) -> tuple[Databases, dict[str, Given]]:
+        options = self.options
+        if options.scan_db and options.advisories:
+            raise UsageError("--scan-db and --advisories exclude each other", resolution="give one of them")
+        advisories = options.advisories
+        if not advisories and not options.scan_db and product.scan.database == "advisories":
+            advisories = str(folder / product.scan.advisories)
+        for name, kind, place in (
+            ("scan-db", Databases.GIVEN, options.scan_db),
+            ("advisories", Databases.ADVISORIES, advisories),
+        ):
+            if place:
+                return kind, {name: self.give(name, Path(place))}
+        return Databases.FEED, {}
+
+    def give(self, name: str, path: Path) -> Given:
+        """Make the directory `path` available to steps as `name`, identified by its content."""
+        if not path.is_dir():
+            raise UsageError(f"{path} is not a directory", resolution="name a directory")
+        self.given[name] = path.absolute()
+        return Given(name, content.digest_of(path))
+
+    def release(self, context: Context) -> release.Release:
+        """Return the graph of the release of `context`."""
+        return release.plan(context, load_schemas(self.packaging))
+
+    async def prepare(self, *trees: Tree) -> None:
+        """Build or pull the roots that the steps below `trees` run in and that are not there yet."""
+        names = {step.image.base.name for tree in trees for step in steps_of(tree)}
+        await self.catalog.prepare(sorted(names), progress=self.progress.note)
+
+    async def planned(self, *, signed: bool = True) -> release.Release:
+        """Return the graph with everything known: roots are there, and so is the signing key.
+
+        Raises SigningError when the key cannot be used.
+        """
+        context = await self.context()
+        await self.prepare(self.release(context).tree)
+        context = replace(context, images=self.images())
+        if not signed:
+            return self.release(context)
+        key = await find_key(self.options.signing_key, self.home)
+        self.secrets["signing-key"] = key.secret
+        if key.development:
+            self.progress.note(f"signing with this machine's development key {key.origin}: not for shipping")
+        chosen = replace(
+            context.options,
+            signing_fingerprint=await self._inspect(key),
+            signing_is_development=key.development,
+        )
+        return self.release(replace(context, options=chosen))
+
+    def images(self) -> dict[str, Image]:
+        """Return every image as this machine has it now."""
+        return {name: self.catalog.image(name) for name in self.catalog.specs.images}
+
+    async def _inspect(self, key: SigningKey) -> str:
+        step = finish.inspect_key(self.catalog.image("debian"))
+        where = await self.engine().evaluate(step.out, secrets=self.secrets)
+        fingerprint = str(json.loads((where / "key.json").read_text())["fingerprint"])
+        if not fingerprint:
+            raise SigningError(f"{key.origin} holds no usable key", resolution="make one with `pipeline keygen`")
+        return fingerprint
+
+    async def evaluate(self, tree: Tree) -> Path:
+        """Carry out `tree` on the embedded engine and return where its files are."""
+        return await self.engine().evaluate(tree, given=self.given, secrets=self.secrets)
+
+
+def _variants(product: Product, chosen: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the variants asked for: by name, or by FIPS_ENABLED in the environment, or none for the default."""
+    fips = os.environ.get("FIPS_ENABLED", "").strip().lower()
+    if chosen or not fips:
+        return chosen
+    if fips not in {"true", "false", "1", "0"}:
+        raise UsageError(f"FIPS_ENABLED is {fips!r}", resolution="set it to true or false, or leave it unset for both")
+    wanted = fips in {"true", "1"}
+    return tuple(variant.name for variant in product.variants() if variant.fips == wanted)
+
+
+def open_session(options: Namespace) -> Session:
+    """Return a session for the parsed command line."""
+    home, packaging = home_folder(options.home), packaging_folder()
+    overrides = dict(_override(text) for text in options.image)
+    catalog = Catalog(load_images(packaging), home=home, overrides=overrides, pull=options.pull_images)
+    return Session(options=options, home=home, packaging=packaging, catalog=catalog, progress=Progress())
+
+
+def _override(text: str) -> tuple[str, str]:
+    name, sign, where = text.partition("=")
+    if not (name and sign and where):
+        raise UsageError(f"--image {text!r} is not NAME=WHERE", resolution="for example --image go=oci-archive:go.tar")
+    return name, where
+
+
+def with_progress(session: Session, work: Callable[[], Awaitable[Result]]) -> Result:
+    """Run `work` with a live display, and return what it returns."""
+
+    async def both() -> Result:
+        failure: PipelineError | None = None
+        results: list[Result] = []
+        async with anyio.create_task_group() as group:
+            group.start_soon(session.progress.live)
+            try:
+                results.append(await work())
+            except PipelineError as error:
+                failure = error
+            group.cancel_scope.cancel()
+        session.progress.close()
+        if failure:
+            raise failure
+        return results[0]
+
+    return anyio.run(both)
