@@ -1,0 +1,322 @@
+"""Proves what a built binary is, from the binary itself, and fails when it is not what was asked for.
+
+Params:
+  binary         the file (required)
+  name           the artifact's name (default: the file's name); the output is `<name>.proof.json`
+  arch           `amd64` or `arm64` (required); the operating system is always linux
+  variant        `standard` or `fips` (required)
+  fips_module    `boringcrypto` or `go`: the module that a `fips` binary must use and a `standard` one must not
+  static         whether the binary must be (true) or must not be (false) statically linked; absent: only recorded
+  run            the arguments that make it print its version (default: ["version"])
+  expect         texts that this output must hold: the version, the commit (required, may be empty)
+  pattern        a regular expression that the output must match as well (optional)
+  toolchain      the Go version that must have built it, such as `go1.26.8` (optional)
+  settings       build settings (`go version -m`) that must have exactly these values; null: absent (optional)
+  forbidden      texts that must not occur in the file, such as the path it was built in (optional)
+  out            default `/out`
+
+Output: `<name>.proof.json`: every claim with what was expected, what was found, and where it was seen. ELF (System V
+ABI, chapters 4 and 5) and Go's build information are read here. The binary is run natively or under qemu-user.
+
+FIPS is claimed only when three kinds of evidence agree: build settings, symbols, and a run. The native module (Go's
+FIPS 140-3 mode) reports its integrity check and self-tests with GODEBUG=fips140=debug. BoringCrypto runs its power-on
+self-test before `main` and aborts when it fails; reaching `main` in a binary that links it is the evidence.
+A standard binary must show none of these.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import struct
+import subprocess
+from bisect import bisect_left, bisect_right
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING or __package__:
+    from pipeline.inside.common import Json, Params, Problem, run_program, sha256_of, write_json
+else:
+    from common import Json, Params, Problem, run_program, sha256_of, write_json
+
+SCHEMA = "urn:release-pipeline:binary-proof:v1"
+MACHINES = {62: "amd64", 183: "arm64"}
+QEMU = {"amd64": ("qemu-x86_64-static", "qemu-x86_64"), "arm64": ("qemu-aarch64-static", "qemu-aarch64")}
+HOSTS = {"x86_64": "amd64", "aarch64": "arm64"}
+PT_LOAD, PT_DYNAMIC, PT_INTERP, SHT_SYMTAB, DT_NEEDED, DT_STRTAB = 1, 2, 3, 2, 1, 5
+BUILD_INFO_MAGIC = b"\xff Go buildinf:"
+BORING_CALL = "_Cfunc__goboringcrypto_"
+BORING_MARK = "crypto/internal/boring/sig.BoringCrypto"
+BORING_SELF_TEST = "_goboringcrypto_BORINGSSL_bcm_power_on_self_test"
+NATIVE_MODULE = re.compile(r"crypto/internal/fips140/(v[0-9]+\.[0-9]+\.[0-9]+-[0-9a-f]+)/")
+NATIVE_CERTIFICATES = {"v1.0.0-c2097c7c": "CMVP 5247"}
+SELF_TEST = re.compile(r"^FIPS 140-3 self-test passed: (.+)$", re.MULTILINE)
+INTEGRITY = "fips140: verified code+data"
+TIMEOUT = 120
+
+
+class Elf:
+    """A 64-bit little-endian ELF file: `machine`, `kind` (e_type), `interpreter`, `needed`, and its sections."""
+
+    def __init__(self, data: bytes) -> None:
+        if data[:4] != b"\x7fELF" or data[4:6] != b"\x02\x01":
+            raise Problem("the binary is not a 64-bit little-endian ELF file")
+        try:
+            self._read(data)
+        except (struct.error, IndexError, ValueError) as error:
+            raise Problem(f"the binary's ELF structure is damaged: {error}") from None
+
+    def _read(self, data: bytes) -> None:
+        self.data = data
+        self.kind, self.machine = struct.unpack_from("<HH", data, 16)
+        ph_offset, sh_offset = struct.unpack_from("<QQ", data, 32)
+        ph_size, ph_count, sh_size, sh_count, names_index = struct.unpack_from("<HHHHH", data, 54)
+        self.segments = [struct.unpack_from("<IIQQQQQQ", data, ph_offset + i * ph_size) for i in range(ph_count)]
+        self.headers = [struct.unpack_from("<IIQQQQIIQQ", data, sh_offset + i * sh_size) for i in range(sh_count)]
+        names = self.content(self.headers[names_index]) if self.headers else b""
+        self.sections = {_text_at(names, header[0]): header for header in self.headers}
+        self.interpreter = next((_text_at(self._segment(s), 0) for s in self.segments if s[0] == PT_INTERP), "")
+        self.needed = self._needed()
+
+    def content(self, header: tuple[Any, ...]) -> bytes:
+        """Return the bytes of a section."""
+        return self.data[header[4] : header[4] + header[5]]
+
+    def _segment(self, segment: tuple[Any, ...]) -> bytes:
+        return self.data[segment[2] : segment[2] + segment[5]]
+
+    def _needed(self) -> list[str]:
+        raw = b"".join(self._segment(segment) for segment in self.segments if segment[0] == PT_DYNAMIC)
+        entries = list(struct.iter_unpack("<qQ", raw[: len(raw) // 16 * 16]))
+        table = next((value for tag, value in entries if tag == DT_STRTAB), None)
+        if table is None:
+            return []
+        loads = [segment for segment in self.segments if segment[0] == PT_LOAD]
+        offset = next((s[2] + table - s[3] for s in loads if 0 <= table - s[3] < s[5]), 0)
+        return [_text_at(self.data, offset + value) for tag, value in entries if tag == DT_NEEDED]
+
+    def symbols(self, part: str) -> list[str]:
+        """Return the sorted names in the symbol table that contain `part`; none when it was stripped."""
+        found = set()
+        for header in (header for header in self.headers if header[1] == SHT_SYMTAB):
+            names, table = self.content(self.headers[header[6]]), self.content(header)
+            starts = sorted({entry[0] for entry in struct.iter_unpack("<IBBHQQ", table[: len(table) // 24 * 24])})
+            for match in re.finditer(re.escape(part.encode()), names):
+                # Linkers merge tails, so that a name may start inside of a longer one.
+                first = bisect_left(starts, names.rfind(b"\0", 0, match.start()) + 1)
+                last = bisect_right(starts, match.start())
+                found |= {_text_at(names, start) for start in starts[first:last]}
+        return sorted(found)
+
+    @property
+    def has_symbols(self) -> bool:
+        """Whether the symbol table was kept (linked without `-s`)."""
+        return any(header[1] == SHT_SYMTAB and header[5] > 24 for header in self.headers)
+
+
+def _text_at(data: bytes, offset: int) -> str:
+    end = data.find(b"\0", offset)
+    return data[offset : end if end >= 0 else len(data)].decode("utf-8", "replace")
+
+
+def _take(data: bytes, position: int) -> tuple[bytes, int]:
+    """Return the bytes that a varint length (unsigned LEB128) at `position` announces, and what follows them."""
+    length = shift = 0
+    while True:
+        byte = data[position]
+        length |= (byte & 0x7F) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 0x80:
+            return data[position : position + length], position + length
+
+
+def build_info(elf: Elf) -> Json:
+    """Return {"toolchain", "path", "settings"} as `go version -m` shows them (debug/buildinfo, inline format).
+
+    Raises Problem when the file holds no build information: it was not built by Go 1.18 or newer.
+    """
+    header = elf.sections.get(".go.buildinfo")
+    blob = elf.content(header) if header else b""
+    if not blob.startswith(BUILD_INFO_MAGIC) or not blob[15] & 2:
+        raise Problem("the binary holds no Go build information: it was not built by Go 1.18 or newer")
+    toolchain, position = _take(blob, 32)
+    module, _ = _take(blob, position)
+    info: Json = {"toolchain": toolchain.decode(), "path": "", "settings": {}}
+    for line in module[16:-16].decode("utf-8", "replace").splitlines():
+        word, _, rest = line.partition("\t")
+        if word == "path":
+            info["path"] = rest
+        elif word == "build":
+            key, _, value = rest.partition("=")
+            info["settings"][key] = value
+    return info
+
+
+def execute(binary: Path, arch: str, arguments: list[str], environment: dict[str, str]) -> Json:
+    """Run the binary and return {"exit", "output", "errors", "emulated"}. Raises Problem when it cannot be run."""
+    emulated = HOSTS.get(platform.machine()) != arch
+    prefix: list[str] = []
+    if emulated:
+        found = [path for path in map(shutil.which, QEMU[arch]) if path]
+        if not found:
+            raise Problem(f"no {' or '.join(QEMU[arch])} in this image: a {arch} binary cannot be run here")
+        prefix = found[:1]
+    if not os.access(binary, os.X_OK):
+        binary = Path(shutil.copy(binary, Path.cwd() / "binary-under-proof"))
+        binary.chmod(0o755)
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(Path.cwd()), **environment}
+    try:
+        done = subprocess.run(
+            [*prefix, str(binary), *arguments],
+            env=environment,
+            capture_output=True,
+            timeout=TIMEOUT,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Problem(f"{' '.join([binary.name, *arguments])} could not be run: {error}") from None
+    output, errors = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))
+    return {"exit": done.returncode, "output": output, "errors": errors, "emulated": emulated}
+
+
+class Proof:
+    """The claims made so far."""
+
+    def __init__(self) -> None:
+        self.claims: list[Json] = []
+
+    def check(self, claim: str, expected: Any, found: Any, evidence: str) -> None:
+        """Note a claim; it holds when expected and found are equal."""
+        entry = {"claim": claim, "expected": expected, "found": found, "evidence": evidence, "holds": expected == found}
+        self.claims.append(entry)
+
+    @property
+    def failures(self) -> list[str]:
+        """What does not hold, for people."""
+        false = [claim for claim in self.claims if not claim["holds"]]
+        return ["{claim}: expected {expected!r}, found {found!r} ({evidence})".format(**claim) for claim in false]
+
+
+def prove_file(proof: Proof, params: Params, elf: Elf) -> None:
+    """Claims from the ELF file alone: machine, linking, symbols kept, no forbidden text."""
+    proof.check("machine", params["arch"], MACHINES.get(elf.machine, f"e_machine {elf.machine}"), "ELF header")
+    static = not elf.interpreter and not elf.needed
+    if params.get("static") is not None:
+        proof.check("statically linked", params["static"], static, "no PT_INTERP and no DT_NEEDED")
+    proof.check("symbol table kept", True, elf.has_symbols, "SHT_SYMTAB; without it the absence of symbols is no proof")
+    for text in params.get("forbidden", []):
+        proof.check(f"does not contain {text}", False, text.encode() in elf.data, "bytes of the file")
+
+
+def prove_build(proof: Proof, params: Params, info: Json) -> None:
+    """Claims from Go's build information that do not depend on the variant."""
+    evidence = "Go build information"
+    settings = info["settings"]
+    if params.get("toolchain"):
+        proof.check("toolchain", params["toolchain"], re.split(r"[ -]", info["toolchain"])[0], evidence)
+    proof.check("GOOS", "linux", settings.get("GOOS"), evidence)
+    proof.check("GOARCH", params["arch"], settings.get("GOARCH"), evidence)
+    proof.check("-trimpath", "true", settings.get("-trimpath"), evidence)
+    proof.check("built from a clean tree", True, settings.get("vcs.modified") != "true", "no vcs.modified=true")
+    for key, value in sorted(params.get("settings", {}).items()):
+        proof.check(key, value, settings.get(key), evidence)
+
+
+def prove_fips(proof: Proof, module: str, elf: Elf, info: Json) -> None:
+    """Claims from build information and symbols about the FIPS module: `boringcrypto`, `go`, or `` for none."""
+    settings = info["settings"]
+    godebug = settings.get("DefaultGODEBUG", "").split(",")
+    boring, native = module == "boringcrypto", module == "go"
+    evidence = "Go build information"
+    experiments = settings.get("GOEXPERIMENT", "").split(",")
+    proof.check("GOEXPERIMENT=boringcrypto", boring, "boringcrypto" in experiments, evidence)
+    frozen = settings.get("GOFIPS140", "off")
+    proof.check("GOFIPS140 names a frozen module", native, bool(re.match(r"v[0-9]", frozen)), evidence)
+    proof.check("fips140=on by default", native, "fips140=on" in godebug, f"{evidence}: DefaultGODEBUG")
+    calls = elf.symbols(BORING_CALL)
+    proof.check("calls BoringCrypto", boring, bool(calls), f"{len(calls)} symbols hold {BORING_CALL}")
+    proof.check("BoringCrypto code signature", boring, bool(elf.symbols(BORING_MARK)), f"symbol {BORING_MARK}")
+    self_test = BORING_SELF_TEST in elf.symbols(BORING_SELF_TEST)
+    proof.check("BoringCrypto self-test linked", boring, self_test, f"symbol {BORING_SELF_TEST}")
+    versions = {m[1] for m in map(NATIVE_MODULE.search, elf.symbols("crypto/internal/fips140/v")) if m}
+    expected = [frozen] if native else []
+    proof.check("frozen module linked", expected, sorted(versions), "symbols in crypto/internal/fips140/v…")
+    if boring:
+        proof.check("CGO_ENABLED", "1", settings.get("CGO_ENABLED"), evidence)
+
+
+def prove_runs(proof: Proof, params: Params, binary: Path, module: str) -> Json:
+    """Claims from running the binary: it prints its version, and its FIPS module passes its self-tests."""
+    arguments = list(params.get("run", ["version"]))
+    shown = " ".join(arguments)
+    ran = execute(binary, params["arch"], arguments, {})
+    proof.check(f"`{shown}` exits", 0, ran["exit"], "run" + (" under qemu-user" if ran["emulated"] else ""))
+    for text in params["expect"]:
+        match = re.search(rf"(?<![0-9.]){re.escape(text)}(?!\.?[0-9A-Za-z])", ran["output"])
+        proof.check(f"`{shown}` prints {text}", True, bool(match), "standard output")
+    if params.get("pattern"):
+        match = re.search(params["pattern"], ran["output"], re.MULTILINE)
+        proof.check(f"`{shown}` matches {params['pattern']}", True, bool(match), "standard output")
+    result: Json = {"arguments": arguments, "output": ran["output"][:4000], "emulated": ran["emulated"]}
+    if ran["exit"]:
+        result["errors"] = ran["errors"][-2000:]
+    if module == "go":
+        tested = execute(binary, params["arch"], arguments, {"GODEBUG": "fips140=debug"})
+        passed = tested["exit"] == 0 and INTEGRITY in tested["errors"].splitlines()
+        proof.check("integrity check passes", True, passed, f"GODEBUG=fips140=debug prints `{INTEGRITY}`")
+        result["self_tests"] = sorted(set(SELF_TEST.findall(tested["errors"])))
+        proof.check("self-tests pass", True, bool(result["self_tests"]), "GODEBUG=fips140=debug names each")
+    if module == "boringcrypto":
+        proof.check("power-on self-test passes", True, ran["exit"] == 0, "it runs before main and aborts on failure")
+    return result
+
+
+def certificate(module: str, info: Json) -> str:
+    """Return the CMVP certificate of the linked module as Go's sources name it, or an empty string."""
+    if module == "go":
+        return NATIVE_CERTIFICATES.get(info["settings"].get("GOFIPS140", ""), "")
+    release = re.match(r"go1\.([0-9]+)", info["toolchain"])
+    # Go 1.24 moved crypto/internal/boring to BoringSSL's fips-20220613; its Dockerfile names certificate 4735.
+    return "CMVP 4735" if module == "boringcrypto" and release and int(release[1]) >= 24 else ""
+
+
+def prove(params: Params) -> Json:
+    """Return the proof. Raises Problem with every claim that does not hold."""
+    binary = params.path("binary", params["binary"])
+    if params["variant"] not in {"standard", "fips"} or params["arch"] not in QEMU:
+        raise Problem(f"unknown variant or architecture: {params['variant']!r}, {params['arch']!r}")
+    module = params["fips_module"] if params["variant"] == "fips" else ""
+    if module not in {"", "boringcrypto", "go"} or bool(module) != (params["variant"] == "fips"):
+        raise Problem(f"unknown FIPS module {module!r}: it is boringcrypto or go")
+    elf, proof = Elf(binary.read_bytes()), Proof()
+    info = build_info(elf)
+    prove_file(proof, params, elf)
+    prove_build(proof, params, info)
+    prove_fips(proof, module, elf, info)
+    ran = prove_runs(proof, params, binary, module) if proof.claims[0]["holds"] else {}
+    if proof.failures:
+        errors = [f"it printed on stderr: {ran['errors'].strip()}"] if ran.get("errors") else []
+        raise Problem(*(f"{params.get('name', binary.name)}: {text}" for text in [*proof.failures, *errors]))
+    return {
+        "schema": SCHEMA,
+        "subject": {"name": params.get("name", binary.name), "sha256": sha256_of(binary), "size": len(elf.data)},
+        "target": f"linux/{params['arch']}",
+        "variant": params["variant"],
+        "fips": {"module": module, "certificate": certificate(module, info)} if module else None,
+        "build": info,
+        "linking": {"interpreter": elf.interpreter or None, "needed": elf.needed},
+        "run": ran,
+        "claims": proof.claims,
+    }
+
+
+def main(params: Params) -> None:
+    """Write the proof."""
+    proof = prove(params)
+    write_json(params.path("out", "/out") / f"{proof['subject']['name']}.proof.json", proof)
+
+
+if __name__ == "__main__":
+    run_program(main)
