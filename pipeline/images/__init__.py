@@ -1,0 +1,1 @@
+"""Images: where the root file systems that steps run in come from."""

@@ -1,0 +1,234 @@
+"""The catalog: what each image of images.toml is in this run, and how this machine gets hold of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ImageError
+from pipeline.images.bootstrap import bootstrap, debian_mirrors, recipe_of
+from pipeline.images.lock import Lock, load_lock
+from pipeline.images.origin import Archived, Bootstrapped, Folder, Mode, Origin, Pulled, origins
+from pipeline.images.pull import Source, materialise, read_source
+from pipeline.images.roots import Progress, Root, Roots
+from pipeline.images.spec import ImageSpecs, ProgramSpec, ToolchainSpec, load_images, pick
+from pipeline.images.tools import go_program, go_toolchain
+from pipeline.model.image import DEFAULT_PATH, Base, Image
+from pipeline.model.tree import Tree
+
+__all__ = ["Catalog", "Row", "load_images"]
+
+LOCK = "images.lock"
+BUILDER = "go"
+"""The image that programs are built in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of `pipeline images list`. `size` is in bytes, 0 while the image is not on this machine."""
+
+    name: str
+    reference: str
+    digest: str
+    used: str
+    content: str
+    stands_in_for: str
+    note: str
+    ready: bool
+    size: int
+
+
+class Catalog:
+    """Images by name. Everything but `prepare` is free of I/O once the catalog is made.
+
+    An image is bootstrapped, or with `pull` taken from its registry as images.lock says. `overrides` are by image
+    name: another reference, `oci-archive:FILE`, `oci:FOLDER`, `root-dir:FOLDER`, `bootstrap` or `reference`; the name
+    `*` moves all references to a mirror. With `local`, images of registries are unpacked on this machine by
+    `prepare`; without, an engine pulls them itself. `mirrors` are for mmdebstrap.
+    """
+
+    def __init__(
+        self,
+        specs: ImageSpecs,
+        *,
+        home: Path,
+        lock: Lock | None = None,
+        overrides: Mapping[str, str] | None = None,
+        pull: bool = False,
+        local: bool = True,
+        mirrors: tuple[str, ...] | None = None,
+    ) -> None:
+        self.specs = specs
+        self._lock = load_lock(specs.folder / LOCK) if lock is None else lock
+        self._local = local
+        self._mirrors = debian_mirrors(os.environ) if mirrors is None else mirrors
+        self._store = Roots(home)
+        self._origins = origins(specs, self._lock, overrides or {}, Mode.REFERENCE if pull else Mode.BOOTSTRAP)
+        self._sources: dict[str, Source] = {}
+        self._roots: dict[str, Root] = {}
+        for name in self._origins:
+            self._look(name)
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all images, sorted."""
+        return tuple(self._origins)
+
+    def base(self, name: str) -> Base:
+        """Return the base of the image `name`; its content is empty while this machine has yet to get it."""
+        spec = self.specs.image(name)
+        origin = self._origins[name]
+        root = self._roots.get(name)
+        match origin:
+            case Bootstrapped():
+                content = root.content if root else ""
+                return Base(name, content, stands_in_for=spec.bootstrap.stands_in_for)
+            case Pulled(reference) if not self._local:
+                content = self._digest(name, reference.digest)
+                at = str(reference.at(content)) if content else str(reference)
+                return Base(name, content, reference=at, manager=spec.manager, packages=spec.packages)
+            case Pulled(reference):
+                return Base(name, self._content(name), reference=str(reference))
+            case _:
+                return Base(name, self._content(name))
+
+    def image(self, name: str) -> Image:
+        """Return the image `name`: its base, the tools laid over it, and its PATH."""
+        spec = self.specs.image(name)
+        origin = self._origins[name]
+        if not isinstance(origin, Bootstrapped):
+            own = self._sources[name].path if name in self._sources else ()
+            return Image(name, self.base(name), path=_unique(*own, *spec.path))
+        tools = spec.bootstrap.tools
+        layers = tuple(sorted((self.specs.tools[tool].mount, self.tool(tool)) for tool in tools))
+        paths = [path for tool in tools for path in self.specs.tools[tool].path]
+        return Image(name, self.base(name), layers=layers, path=_unique(*paths, *DEFAULT_PATH))
+
+    def tool(self, name: str) -> Tree:
+        """Return the tree of one tool of images.toml."""
+        spec = pick(self.specs.tools, name, "tool")
+        if isinstance(spec, ToolchainSpec):
+            return go_toolchain(spec, self.base(BUILDER))
+        return go_program(self.specs, name, self.image(BUILDER))
+
+    async def prepare(self, names: Iterable[str], progress: Progress) -> None:
+        """Get hold of the images `names` and of what their tools are built in.
+
+        Raises ImageError when that cannot be done here, saying what to do.
+        """
+        for name in self._with_builder(names):
+            if name in self._roots:
+                continue
+            origin = self._origins[name]
+            told = _prefixed(progress, origin.root if isinstance(origin, Bootstrapped) else name)
+            if isinstance(origin, Bootstrapped):
+                recipe = recipe_of(self.specs, origin.root)
+                await bootstrap(recipe, self._store, mirrors=self._mirrors, progress=told)
+            else:
+                await self._get(name, origin, told)
+            for other in self._origins:
+                self._look(other)
+
+    def roots(self) -> dict[str, Path]:
+        """Return the root file systems that are on this machine: content of a base -> folder."""
+        return {self.base(name).content: root.path for name, root in self._roots.items()}
+
+    def record(self, name: str) -> dict[str, Any]:
+        """Return what provenance says of the image `name`: what was really used, and what it stands in for."""
+        spec = self.specs.image(name)
+        root = self._roots.get(name)
+        base = self.base(name)
+        said: dict[str, Any] = {"name": name, "digest": base.content, "used": self._describe(name)}
+        if base.stands_in_for:
+            said["standsInFor"] = base.stands_in_for
+            said["note"] = spec.bootstrap.note
+        return {**said, **({"root": asdict(root.facts)} if root else {})}
+
+    def describe(self) -> list[Row]:
+        """Return a row for every image."""
+        return [self._row(name) for name in self._origins]
+
+    def _row(self, name: str) -> Row:
+        spec = self.specs.image(name)
+        root = self._roots.get(name)
+        bootstrapped = isinstance(self._origins[name], Bootstrapped)
+        return Row(
+            name=name,
+            reference=spec.reference,
+            digest=self._lock.digest(spec.reference),
+            used=self._describe(name),
+            content=self.base(name).content,
+            stands_in_for=spec.bootstrap.stands_in_for if bootstrapped else "",
+            note=spec.bootstrap.note if bootstrapped else "",
+            ready=root is not None or (not self._local and self.base(name).known),
+            size=root.size if root else 0,
+        )
+
+    def _describe(self, name: str) -> str:
+        match self._origins[name]:
+            case Bootstrapped(root):
+                tools = "".join(f" + {tool}" for tool in self.specs.image(name).bootstrap.tools)
+                return f"bootstrap {root}{tools}"
+            case Pulled(reference):
+                return str(reference)
+            case Archived(path):
+                return f"oci-archive:{path}"
+            case Folder(path):
+                return f"root-dir:{path}"
+
+    def _with_builder(self, names: Iterable[str]) -> list[str]:
+        wanted = dict.fromkeys(names)
+        for name in list(wanted):
+            spec = self.specs.image(name)
+            tools = spec.bootstrap.tools if isinstance(self._origins[name], Bootstrapped) else ()
+            if any(isinstance(self.specs.tools[tool], ProgramSpec) for tool in tools):
+                wanted[BUILDER] = None
+        return list(wanted)
+
+    def _look(self, name: str) -> None:
+        """See whether this machine has the image `name` already."""
+        origin = self._origins[name]
+        if isinstance(origin, Bootstrapped):
+            found = self._store.find(recipe_of(self.specs, origin.root).key)
+        elif name in self._sources and self._local:
+            found = self._store.find(self._sources[name].key)
+        else:
+            return
+        if found:
+            self._roots[name] = found
+
+    async def _get(self, name: str, origin: Origin, progress: Progress) -> None:
+        if isinstance(origin, Pulled) and origin.locked and not origin.reference.digest:
+            raise ImageError(
+                f"images.lock has no digest for {origin.reference}, so it is not known what {name!r} would be",
+                resolution="run `pipeline images lock` where the registry can be reached, and commit images.lock; or "
+                f"use --image {name}=bootstrap, --image {name}=oci-archive:FILE or --image {name}=NAME@sha256:DIGEST",
+            )
+        source = await read_source(origin, self.specs.image(name), _mounts(self.specs))
+        self._sources[name] = source
+        if self._local or not isinstance(origin, Pulled):
+            self._roots[name] = await materialise(source, self._store, progress=progress)
+
+    def _digest(self, name: str, known: str) -> str:
+        return self._sources[name].manifest if name in self._sources else known
+
+    def _content(self, name: str) -> str:
+        """Return the identity of an image from elsewhere: its manifest's digest, or its files' after additions."""
+        source, root = self._sources.get(name), self._roots.get(name)
+        if source is None or root is None:
+            return ""
+        return source.manifest if source.manifest and not source.packages else root.content
+
+
+def _mounts(specs: ImageSpecs) -> tuple[str, ...]:
+    return tuple(sorted({tool.mount for tool in specs.tools.values()}))
+
+
+def _unique(*paths: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(paths))
+
+
+def _prefixed(progress: Progress, name: str) -> Callable[[str], None]:
+    return lambda line: progress(f"{name}: {line}")

@@ -1,0 +1,88 @@
+"""Where an image comes from in this run: images.toml, the chosen mode, and what the person asked for instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TypeAlias
+
+from pipeline.errors import UsageError
+from pipeline.images.lock import Lock
+from pipeline.images.reference import Reference
+from pipeline.images.spec import ImageSpecs
+
+EVERY = "*"
+"""The name of the override that moves all references to a mirror."""
+
+
+class Mode(Enum):
+    """Which of its two origins an image has unless it is overridden."""
+
+    BOOTSTRAP = "bootstrap"
+    REFERENCE = "reference"
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrapped:
+    """The root `root` of images.toml with its tools laid over it."""
+
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """An image of a registry. Without a digest it must be resolved first; `locked` forbids to do that silently."""
+
+    reference: Reference
+    locked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """An OCI archive (a tar file) or an OCI layout (a folder) on disk, used as it is."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """An unpacked root file system on disk, used as it is."""
+
+    path: Path
+
+
+Origin: TypeAlias = Bootstrapped | Pulled | Archived | Folder
+
+
+def origins(specs: ImageSpecs, lock: Lock, overrides: Mapping[str, str], mode: Mode) -> dict[str, Origin]:
+    """Return the origin of every image. Raises UsageError for an override of an image that does not exist."""
+    unknown = sorted(set(overrides) - set(specs.images) - {EVERY})
+    if unknown:
+        raise UsageError(
+            f"there is no image called {', '.join(unknown)} to replace",
+            resolution=f"use one of: {', '.join(sorted(specs.images))}, or * for a mirror",
+        )
+    return {name: _origin(specs, lock, overrides, mode, name) for name in sorted(specs.images)}
+
+
+def _origin(specs: ImageSpecs, lock: Lock, overrides: Mapping[str, str], mode: Mode, name: str) -> Origin:
+    mirror = overrides.get(EVERY, "")
+    spec = specs.images[name]
+    given = overrides.get(name, "")
+    kind, colon, rest = given.partition(":")
+    if colon and kind in ("oci-archive", "oci"):
+        return Archived(Path(rest).expanduser().absolute())
+    if colon and kind == "root-dir":
+        return Folder(Path(rest).expanduser().absolute())
+    if given == Mode.BOOTSTRAP.value:
+        return Bootstrapped(spec.bootstrap.root)
+    if given and given != Mode.REFERENCE.value:
+        return Pulled(Reference.parse(given))
+    if not given and mode is Mode.BOOTSTRAP:
+        return Bootstrapped(spec.bootstrap.root)
+    reference = Reference.parse(spec.reference)
+    digest = lock.digest(spec.reference)
+    reference = reference.mirrored(mirror) if mirror else reference
+    return Pulled(reference.at(digest) if digest else reference, locked=True)

@@ -1,0 +1,137 @@
+"""Tools that no package archive has in the version we want, as trees: a Go toolchain and programs built with it.
+
+Pure functions. Whatever is downloaded or built here is a step of the graph like every other, cached like every other.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from pipeline.errors import ConfigError
+from pipeline.images.spec import ImageSpecs, ProgramSpec, ToolchainSpec
+from pipeline.model.image import Base, Image
+from pipeline.model.step import Cache, Effect, Step
+from pipeline.model.tree import Files, Pick, Tree
+
+MODULE_CACHE = Cache("/work/.cache/go-mod", "go-mod")
+"""Modules as downloaded. Shared by every step that downloads some."""
+
+BUILD_CACHE = Cache("/work/.cache/go-build", "go-build")
+"""What Go compiled. Shared by every step that compiles: the scanners have hundreds of packages in common."""
+
+TIMEOUT = 3 * 3600.0
+"""Seconds that building the scanners may take on a slow machine."""
+
+_REQUIRED = re.compile(r"^(?:require\s+|\s+)(\S+)\s+(v\S+)", re.MULTILINE)
+
+
+def go_toolchain(spec: ToolchainSpec, base: Base) -> Tree:
+    """Return the official toolchain as a tree to mount at GOROOT. `base` has a go command that can download it."""
+    step = Step(
+        title=f"fetch Go {spec.version}",
+        image=Image("bootstrap", base),
+        argv=_argv("go_toolchain"),
+        inputs=(("program", _program("go_toolchain", version=spec.version, platform="linux-amd64", sum=spec.sum)),),
+        effect=Effect.FETCH,
+        outputs=("VERSION", "bin/go", "pkg/tool/linux_amd64/compile"),
+    )
+    return step.out
+
+
+def go_program(specs: ImageSpecs, name: str, go: Image) -> Tree:
+    """Return the folder with the program of the tool `name`, built in the image `go`.
+
+    All programs of one module are built by one step, which costs little more than the largest of them alone.
+    """
+    spec = specs.tools[name]
+    assert isinstance(spec, ProgramSpec)
+    return Pick(_module(specs, spec.module, go), root=name)
+
+
+def _module(specs: ImageSpecs, module: str, go: Image) -> Tree:
+    source = specs.modules[module]
+    tools = {
+        name: tool for name, tool in specs.tools.items() if isinstance(tool, ProgramSpec) and tool.module == module
+    }
+    vendor = Step(
+        title=f"fetch the modules of {' and '.join(sorted(tools))}",
+        image=go,
+        argv=_argv("go_vendor"),
+        inputs=(("program", _program("go_vendor", module=module)), ("source", source)),
+        env=(("GOMODCACHE", MODULE_CACHE.mount),),
+        caches=(MODULE_CACHE,),
+        effect=Effect.FETCH,
+        outputs=("vendor/modules.txt",),
+    )
+    programs = [
+        {
+            "name": name,
+            "package": tool.package,
+            "program": tool.program,
+            "variables": _variables(tool, _version(source, module, tool)),
+        }
+        for name, tool in sorted(tools.items())
+    ]
+    build = Step(
+        title=f"build {' and '.join(sorted(tools))}",
+        image=go,
+        argv=_argv("go_install"),
+        inputs=(
+            ("program", _program("go_install", module=module, programs=programs)),
+            ("source", source),
+            ("vendor", vendor.out),
+        ),
+        env=(("GOCACHE", BUILD_CACHE.mount),),
+        caches=(BUILD_CACHE,),
+        outputs=tuple(f"{program['name']}/{program['program']}" for program in programs),
+        timeout=TIMEOUT,
+    )
+    return build.out
+
+
+def _variables(tool: ProgramSpec, version: str) -> dict[str, str]:
+    return {name: value.replace("{version}", version) for name, value in tool.variables.items()}
+
+
+def version_of(specs: ImageSpecs, name: str) -> str:
+    """Return the version of the tool `name` without a leading v; empty for a program of our own."""
+    spec = specs.tools[name]
+    if isinstance(spec, ToolchainSpec):
+        return spec.version
+    return _version(specs.modules[spec.module], spec.module, spec)
+
+
+def _version(source: Files, module: str, tool: ProgramSpec) -> str:
+    if tool.package.startswith("."):
+        return ""
+    text = dict(source.entries)[f"{module}/go.mod"].content.decode("utf-8", "replace")
+    required: dict[str, str] = {
+        path: version for path, version in _REQUIRED.findall(text) if f"{tool.package}/".startswith(f"{path}/")
+    }
+    if not required:
+        raise ConfigError(
+            f"packaging/tools/{module}/go.mod does not require a module with the package {tool.package}",
+            resolution=f"run `go get -tool {tool.package}@<version>` in packaging/tools/{module}",
+        )
+    return required[max(required, key=len)].removeprefix("v")
+
+
+def _argv(program: str) -> tuple[str, ...]:
+    return ("python3", "-B", "-s", f"/in/program/{program}.py", "/in/program/params.json")
+
+
+def _program(name: str, **params: Any) -> Files:
+    """Return the program with its parameters.
+
+    Without the module that other programs inside steps share: a change there must not build the scanners again.
+    """
+    return Files.of({f"{name}.py": _source(name), "params.json": json.dumps(params, sort_keys=True, indent=1) + "\n"})
+
+
+@cache
+def _source(name: str) -> bytes:
+    return files("pipeline.inside").joinpath(f"{name}.py").read_bytes()
