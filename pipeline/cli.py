@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     _version(verbs)
     _images(verbs)
     _cache(verbs)
-    _verb(verbs, "products", "list the products that this project can release", "inspect:products")
+    _verb(verbs, "products", "list the products that can be released", "inspect:products")
     doctor = _verb(
         verbs, "doctor", "check that this machine can make a release; every finding says how to mend it", "doctor:run"
     )
@@ -129,7 +129,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
     finish.add_argument(
         "--signing-key",
         metavar="FILE",
-        help="OpenPGP private key; or $PIPELINE_SIGNING_KEY holds it (default: a development key, which is said in the release)",
+        help="OpenPGP private key, or $PIPELINE_SIGNING_KEY holds it (default: a development key, and the release says so)",
     )
     finish.add_argument("--dist", default="dist", metavar="DIR", help="where dist/<version>/ goes (default: dist)")
 
@@ -149,8 +149,8 @@ def _version(verbs: Parsers[argparse.ArgumentParser]) -> None:
     show = _verb(actions, "show", "print what a tag means to git, files, packages and ordering", "version:show")
     check = _verb(actions, "check", "guard a tag before anything is published", "version:check")
     for parser in (show, check):
-        parser.add_argument("--tag", required=True, metavar="TAG")
-        parser.add_argument("--product", default="seaweedfs", metavar="NAME")
+        parser.add_argument("--tag", required=True, metavar="TAG", help="the version, with or without v")
+        parser.add_argument("--product", default="seaweedfs", metavar="NAME", help="default: seaweedfs")
     check.add_argument("--repository", metavar="DIR", help="the git repository to look in (default: here)")
     check.add_argument("--require-prefix", action="store_true", help="the tag must begin with v")
     check.add_argument("--match-ref", metavar="REF", help="the tag must equal this ref, such as $GITHUB_REF")

@@ -15,10 +15,12 @@ import anyio
 
 from pipeline import content, release
 from pipeline.engine.base import Secret
-from pipeline.engine.local.engine import LocalEngine
-from pipeline.engine.local.network import NetworkSettings
+from pipeline.engine.local import LocalEngine
 from pipeline.errors import PipelineError, SigningError, UsageError
-from pipeline.images.catalog import Catalog, load_images
+from pipeline.images.catalog import Catalog
+from pipeline.images.lock import load_lock
+from pipeline.images.origin import Mode, parse_overrides
+from pipeline.images.spec import load_images
 from pipeline.keys import SigningKey, find_key
 from pipeline.model.graph import steps_of
 from pipeline.model.image import Image
@@ -51,13 +53,12 @@ class Session:
     secrets: dict[str, Secret] = field(default_factory=dict)
 
     def engine(self) -> LocalEngine:
-        """Return the embedded engine over the roots that are there."""
+        """Return the embedded engine over the roots that are there now."""
         return LocalEngine(
             self.home,
             roots=self.catalog.roots(),
-            jobs=self.options.jobs or os.cpu_count() or 1,
+            jobs=self.options.jobs,
             observer=self.progress,
-            network=NetworkSettings.from_environment(),
             use_caches=not self.options.no_build_cache,
         )
 
@@ -132,8 +133,8 @@ class Session:
 
     async def prepare(self, *trees: Tree) -> None:
         """Build or pull the roots that the steps below `trees` run in and that are not there yet."""
-        names = {step.image.base.name for tree in trees for step in steps_of(tree)}
-        await self.catalog.prepare(sorted(names), progress=self.progress.note)
+        names = {step.image.name for tree in trees for step in steps_of(tree)}
+        await self.catalog.prepare(sorted(names & set(self.catalog.names())), self.progress.note)
 
     async def planned(self, *, signed: bool = True) -> release.Release:
         """Return the graph with everything known: roots are there, and so is the signing key.
@@ -158,19 +159,20 @@ class Session:
 
     def images(self) -> dict[str, Image]:
         """Return every image as this machine has it now."""
-        return {name: self.catalog.image(name) for name in self.catalog.specs.images}
+        return {name: self.catalog.image(name) for name in self.catalog.names()}
 
     async def _inspect(self, key: SigningKey) -> str:
         step = finish.inspect_key(self.catalog.image("debian"))
-        where = await self.engine().evaluate(step.out, secrets=self.secrets)
-        fingerprint = str(json.loads((where / "key.json").read_text())["fingerprint"])
+        with self.engine() as engine:
+            where = await engine.evaluate(step.out, secrets=self.secrets)
+            fingerprint = str(json.loads((where / "key.json").read_text())["fingerprint"])
         if not fingerprint:
             raise SigningError(f"{key.origin} holds no usable key", resolution="make one with `pipeline keygen`")
         return fingerprint
 
-    async def evaluate(self, tree: Tree) -> Path:
-        """Carry out `tree` on the embedded engine and return where its files are."""
-        return await self.engine().evaluate(tree, given=self.given, secrets=self.secrets)
+    async def evaluate(self, engine: LocalEngine, tree: Tree) -> Path:
+        """Carry out `tree` on `engine` and return where its files are until the engine is closed."""
+        return await engine.evaluate(tree, given=self.given, secrets=self.secrets)
 
 
 def _variants(product: Product, chosen: tuple[str, ...]) -> tuple[str, ...]:
@@ -187,16 +189,14 @@ def _variants(product: Product, chosen: tuple[str, ...]) -> tuple[str, ...]:
 def open_session(options: Namespace) -> Session:
     """Return a session for the parsed command line."""
     home, packaging = home_folder(options.home), packaging_folder()
-    overrides = dict(_override(text) for text in options.image)
-    catalog = Catalog(load_images(packaging), home=home, overrides=overrides, pull=options.pull_images)
+    catalog = Catalog(
+        load_images(packaging),
+        load_lock(packaging / "images.lock"),
+        home,
+        parse_overrides(tuple(options.image)),
+        mode=Mode.REFERENCE if options.pull_images else Mode.BOOTSTRAP,
+    )
     return Session(options=options, home=home, packaging=packaging, catalog=catalog, progress=Progress())
-
-
-def _override(text: str) -> tuple[str, str]:
-    name, sign, where = text.partition("=")
-    if not (name and sign and where):
-        raise UsageError(f"--image {text!r} is not NAME=WHERE", resolution="for example --image go=oci-archive:go.tar")
-    return name, where
 
 
 def with_progress(session: Session, work: Callable[[], Awaitable[Result]]) -> Result:

@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 
 from pipeline.drawing import mermaid, svg
+from pipeline.engine.local.history import Reason
 from pipeline.errors import UsageError
 from pipeline.model.graph import steps_of
 from pipeline.model.product import list_products, load_product
@@ -27,11 +28,8 @@ def plan(options: Namespace) -> int:
     """List every step with what the next run would do about it, and why."""
     session = open_session(options)
     planned = anyio.run(_look, session)
-    engine = session.engine()
-    rows = []
-    for step in steps_of(planned.tree):
-        reason = engine.explain(step)
-        rows.append({"title": step.title, "digest": step.digest, "cached": reason.cached, "why": str(reason)})
+    with session.engine() as engine:
+        rows = [_row(step, engine.explain(step)) for step in steps_of(planned.tree)]
     if options.json:
         print(json.dumps(rows, indent=2))
         return 0
@@ -43,6 +41,18 @@ def plan(options: Namespace) -> int:
     cached = sum(1 for row in rows if row["cached"])
     print(f"{len(rows)} steps: {cached} cached, {len(rows) - cached} will run")
     return 0
+
+
+def _row(step: Step, reason: Reason) -> dict[str, object]:
+    unknown = "" if step.image.base.known else f"image {step.image.base.name} is not built yet"
+    return {
+        "title": step.title,
+        "digest": step.digest,
+        "image": step.image.name,
+        "effect": step.effect.value,
+        "cached": reason.cached,
+        "why": unknown or "; ".join(reason.changes) or reason.brief,
+    }
 
 
 def graph(options: Namespace) -> int:
@@ -63,8 +73,9 @@ def shell(options: Namespace) -> int:
     async def work() -> int:
         planned = await session.planned(signed=False)
         step = find_step(steps_of(planned.tree), options.step)
-        argv = ("/bin/sh", "-c", options.command) if options.command else None
-        return await session.engine().shell(step, given=session.given, argv=argv)
+        argv = ("/bin/sh", "-c", options.command) if options.command else ("/bin/sh",)
+        with session.engine() as engine:
+            return await engine.shell(step, given=session.given, argv=argv)
 
     return anyio.run(work)
 
@@ -81,7 +92,7 @@ def find_step(steps: Iterable[Step], wanted: str) -> Step:
     raise UsageError(f"{what} called {wanted!r}", details=titles, resolution="name one of these")
 
 
-def products(options: Namespace) -> int:
+def products(_: Namespace) -> int:
     """List the products."""
     folder = packaging_folder() / "products"
     for name in list_products(folder):

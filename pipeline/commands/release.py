@@ -7,8 +7,9 @@ from argparse import Namespace
 from pathlib import Path
 
 from pipeline.dist import deliver
+from pipeline.engine.local import LocalEngine
 from pipeline.errors import GateClosedError
-from pipeline.model.artifact import Artifact, Kind
+from pipeline.model.artifact import Kind
 from pipeline.model.tree import Merge, Pick
 from pipeline.release import Release
 from pipeline.session import Session, open_session, with_progress
@@ -33,34 +34,31 @@ def run(options: Namespace) -> int:
 async def _run(session: Session, verb: str) -> Path:
     planned = await session.planned(signed=verb == "release")
     target = Path(session.options.dist) / planned.context.version.file
-    if verb == "release":
-        await _judge(session, planned, target)
-        deliver(await session.evaluate(planned.tree), target)
-        return target
-    chosen = [artifact for artifact in planned.artifacts if artifact.kind in KINDS[verb]]
-    place = target.with_name(f"{target.name}-{verb}")
-    deliver(await session.evaluate(_tree(chosen)), place)
-    if verb == "scan":
-        await _judge(session, planned, target)
-    return place
+    with session.engine() as engine:
+        if verb == "release":
+            await _judge(session, engine, planned, target)
+            deliver(await session.evaluate(engine, planned.tree), target)
+            return target
+        chosen = [artifact.tree for artifact in planned.artifacts if artifact.kind in KINDS[verb]]
+        place = target.with_name(f"{target.name}-{verb}")
+        deliver(await session.evaluate(engine, Merge.of(*chosen)), place)
+        if verb == "scan":
+            await _judge(session, engine, planned, target)
+        return place
 
 
-def _tree(artifacts: list[Artifact]) -> Merge:
-    return Merge.of(*(artifact.tree for artifact in artifacts))
-
-
-async def _judge(session: Session, planned: Release, target: Path) -> None:
+async def _judge(session: Session, engine: LocalEngine, planned: Release, target: Path) -> None:
     """Raise GateClosedError, with the reports laid beside `target`, when the verdict is against a release."""
     if planned.judged is None or planned.reports is None:
         return
-    where = await session.evaluate(Pick(planned.judged.out, paths=("verdict.json",)))
+    where = await session.evaluate(engine, Pick(planned.judged.out, paths=("verdict.json",)))
     verdict = json.loads((where / "verdict.json").read_text("utf-8"))
+    for warning in verdict.get("warnings", []):
+        session.progress.note(f"gate: {warning}")
     if verdict["open"]:
-        for warning in verdict.get("warnings", []):
-            session.progress.note(f"gate: {warning}")
         return
     reports = target.with_name(f"{target.name}-rejected")
-    deliver(await session.evaluate(planned.reports), reports)
+    deliver(await session.evaluate(engine, planned.reports), reports)
     reasons = [str(reason) for reason in verdict["reasons"]]
     more = [f"  … and {len(reasons) - SHOWN_REASONS} more"] if len(reasons) > SHOWN_REASONS else []
     raise GateClosedError(

@@ -1,0 +1,88 @@
+"""`pipeline images list`, `lock`, `build` and `export`."""
+
+from __future__ import annotations
+
+import datetime as dt
+from argparse import Namespace
+from pathlib import Path
+
+from pipeline.commands.cache import size
+from pipeline.errors import ImageError, UsageError
+from pipeline.images.lock import load_lock, save_lock
+from pipeline.images.spec import load_images
+from pipeline.project import packaging_folder
+from pipeline.session import Session, open_session, with_progress
+
+
+def show(options: Namespace) -> int:
+    """List every image: what is really used, and what it stands in for."""
+    for row in open_session(options).catalog.describe():
+        ready = size(row.size) if row.ready and row.size else ("ready" if row.ready else "not built yet")
+        print(f"{row.name:<16} {row.used}  ({ready})")
+        print(f"{'':<16} reference {row.reference}{'@' + row.digest[:19] if row.digest else ', not locked'}")
+        if row.stands_in_for:
+            print(f"{'':<16} stands in for {row.stands_in_for}: {row.note}")
+    return 0
+
+
+def lock(options: Namespace) -> int:
+    """Resolve every reference to the digest that its registry has now, and write packaging/images.lock."""
+    from pipeline.images.registry import Registry
+
+    folder = packaging_folder()
+    path = folder / "images.lock"
+    references = sorted({image.reference for image in load_images(folder).images.values()})
+    known = load_lock(path)
+    registry = Registry()
+    if options.check:
+        stale = known.staleness(references, registry.resolve)
+        if stale:
+            raise ImageError("images.lock is out of date", details=str(stale), resolution="run `pipeline images lock`")
+        print("images.lock is up to date")
+        return 0
+    now = dt.datetime.now(dt.UTC).replace(microsecond=0).isoformat()
+    updated = known.updated(references, registry.resolve, now)
+    save_lock(path, updated)
+    print(f"{len(references)} references locked in {path}")
+    return 0
+
+
+def build(options: Namespace) -> int:
+    """Build or pull images, with the tools that are laid over them."""
+    session = open_session(options)
+    names = _names(session, options.names)
+
+    async def work() -> None:
+        await session.catalog.prepare(names, session.progress.note)
+        with session.engine() as engine:
+            for name in names:
+                for _, tree in session.catalog.image(name).layers:
+                    await session.evaluate(engine, tree)
+
+    with_progress(session, work)
+    print(session.progress.summary())
+    return 0
+
+
+def export(options: Namespace) -> int:
+    """Write each image's root as an OCI archive that another engine can import."""
+    from pipeline.images.oci import export_root
+
+    session = open_session(options)
+    names = _names(session, options.names)
+    with_progress(session, lambda: session.catalog.prepare(names, session.progress.note))
+    output = Path(options.output)
+    output.mkdir(parents=True, exist_ok=True)
+    for base in {session.catalog.base(name).name: session.catalog.base(name) for name in names}.values():
+        path = output / f"{base.name}.tar"
+        digest = export_root(session.catalog.roots()[base.content], path)
+        print(f"{path}  {digest}")
+    return 0
+
+
+def _names(session: Session, chosen: list[str]) -> list[str]:
+    unknown = sorted(set(chosen) - set(session.catalog.names()))
+    if unknown:
+        known = ", ".join(session.catalog.names())
+        raise UsageError(f"there is no image {', '.join(unknown)}", resolution=f"choose among: {known}")
+    return chosen or list(session.catalog.names())

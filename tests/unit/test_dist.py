@@ -1,0 +1,75 @@
+"""`dist/<version>/` appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline import dist
+from pipeline.dist import deliver
+from pipeline.errors import StoreError
+
+
+def make_release(folder: Path, **files: str) -> Path:
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+        os.utime(folder / name, (1000, 1000))
+    return folder
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_release_arrives_with_its_times_and_modes(tmp_path: Path) -> None:
+    release = make_release(tmp_path / "from", a="1", b="2")
+    (release / "a").chmod(0o700)
+    (release / "b").chmod(0o600)
+    deliver(release, tmp_path / "dist" / "1.0")
+    target = tmp_path / "dist" / "1.0"
+    assert names(target) == ["a", "b"]
+    assert [path.stat().st_mode & 0o777 for path in sorted(target.iterdir())] == [0o755, 0o644]
+    assert (target / "a").stat().st_mtime == 1000
+    assert names(tmp_path / "dist") == ["1.0"]
+
+
+def test_a_second_release_replaces_the_first_entirely(tmp_path: Path) -> None:
+    deliver(make_release(tmp_path / "one", a="1", old="x"), tmp_path / "dist" / "1.0")
+    deliver(make_release(tmp_path / "two", a="2"), tmp_path / "dist" / "1.0")
+    assert names(tmp_path / "dist" / "1.0") == ["a"]
+    assert (tmp_path / "dist" / "1.0" / "a").read_text() == "2"
+    assert names(tmp_path / "dist") == ["1.0"]
+
+
+def test_it_also_replaces_where_the_file_system_cannot_exchange(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dist, "_exchange", lambda *_: False)
+    deliver(make_release(tmp_path / "one", a="1"), tmp_path / "dist" / "1.0")
+    deliver(make_release(tmp_path / "two", a="2"), tmp_path / "dist" / "1.0")
+    assert (tmp_path / "dist" / "1.0" / "a").read_text() == "2"
+    assert names(tmp_path / "dist") == ["1.0"]
+
+
+def test_what_fails_half_way_leaves_the_old_release_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver(make_release(tmp_path / "one", a="1"), tmp_path / "dist" / "1.0")
+    real = dist.shutil.copyfile
+    copied: list[object] = []
+
+    def fail_on_the_second(source: Path, destination: Path, **options: bool) -> Path:
+        copied.append(source)
+        if len(copied) == 2:
+            raise OSError(28, "No space left on device", str(destination))
+        return real(source, destination, **options)
+
+    monkeypatch.setattr(dist.shutil, "copyfile", fail_on_the_second)
+    with pytest.raises(StoreError, match="No space left") as caught:
+        deliver(make_release(tmp_path / "two", a="2", b="3"), tmp_path / "dist" / "1.0")
+    assert "--dist" in caught.value.resolution
+    assert (tmp_path / "dist" / "1.0" / "a").read_text() == "1"
+    assert names(tmp_path / "dist") == ["1.0"]
