@@ -1,0 +1,145 @@
+"""What the store needs of a file system: locks, durability, and errors that say what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import anyio
+
+from pipeline.errors import StoreError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_MANY = 16
+"""Above this number of files one flush of the whole file system is cheaper than one for each."""
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+@contextlib.contextmanager
+def store_errors(home: Path) -> Iterator[None]:
+    """Turn an OSError inside into a StoreError about the disk that holds `home`."""
+    try:
+        yield
+    except OSError as error:
+        raise describe(error, home) from error
+
+
+def describe(error: OSError, home: Path) -> StoreError:
+    """Return the StoreError for an error of the operating system: a full or read-only disk, missing rights."""
+    if error.errno in _FULL:
+        return full_disk(home, details=str(error))
+    if error.errno == errno.EROFS:
+        resolution = "choose a folder on a disk that can be written to"
+        return StoreError(f"the disk that holds {home} is read-only", details=str(error), resolution=resolution)
+    return StoreError(
+        f"the store in {home} cannot be used: {os.strerror(error.errno or 0)}",
+        details=str(error),
+        resolution="check the folder's owner and permissions, or choose another one",
+    )
+
+
+def full_disk(home: Path, *, details: str) -> StoreError:
+    """Return the StoreError that says that the disk below `home` is full, and how much is free."""
+    room = "how much is free is not known"
+    with contextlib.suppress(OSError):
+        usage = shutil.disk_usage(home)
+        room = f"{usage.free / 2**20:.1f} MiB of {usage.total / 2**20:.0f} MiB are free"
+    return StoreError(
+        f"the disk that holds {home} is full: {room}",
+        details=details,
+        resolution="run `pipeline cache prune`, or choose a folder on a larger disk",
+    )
+
+
+def try_lock(path: Path, *, shared: bool = False) -> int | None:
+    """Return a descriptor that holds the lock file `path` until it is closed, or None where another one has it.
+
+    The file is made if needed. Whoever unlinks it must hold it: then a lock on an unlinked file is noticed here.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_ino == path.stat().st_ino:
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+@contextlib.asynccontextmanager
+async def locked(path: Path) -> AsyncIterator[None]:
+    """Hold the lock file `path`, waiting for other processes and other tasks of this one."""
+    pause = 0.01
+    while (descriptor := try_lock(path)) is None:
+        await anyio.sleep(pause)
+        pause = min(pause * 1.5, 0.25)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def write_whole(path: Path, data: bytes, aside: Path) -> None:
+    """Write a file so that a reader sees the old bytes or the new ones, never a part; made in the folder `aside`."""
+    fresh = aside / secrets.token_hex(6)
+    try:
+        fresh.write_bytes(data)
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def point(path: Path, target: str, aside: Path) -> None:
+    """Make `path` a symbolic link to `target`, replacing what is there at once; made in the folder `aside`."""
+    path.parent.mkdir(exist_ok=True)
+    fresh = aside / secrets.token_hex(6)
+    fresh.symlink_to(target)
+    fresh.replace(path)
+
+
+def flush(paths: list[Path]) -> None:
+    """Bring files and directories to the disk, so that they outlive a power cut."""
+    if len(paths) > _MANY:
+        descriptor = os.open(paths[0], os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if _LIBC.syncfs(descriptor):
+                code = ctypes.get_errno()
+                raise OSError(code, os.strerror(code), os.fspath(paths[0]))
+        finally:
+            os.close(descriptor)
+        return
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def boot_id() -> str:
+    """Return what identifies this boot of the machine, or an empty string where the kernel does not say."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""
+
+
+def is_about_space(output: str) -> bool:
+    """Return whether a program's output speaks of a full disk or an exhausted quota."""
+    return any(os.strerror(code) in output for code in _FULL)

@@ -1,0 +1,130 @@
+"""The embedded engine: evaluates trees on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import anyio
+import anyio.to_thread
+
+from pipeline.engine.base import Observer, Secret, ignore
+from pipeline.engine.local import schedule
+from pipeline.engine.local.entry import Laid
+from pipeline.engine.local.evaluation import Context, Evaluation
+from pipeline.engine.local.history import History, Reason
+from pipeline.engine.local.network import NetworkSettings
+from pipeline.engine.local.runner import run_shell
+from pipeline.engine.local.store import Store
+from pipeline.errors import EngineError, PipelineError
+from pipeline.model.graph import steps_of
+from pipeline.model.step import Step
+from pipeline.model.tree import Tree
+
+_FETCHES = 8
+"""Steps that wait for the network do not wait for a core: this many run beside the others."""
+
+
+class LocalEngine:
+    """Evaluates trees with bubblewrap, in the store at `home`.
+
+    `roots` says where the unpacked root file system of each `Base.content` is. `jobs` steps run at once.
+    `size_limit`, in bytes, is kept by deleting what has been unused for longest. What `evaluate` returns stays
+    in place until `close`, or the end of a `with` block.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        roots: Mapping[str, Path],
+        jobs: int | None = None,
+        observer: Observer = ignore,
+        network: NetworkSettings | None = None,
+        size_limit: int | None = None,
+        use_caches: bool = True,
+    ) -> None:
+        if not sys.platform.startswith("linux"):
+            raise EngineError("the embedded engine runs on Linux only", resolution="use the Dagger engine")
+        notices: dict[str, str] = {}
+        self.store = Store(home, notice=notices.__setitem__)
+        self.history = History(self.store.home, self.store.aside)
+        self._size_limit = size_limit
+        self._context = Context(
+            store=self.store,
+            roots=roots,
+            observer=observer,
+            network=network or NetworkSettings.of(os.environ),
+            use_caches=use_caches,
+            slots=anyio.Semaphore(jobs or os.cpu_count() or 1),
+            fetches=anyio.Semaphore(_FETCHES),
+            notices=notices,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of everything that was evaluated."""
+        self.store.close()
+
+    async def evaluate(
+        self,
+        tree: Tree,
+        *,
+        given: Mapping[str, Path] | None = None,
+        secrets: Mapping[str, Secret] | None = None,
+    ) -> Path:
+        """Carry out what `tree` needs and return the directory of its files, which is only to be read.
+
+        Raises StepFailedError, StoreError, ImageError and EngineError.
+        """
+        before = self._context.ran
+        try:
+            laid = await self._evaluation(given, secrets).run(schedule.node_of(tree))
+        finally:
+            with contextlib.suppress(PipelineError):
+                await anyio.to_thread.run_sync(self.history.record, list(steps_of(tree)))
+        if self._size_limit is not None and self._context.ran > before:
+            await anyio.to_thread.run_sync(lambda: self.store.prune(limit=self._size_limit))
+        return laid.path
+
+    async def shell(
+        self,
+        step: Step,
+        *,
+        given: Mapping[str, Path] | None = None,
+        secrets: Mapping[str, Secret] | None = None,
+        argv: tuple[str, ...] = ("/bin/sh",),
+    ) -> int:
+        """Open a shell on this terminal in the sandbox of `step`, with its inputs made, and return its exit code.
+
+        The shell has the secrets that are given and no others. What it writes to /out is thrown away.
+        """
+        evaluation = self._evaluation(given, secrets)
+        results: dict[str, Laid] = {}
+        for part in schedule.parts_of(step):
+            results[part.digest] = await evaluation.run(part)
+        granted = {name: secret for name, secret in (secrets or {}).items() if name in step.secrets}
+        async with evaluation.job(step, results, granted) as job:
+            return await run_shell(job, argv)
+
+    def explain(self, step: Step) -> Reason:
+        """Return whether `step` would come from the store, and if not, why it would run."""
+        if step.image.base.known and self._context.fresh(step):
+            what = "it" if not step.cacheable else "a step before it"
+            return Reason(cached=False, brief=f"{what} is never cached")
+        return self.history.explain(step, cached=self.store.has(step.digest))
+
+    def _evaluation(self, given: Mapping[str, Path] | None, secrets: Mapping[str, Secret] | None) -> Evaluation:
+        return Evaluation(context=self._context, given=given or {}, secrets=secrets or {})

@@ -1,0 +1,287 @@
+"""One evaluation of one tree: finds what is there, makes what is not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import re
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from pipeline.content import Listing, content_digest, remove_tree
+from pipeline.engine.base import Event, Observer, Secret, What
+from pipeline.engine.local import schedule
+from pipeline.engine.local.disk import full_disk, is_about_space, locked, store_errors, try_lock
+from pipeline.engine.local.entry import TREE, Laid, part_of, seal
+from pipeline.engine.local.layout import describe, lay_out
+from pipeline.engine.local.log import StepLog
+from pipeline.engine.local.network import NetworkSettings
+from pipeline.engine.local.runner import Job, run_job
+from pipeline.engine.local.schedule import Node, Results
+from pipeline.engine.local.store import Store
+from pipeline.errors import EngineError, ImageError, PipelineError, StepFailedError
+from pipeline.model.identity import identify, sha256_hex
+from pipeline.model.step import Step
+from pipeline.model.tree import BASE_EPOCH, Pick, Tree
+
+_MACHINES = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """What every evaluation of one engine shares."""
+
+    store: Store
+    roots: Mapping[str, Path]
+    observer: Observer
+    network: NetworkSettings
+    use_caches: bool
+    slots: anyio.Semaphore
+    fetches: anyio.Semaphore
+    fresh: schedule.Freshness = field(default_factory=schedule.Freshness)
+    made: Results = field(default_factory=dict)
+    """What has been made aside, because it is never cached: once for each process."""
+    notices: dict[str, str] = field(default_factory=dict)
+    ran: int = 0
+    """How many entries have been made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """One evaluation, with what was given to it."""
+
+    context: Context
+    given: Mapping[str, Path]
+    secrets: Mapping[str, Secret]
+
+    async def run(self, node: Node) -> Laid:
+        """Return where `node` is, after making what is missing for it."""
+        plan = await anyio.to_thread.run_sync(schedule.demand, node, self._find)
+        for found in plan.found:
+            self._tell_found(found)
+        await schedule.carry_out(plan, self._make)
+        return plan.results[node.digest]
+
+    def _find(self, node: Node) -> Laid | None:
+        """Return what is there already for `node`."""
+        if schedule.is_view(node):
+            return None
+        if self.context.fresh(node):
+            return self.context.made.get(node.digest)
+        return self.context.store.lookup(node.digest)
+
+    async def _make(self, node: Node, results: Results) -> Laid:
+        if isinstance(node, Pick) and schedule.is_view(node):
+            part = results[schedule.node_of(node.tree).digest]
+            return await anyio.to_thread.run_sync(_view, node, part)
+        with store_errors(self.context.store.home):
+            async with locked(self.context.store.lock(node.digest)):
+                laid = await anyio.to_thread.run_sync(self._find, node)
+                if laid is None and isinstance(node, Step):
+                    return await self._make_step(node, results)
+                if laid is None:
+                    assert not isinstance(node, Step)
+                    return await self._make_tree(node, results)
+                self._tell_found(node)
+                return laid
+
+    async def _make_tree(self, tree: Tree, results: Results) -> Laid:
+        parts = [results[part.digest] for part in schedule.parts_of(schedule.node_of(tree))]
+        async with self._scratch() as scratch:
+            entry = scratch / "entry"
+            target = entry / TREE
+            target.mkdir(parents=True)
+            items = await anyio.to_thread.run_sync(lay_out, tree, target, parts, self.given)
+            facts = {"kind": "tree", "title": describe(tree)}
+            return await self._keep(schedule.node_of(tree), entry, facts, items=items)
+
+    async def _make_step(self, step: Step, results: Results) -> Laid:
+        key = content_key(step, results)
+        if step.cacheable:
+            digest = None if self.context.fresh(step) else step.digest
+            laid = await anyio.to_thread.run_sync(self.context.store.alias, key, digest)
+            if laid:
+                self._tell_found(step)
+                return laid
+        async with self.context.fetches if step.network else self.context.slots:
+            started = time.monotonic()
+            self._tell(What.STARTED, step)
+            try:
+                laid = await self._run(step, key, results)
+            except PipelineError as error:
+                self._tell(What.FAILED, step, seconds=time.monotonic() - started, text=error.brief)
+                raise
+            self._tell(What.FINISHED, step, seconds=time.monotonic() - started)
+            return laid
+
+    async def _run(self, step: Step, key: str, results: Results) -> Laid:
+        store = self.context.store
+        async with self.job(step, results, _granted(step, self.secrets)) as job:
+            values = [secret.reveal() for secret in job.secrets.values()]
+            show = lambda line: self._tell(What.OUTPUT, step, text=line)  # noqa: E731 - a name for one argument
+            with StepLog(store.log(step.digest), step, [*values, *job.network.passwords], show) as log:
+                try:
+                    seconds = await run_job(job, log)
+                except StepFailedError as error:
+                    if is_about_space(log.tail()) and not step.secrets:
+                        raise full_disk(store.home, details=str(error)) from error
+                    raise
+            facts = {"kind": "step", "title": step.title, "seconds": round(seconds, 3), "argv": step.argv}
+            return await self._keep(step, job.out.parent, facts, key=key)
+
+    async def _keep(
+        self, node: Node, entry: Path, facts: Mapping[str, object], *, key: str = "", items: Listing | None = None
+    ) -> Laid:
+        """Put what was made into the store, or beside it when it must be made again the next time."""
+        context = self.context
+        epoch = node.epoch if isinstance(node, Step) else BASE_EPOCH
+
+        def keep() -> Laid:
+            if context.fresh(node) and not (isinstance(node, Step) and node.cacheable):
+                target = context.store.aside / f"made-{node.digest.removeprefix('sha256:')}"
+                entry.rename(target)
+                context.made[node.digest] = seal(target, node.digest, epoch, boot="", items=items, **facts)
+                return context.made[node.digest]
+            digest = key if context.fresh(node) else node.digest
+            durable = isinstance(node, Step)
+            context.ran += 1
+            return context.store.commit(entry, digest, key=key, epoch=epoch, durable=durable, items=items, **facts)
+
+        return await anyio.to_thread.run_sync(keep)
+
+    @contextlib.asynccontextmanager
+    async def job(self, step: Step, results: Results, secrets: Mapping[str, Secret]) -> AsyncIterator[Job]:
+        """Yield `step` with everything that its sandbox needs, and clean up after it."""
+        check_platform(step)
+        root = find_root(step, self.context.roots)
+        path_of = {digest: laid.path for digest, laid in results.items()}
+        async with self._scratch() as scratch:
+            out = scratch / "entry" / TREE
+            private = scratch / "private"
+            out.mkdir(parents=True)
+            private.mkdir()
+            with contextlib.ExitStack() as stack:
+                yield Job(
+                    step=step,
+                    root=root,
+                    out=out,
+                    scratch=private,
+                    inputs=tuple((name, path_of[schedule.node_of(tree).digest]) for name, tree in step.inputs),
+                    layers=tuple((at, path_of[schedule.node_of(tree).digest]) for at, tree in step.image.layers),
+                    caches=tuple((each.mount, self._cache(each.key, scratch, stack)) for each in step.caches),
+                    secrets=secrets,
+                    network=self.context.network,
+                )
+
+    def _cache(self, key: str, scratch: Path, stack: contextlib.ExitStack) -> Path:
+        """Return the directory of a cache volume, and keep it from being pruned as long as `stack` is open."""
+        name = key if _PLAIN.match(key) else sha256_hex(key.encode())
+        store = self.context.store
+        if not self.context.use_caches:
+            path = scratch / f"cache-{name}"
+            path.mkdir(exist_ok=True)
+            return path
+        lock = try_lock(store.cache_lock(name), shared=True)
+        if lock is None:
+            raise EngineError(f"cache {key} is being deleted by another process", resolution="run this again")
+        stack.callback(os.close, lock)
+        path = store.home / "caches" / name
+        path.mkdir(exist_ok=True)
+        os.utime(path)
+        return path
+
+    @contextlib.asynccontextmanager
+    async def _scratch(self) -> AsyncIterator[Path]:
+        path = self.context.store.scratch()
+        try:
+            yield path
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(remove_tree, path)
+
+    def _tell_found(self, node: Node) -> None:
+        if isinstance(node, Step):
+            self._tell(What.CACHED, node)
+
+    def _tell(self, what: What, step: Step, *, seconds: float = 0.0, text: str = "") -> None:
+        notice = self.context.notices.pop(step.digest, None)
+        if notice:
+            self.context.observer(Event(what=What.OUTPUT, step=step, text=notice))
+        self.context.observer(Event(what=what, step=step, seconds=seconds, text=text))
+
+
+def content_key(step: Step, results: Results) -> str:
+    """Return what identifies a step by the content of its inputs, however that content came about.
+
+    An input that was made anew and came out the same leaves this key as it was: then what depends on it is done.
+    """
+
+    def contents(trees: tuple[tuple[str, Tree], ...]) -> list[list[str]]:
+        return [[name, results[schedule.node_of(tree).digest].content] for name, tree in trees]
+
+    image = step.image
+    fields = {
+        "base": image.base.digest,
+        "layers": contents(image.layers),
+        "path": list(image.path),
+        "argv": list(step.argv),
+        "inputs": contents(step.inputs),
+        "env": [list(pair) for pair in step.env],
+        "caches": [[cache.mount, cache.key] for cache in step.caches],
+        "secrets": list(step.secrets),
+        "effect": step.effect.value,
+        "exit_code": step.exit_code.value,
+        "platform": step.platform,
+        "epoch": step.epoch,
+        "outputs": list(step.outputs),
+    }
+    return identify("content-key/1", fields)
+
+
+def check_platform(step: Step) -> None:
+    """Raise EngineError unless this machine runs the step's platform itself."""
+    machine = platform.machine()
+    here = _MACHINES.get(machine, f"linux/{machine}")
+    if step.platform != here:
+        raise EngineError(
+            f'step "{step.title}" runs on {step.platform}, and this machine is {here}',
+            resolution="cross-compile in a step for this machine, or use the Dagger engine",
+        )
+
+
+def find_root(step: Step, roots: Mapping[str, Path]) -> Path:
+    """Return the root file system of a step. Raises ImageError when this machine does not have it."""
+    base = step.image.base
+    root = roots.get(base.content) if base.known else None
+    if root is None or not root.is_dir():
+        raise ImageError(
+            f'image {base.name}, in which step "{step.title}" runs, is not on this machine',
+            details=f"content: {base.content or 'not known yet'}",
+            resolution=f"run `pipeline images build {base.name}`",
+        )
+    return root.absolute()
+
+
+def _granted(step: Step, secrets: Mapping[str, Secret]) -> dict[str, Secret]:
+    """Return the secrets that `step` names. Raises EngineError for one that was not given."""
+    missing = [name for name in step.secrets if name not in secrets]
+    if missing:
+        raise EngineError(f'step "{step.title}" needs a secret that was not given: {", ".join(missing)}')
+    return {name: secrets[name] for name in step.secrets}
+
+
+def _view(node: Pick, part: Laid) -> Laid:
+    """Return a folder inside of a tree as a tree of its own. Raises EngineError when it is not there."""
+    below = f"{part.below}/{node.root}" if part.below else node.root
+    items = part.listing()
+    if not any(item.path == node.root and item.kind == "d" for item in items):
+        raise EngineError(f"{describe(node.tree)} has no directory {node.root}")
+    content = content_digest(part_of(items, node.root))
+    return Laid(path=part.path / node.root, content=content, manifest=part.manifest, below=below)

@@ -1,0 +1,127 @@
+"""How much room the store takes, and making it smaller."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from pathlib import Path
+
+from pipeline.content import remove_tree
+from pipeline.engine.local.disk import store_errors, try_lock
+from pipeline.engine.local.entry import MANIFEST, Usage
+from pipeline.engine.local.store import Store
+
+
+def usage(store: Store) -> list[Usage]:
+    """Return what is in the store, the longest unused first."""
+    found = []
+    with store_errors(store.home):
+        for folder in store.folders():
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                path = folder / MANIFEST
+                manifest = json.loads(path.read_bytes())
+                size = manifest["size"] + path.stat().st_size
+                used = path.stat().st_mtime
+                digest = f"sha256:{folder.name}"
+                title, kind = manifest.get("title", ""), manifest.get("kind", "step")
+                found.append(Usage(digest=digest, title=title, kind=kind, size=size, used=used, path=folder))
+        for folder in (store.home / "caches").iterdir():
+            if folder.is_dir():
+                used = folder.stat().st_mtime
+                size = _size(folder)
+                found.append(Usage(digest="", title=folder.name, kind="cache", size=size, used=used, path=folder))
+    return sorted(found, key=lambda each: (each.used, each.title))
+
+
+def prune(store: Store, *, limit: int | None = None, older_than: float | None = None) -> list[Usage]:
+    """Delete what has not been used for `older_than` seconds, then the longest unused until `limit` bytes are left.
+
+    With neither: everything. What a running evaluation uses stays, in this process or another. Cache
+    directories go by age or with everything, not to make room: what they hold prunes itself. Returns what went.
+    """
+    everything = usage(store)
+    now = time.time()
+    total = sum(each.size for each in everything if each.kind != "cache")
+    gone: list[Usage] = []
+    trash: list[Path] = []
+    with store_errors(store.home):
+        with store.gate():
+            used = _leased(store)
+            for each in everything:
+                old = older_than is not None and now - each.used > older_than
+                big = limit is not None and total > limit and each.kind != "cache"
+                if not (old or big or (limit is None and older_than is None)):
+                    continue
+                away = _away_cache(store, each) if each.kind == "cache" else _away(store, each, used)
+                if away:
+                    trash.append(away)
+                    gone.append(each)
+                    total -= each.size if each.kind != "cache" else 0
+            _forget(store)
+        for path in trash:
+            remove_tree(path)
+        for each in gone:
+            if each.digest:
+                store.log(each.digest).unlink(missing_ok=True)
+    return gone
+
+
+def _away(store: Store, each: Usage, used: set[str]) -> Path | None:
+    """Move an entry aside, unless a running evaluation uses it."""
+    if each.path.name in used:
+        return None
+    target = store.aside / f"gone-{each.path.name}"
+    with contextlib.suppress(FileNotFoundError):
+        each.path.rename(target)
+        return target
+    return None
+
+
+def _away_cache(store: Store, each: Usage) -> Path | None:
+    """Move a cache directory aside, unless a running step has it mounted."""
+    lock = try_lock(store.cache_lock(each.path.name))
+    if lock is None:
+        return None
+    try:
+        target = store.aside / f"gone-cache-{each.path.name}"
+        each.path.rename(target)
+        return target
+    finally:
+        os.close(lock)
+
+
+def _leased(store: Store) -> set[str]:
+    """Return the names of all entries that a living process uses."""
+    found: set[str] = set()
+    for lease in (store.home / "leases").iterdir():
+        lock = try_lock(lease)
+        if lock is None:
+            found.update(lease.read_text(encoding="ascii").split())
+        else:
+            os.close(lock)
+    return found
+
+
+def _forget(store: Store) -> None:
+    """Delete names and keys that point to nothing, and locks that nobody holds. The gate is held."""
+    for folder in ("store", "keys"):
+        for shard in (store.home / folder).iterdir():
+            for path in shard.iterdir():
+                if path.is_symlink() and not path.exists():
+                    path.unlink()
+    for path in (store.home / "locks").iterdir():
+        lock = try_lock(path)
+        if lock is not None:
+            path.unlink(missing_ok=True)
+            os.close(lock)
+
+
+def _size(root: Path) -> int:
+    total = 0
+    for folder, _, names in os.walk(root):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(f"{folder}/{name}").st_size
+    return total

@@ -1,0 +1,89 @@
+"""Secrets are taken out of a program's output before it is written anywhere."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable
+
+MASK = b"***"
+_SHORT = 8
+"""A line of a secret shorter than this is an everyday word (`-----`, `}`), and would hide half of a log."""
+
+_MIME_LINE = 76
+"""Characters a line of what the program `base64` writes (RFC 2045, section 6.8)."""
+
+
+def forms(secret: bytes) -> set[bytes]:
+    """Return every form in which `secret` may turn up: whole, line by line, and in base64 (RFC 4648, 4 and 5)."""
+    whole = secret.strip()
+    if not whole:
+        return set()
+    lines = [line.strip() for line in whole.splitlines()]
+    found = {secret, whole, *(line for line in lines if len(line) >= _SHORT)}
+    if len(whole) >= _SHORT:
+        for text in {secret, whole}:
+            found |= _encoded(text)
+    return found
+
+
+def _encoded(text: bytes) -> set[bytes]:
+    """Return the base64 forms of `text`, at each of the three places in a longer text that it may begin at."""
+    found = set()
+    for shift in range(3):
+        code = base64.b64encode(bytes(shift) + text)
+        first = (shift * 8 + 5) // 6
+        last = (shift + len(text)) * 8 // 6
+        found.add(code[first:last])
+    code = base64.b64encode(text).rstrip(b"=")
+    chunks = (code[start : start + _MIME_LINE] for start in range(0, len(code), _MIME_LINE))
+    found |= {chunk for chunk in chunks if len(chunk) >= _SHORT}
+    return found | {form.translate(bytes.maketrans(b"+/", b"-_")) for form in found}
+
+
+class Redactor:
+    """Replaces secrets in a stream, wherever its chunks are cut."""
+
+    def __init__(self, secrets: Iterable[bytes]) -> None:
+        patterns = sorted({form for secret in secrets for form in forms(secret)}, key=len, reverse=True)
+        self._patterns = patterns
+        self._longest = len(patterns[0]) if patterns else 0
+        self._regex = re.compile(b"|".join(re.escape(pattern) for pattern in patterns)) if patterns else None
+        self._held = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return what can be shown after `chunk`: all but an end that may be the beginning of a secret."""
+        if self._regex is None:
+            return chunk
+        data = self._held + chunk
+        cut = self._safe_length(data)
+        shown = bytearray()
+        position = 0
+        for match in self._regex.finditer(data):
+            if match.start() >= cut:
+                break
+            shown += data[position : match.start()] + MASK
+            position = match.end()
+        cut = max(cut, position)
+        self._held = data[cut:]
+        return bytes(shown + data[position:cut])
+
+    def close(self) -> bytes:
+        """Return the rest of the stream."""
+        rest, self._held = self._held, b""
+        return self._regex.sub(MASK, rest) if self._regex else rest
+
+    def whole(self, data: bytes) -> bytes:
+        """Return `data` without secrets, apart from the stream."""
+        return self._regex.sub(MASK, data) if self._regex else data
+
+    def _safe_length(self, data: bytes) -> int:
+        """Return where the first end of `data` begins that a longer pattern begins with."""
+        start = max(0, len(data) - self._longest + 1)
+        firsts = {pattern[0] for pattern in self._patterns}
+        for index in range(start, len(data)):
+            if data[index] in firsts:
+                rest = data[index:]
+                if any(len(pattern) > len(rest) and pattern.startswith(rest) for pattern in self._patterns):
+                    return index
+        return len(data)

@@ -1,0 +1,253 @@
+"""Running one step in its sandbox."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from pipeline import process
+from pipeline.content import SpecialFileError, normalise
+from pipeline.engine.base import Secret
+from pipeline.engine.local.log import StepLog
+from pipeline.engine.local.network import NetworkSettings
+from pipeline.engine.local.redact import forms
+from pipeline.engine.local.sandbox import Bind, Sandbox, make_scratch
+from pipeline.errors import EngineError, StepFailedError
+from pipeline.model.step import ExitCode, Step
+
+_FIRST_FAILURE = 126
+"""Exit codes from here on say that the program could not run or was killed (POSIX, XCU 2.8.2), never a result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A step with everything that it needs on this machine."""
+
+    step: Step
+    root: Path
+    out: Path
+    scratch: Path
+    inputs: tuple[tuple[str, Path], ...] = ()
+    layers: tuple[tuple[str, Path], ...] = ()
+    caches: tuple[tuple[str, Path], ...] = ()
+    secrets: Mapping[str, Secret]
+    network: NetworkSettings
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The whole environment of the program. Bubblewrap adds PWD."""
+        settings = self.network.environment if self.step.network else {}
+        return {**settings, **self.step.environment}
+
+    def sandbox(self) -> Sandbox:
+        """Return the sandbox, without secrets. A step that gets secrets has its private directories in memory."""
+        in_memory = bool(self.step.secrets)
+        if not in_memory:
+            make_scratch(self.scratch)
+        files = self.network.files if self.step.network else []
+        binds = [
+            *(Bind(source=path, mount=mount) for mount, path in self.layers),
+            *(Bind(source=path, mount=mount, writable=True) for mount, path in self.caches),
+            *(Bind(source=path, mount=mount) for path, mount in files),
+        ]
+        return Sandbox(
+            root=self.root,
+            out=self.out,
+            scratch=None if in_memory else self.scratch,
+            inputs=self.inputs,
+            binds=tuple(binds),
+            network=self.step.network,
+        )
+
+
+async def run_job(job: Job, log: StepLog) -> float:
+    """Run the program to its end, and return how many seconds it took.
+
+    Raises StepFailedError when it fails, takes too long or does not leave what it promised, and EngineError when
+    the sandbox cannot be made.
+    """
+    step = job.step
+    check_exposure(job)
+    started = time.monotonic()
+    with _descriptors(job) as (sandbox, status):
+        argv = sandbox.arguments(step.argv, status.writer)
+        done = await process.run(
+            argv,
+            env=job.environment,
+            timeout=step.timeout,
+            sink=log.write,
+            pass_fds=(status.writer, *(descriptor for _, descriptor in sandbox.secrets)),
+            check=False,
+            kill=status.kill,
+        )
+        log.finish()
+        code = status.exit_code()
+    if done.timed_out:
+        raise failure(step, log, f"ran longer than {step.timeout:g} seconds and was stopped with all it had started")
+    if code is None:
+        code = _explain_sandbox(done, log)
+    await anyio.to_thread.run_sync(_judge, job, log, code)
+    return time.monotonic() - started
+
+
+async def run_shell(job: Job, argv: tuple[str, ...]) -> int:
+    """Run `argv` on this terminal in the sandbox of a step, and return its exit code."""
+    with _descriptors(job) as (sandbox, status):
+        command = replace(sandbox, terminal=True).arguments(argv, status.writer)
+        descriptors = (status.writer, *(descriptor for _, descriptor in sandbox.secrets))
+        variables = {**job.environment, "TERM": os.environ.get("TERM", "dumb")}
+        return await process.run_interactive(command, env=variables, pass_fds=descriptors)
+
+
+def check_exposure(job: Job) -> None:
+    """Raise EngineError when a secret's value is in the command line or the environment of the step."""
+    exposed = [*job.step.argv, *job.environment.values()]
+    for name, secret in job.secrets.items():
+        value = secret.reveal().strip().decode("utf-8", "surrogateescape")
+        if value and any(value in text for text in exposed):
+            raise EngineError(
+                f'step "{job.step.title}" has the value of secret {name!r} in its command line or environment',
+                resolution=f"let its program read /run/secrets/{name}",
+            )
+
+
+def check_output(job: Job) -> None:
+    """Raise StepFailedError when the program left the value of a secret in its output."""
+    for name, secret in job.secrets.items():
+        patterns = [form for form in forms(secret.reveal()) if len(form) >= 8]
+        for folder, _, names in os.walk(job.out):
+            for file in (Path(folder) / each for each in names):
+                if patterns and file.is_file() and not file.is_symlink() and _contains(file, patterns):
+                    where = file.relative_to(job.out)
+                    raise StepFailedError(
+                        f'step "{job.step.title}" left the value of secret {name!r} in /out/{where}',
+                        resolution="a secret may be used by a program, and never become a part of its result",
+                    )
+
+
+def failure(step: Step, log: StepLog, what: str) -> StepFailedError:
+    """Return the error that says what happened to a step, and how to look into it."""
+    details = [
+        f"digest:  {step.digest}",
+        f"command: {shlex.join(step.argv)}",
+        f"log:     {log.path}",
+        *(f"  | {line}" for line in log.tail().splitlines()),
+    ]
+    short = step.digest.removeprefix("sha256:")[:12]
+    resolution = f"read the log, or run `pipeline shell {short}` for a shell in exactly this step"
+    return StepFailedError(f'step "{step.title}" {what}', details="\n".join(details), resolution=resolution)
+
+
+class _Status:
+    """What bubblewrap reports about the program: its process id, and its exit code if it ran."""
+
+    def __init__(self, reader: int, writer: int) -> None:
+        self.writer = writer
+        self._reader = reader
+        self._text = b""
+
+    def exit_code(self) -> int | None:
+        code = self._find("exit-code")
+        return code if code is None else int(code)
+
+    def kill(self) -> None:
+        """Kill the first process of the sandbox, and with it, by the kernel, every other one."""
+        pid = self._find("child-pid")
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _find(self, name: str) -> int | None:
+        with contextlib.suppress(BlockingIOError):
+            while chunk := os.read(self._reader, 4096):
+                self._text += chunk
+        for line in self._text.splitlines():
+            with contextlib.suppress(ValueError):
+                report = json.loads(line)
+                if name in report:
+                    return int(report[name])
+        return None
+
+
+@contextlib.contextmanager
+def _descriptors(job: Job) -> Iterator[tuple[Sandbox, _Status]]:
+    """Open what bubblewrap inherits: the status pipe, and each secret in memory that never touches a disk."""
+    with contextlib.ExitStack() as stack:
+        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        stack.callback(os.close, reader)
+        stack.callback(os.close, writer)
+        secrets = []
+        for name, secret in job.secrets.items():
+            descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+            stack.callback(os.close, descriptor)
+            with os.fdopen(os.dup(descriptor), "wb") as file:
+                file.write(secret.reveal())
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            secrets.append((name, descriptor))
+        yield replace(job.sandbox(), secrets=tuple(secrets)), _Status(reader, writer)
+
+
+def _explain_sandbox(done: process.Completed, log: StepLog) -> int:
+    """Return the exit code of a program that could not be started; raise EngineError if there was no sandbox."""
+    said = log.tail(5)
+    if "bwrap: execvp " in said:
+        return 127
+    if done.code < 0:
+        return 128 - done.code
+    raise EngineError(
+        "bubblewrap could not make a sandbox",
+        details=said,
+        resolution="user namespaces must be allowed: on Ubuntu 23.10 and later "
+        "`sysctl kernel.apparmor_restrict_unprivileged_userns=0`, on hardened machines "
+        "`sysctl user.max_user_namespaces=15000`, "
+        "in a container `--security-opt seccomp=unconfined --security-opt systempaths=unconfined`",
+    )
+
+
+def _judge(job: Job, log: StepLog, code: int) -> None:
+    """Raise StepFailedError unless `code` is a good end and everything promised is there."""
+    step = job.step
+    if step.exit_code is ExitCode.IS_DATA and code < _FIRST_FAILURE:
+        (job.out / "exit-code").write_text(f"{code}\n", encoding="ascii")
+    elif code:
+        raise failure(step, log, f"failed with exit code {code}{_meaning(code)}")
+    missing = [path for path in step.outputs if not os.path.lexists(job.out / path)]
+    if missing:
+        raise failure(step, log, f"did not make {', '.join(f'/out/{path}' for path in missing)}")
+    try:
+        normalise(job.out, step.epoch)
+    except SpecialFileError as error:
+        raise failure(step, log, f"left a {error.kind} in its output: /out/{error.path}") from error
+    check_output(job)
+
+
+def _meaning(code: int) -> str:
+    if code == _FIRST_FAILURE:
+        return " (the program cannot be executed)"
+    if code == _FIRST_FAILURE + 1:
+        return " (the program was not found)"
+    if code == 128 + signal.SIGKILL:
+        return " (killed by SIGKILL: perhaps the machine ran out of memory)"
+    return f" (killed by {process.describe_signal(code - 128)})" if 128 < code < 128 + 65 else ""
+
+
+def _contains(file: Path, patterns: list[bytes]) -> bool:
+    """Return whether a file holds one of `patterns`, read in pieces that overlap by the longest of them."""
+    longest = max(len(pattern) for pattern in patterns)
+    held = b""
+    with file.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            held = held[-longest:] + chunk
+            if any(pattern in held for pattern in patterns):
+                return True
+    return False

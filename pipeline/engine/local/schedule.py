@@ -1,0 +1,148 @@
+"""What has to be made for a tree, and when: demand first, then each thing as soon as its parts are ready."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import anyio
+import anyio.abc
+
+from pipeline.engine.local.entry import Laid
+from pipeline.model.graph import direct_steps, predecessors, requirements
+from pipeline.model.step import Step
+from pipeline.model.tree import Files, Given, Merge, Output, Pick, Tree, children
+
+Node: TypeAlias = Step | Files | Given | Merge | Pick
+"""What is made and kept: a step's output, or a tree that is laid out."""
+
+Results: TypeAlias = dict[str, Laid]
+
+
+def node_of(tree: Tree) -> Node:
+    """Return what has to be made for `tree`: the output of a step is kept under the step itself."""
+    return tree.step if isinstance(tree, Output) else tree
+
+
+def parts_of(node: Node) -> tuple[Node, ...]:
+    """Return what must be there before `node` can be made."""
+    trees = requirements(node) if isinstance(node, Step) else children(node)
+    return tuple(node_of(tree) for tree in trees)
+
+
+def is_view(node: Node) -> bool:
+    """Return whether `node` is a whole folder inside of another tree, which needs no copy."""
+    return isinstance(node, Pick) and bool(node.root) and not node.paths and not node.optional
+
+
+class Freshness:
+    """Knows which steps always run, and which need what such a step leaves.
+
+    The digest of the latter says nothing of their content, and a hit on it would leave the former undone. Answers
+    are kept, so that asking for every step of a graph takes time in proportion to it.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, bool] = {}
+
+    def __call__(self, node: Node) -> bool:
+        """Return whether `node` is, or depends on, a step that is never cached."""
+        steps = (node,) if isinstance(node, Step) else direct_steps((node,))
+        return any(self._classify(step) for step in steps)
+
+    def _classify(self, wanted: Step) -> bool:
+        stack = [wanted]
+        while stack:
+            step = stack[-1]
+            if step.digest in self._known:
+                stack.pop()
+                continue
+            before = predecessors(step) if step.cacheable else ()
+            unknown = [each for each in before if each.digest not in self._known]
+            if unknown:
+                stack += unknown
+                continue
+            self._known[step.digest] = not step.cacheable or any(self._known[each.digest] for each in before)
+            stack.pop()
+        return self._known[wanted.digest]
+
+
+@dataclass(slots=True)
+class Demand:
+    """What must be made, what is already there, and who waits for whom."""
+
+    results: Results = field(default_factory=dict)
+    found: list[Node] = field(default_factory=list)
+    missing: dict[str, Node] = field(default_factory=dict)
+    waiting: dict[str, int] = field(default_factory=dict)
+    dependents: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def ready(self) -> list[Node]:
+        """What can be made at once."""
+        return [node for digest, node in self.missing.items() if not self.waiting[digest]]
+
+
+def demand(node: Node, lookup: Callable[[Node], Laid | None]) -> Demand:
+    """Return what has to be made for `node`. What is found is not looked behind."""
+    plan = Demand()
+    seen: set[str] = set()
+    stack = [node]
+    while stack:
+        current = stack.pop()
+        if current.digest in seen:
+            continue
+        seen.add(current.digest)
+        laid = lookup(current)
+        if laid is not None:
+            plan.results[current.digest] = laid
+            plan.found.append(current)
+        else:
+            plan.missing[current.digest] = current
+            stack.extend(reversed(parts_of(current)))
+    for digest, missing in plan.missing.items():
+        before = {part.digest for part in parts_of(missing)} & plan.missing.keys()
+        plan.waiting[digest] = len(before)
+        for part in before:
+            plan.dependents[part].append(digest)
+    return plan
+
+
+async def carry_out(plan: Demand, make: Callable[[Node, Results], Awaitable[Laid]]) -> None:
+    """Make everything that is missing, each thing once, as soon as its parts are there.
+
+    After a failure nothing new begins; what is running may end, so that it need not run again. Raises the
+    first failure.
+    """
+    failures: list[Exception] = []
+
+    async def work(node: Node) -> None:
+        if failures:
+            return
+        try:
+            plan.results[node.digest] = await make(node, plan.results)
+        except Exception as error:  # noqa: BLE001 - raised below, when everything that runs has ended
+            failures.append(error)
+            return
+        begin(_released(plan, node))
+
+    def begin(nodes: Iterable[Node]) -> None:
+        for node in nodes:
+            group.start_soon(work, node)
+
+    async with anyio.create_task_group() as group:
+        begin(plan.ready)
+    if failures:
+        raise failures[0]
+
+
+def _released(plan: Demand, node: Node) -> list[Node]:
+    """Return what can be made now that `node` is there."""
+    free = []
+    for digest in plan.dependents.pop(node.digest, []):
+        plan.waiting[digest] -= 1
+        if not plan.waiting[digest]:
+            free.append(plan.missing[digest])
+    return free

@@ -1,0 +1,287 @@
+"""The store: what steps left behind, by digest, each entry whole or not there at all.
+
+An entry is a folder with the tree and a manifest: its listing, its content digest and a fingerprint of every file.
+It is written aside, brought to the disk, and renamed into place. A process that dies leaves only files aside,
+and the lock that says that they are nobody's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from pipeline.content import LINK, fingerprints, remove_tree
+from pipeline.engine.local import entry
+from pipeline.engine.local.disk import boot_id, flush, point, store_errors, try_lock, write_whole
+from pipeline.engine.local.entry import MANIFEST, TREE, Laid, Manifest, Usage
+
+_TOUCH_AFTER = 600.0
+"""Seconds after which a use is worth recording again."""
+
+Notice = Callable[[str, str], None]
+
+
+def _unnoticed(_digest: str, _text: str) -> None:
+    """Take no notice."""
+
+
+class Store:
+    """The store in one folder, as one process sees it. `close` it, or use it as a context manager."""
+
+    def __init__(self, home: Path, *, notice: Notice = _unnoticed) -> None:
+        self.home = home.absolute()
+        self.notice = notice
+        self._mutex = threading.Lock()
+        self._leased: set[str] = set()
+        self._boot = boot_id()
+        with store_errors(self.home):
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name in ("store", "keys", "tmp", "locks", "leases", "logs", "caches"):
+                (self.home / name).mkdir(exist_ok=True)
+            self._gate = os.open(self.home / "gate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._reap()
+            name = f"{os.getpid()}-{secrets.token_hex(4)}"
+            lease = try_lock(self.home / "leases" / name)
+            assert lease is not None, "a random name is in use"
+            self._lease, self._lease_path = lease, self.home / "leases" / name
+            self.aside = self.home / "tmp" / name
+            self.aside.mkdir(mode=0o700)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what this process used, and delete what it left aside."""
+        if self._lease < 0:
+            return
+        with contextlib.suppress(OSError):
+            remove_tree(self.aside)
+            self._lease_path.unlink(missing_ok=True)
+        os.close(self._lease)
+        os.close(self._gate)
+        self._lease = self._gate = -1
+
+    def scratch(self) -> Path:
+        """Return a new empty folder aside, in the store's file system. Who asks deletes it."""
+        path = self.aside / secrets.token_hex(6)
+        path.mkdir(mode=0o700)
+        return path
+
+    def folder(self, digest: str) -> Path:
+        """Return where the entry for `digest` is, if it is there."""
+        return self.home / "store" / _shard(digest)
+
+    def log(self, digest: str) -> Path:
+        """Return where the log of the step with this digest is, if it has run here."""
+        return self.home / "logs" / f"{digest.removeprefix('sha256:')}.log"
+
+    def lock(self, digest: str) -> Path:
+        """Return the lock file of whoever makes the entry for `digest`."""
+        return self.home / "locks" / digest.removeprefix("sha256:")
+
+    def cache_lock(self, name: str) -> Path:
+        """Return the lock file that running steps share while they have this cache directory mounted."""
+        return self.home / "locks" / f"cache-{name}"
+
+    def has(self, digest: str) -> bool:
+        """Return whether there is a sound entry for `digest`, without keeping it from being pruned."""
+        with store_errors(self.home):
+            manifest = entry.read(self.folder(digest) / MANIFEST)
+            return manifest is not None and self._sound(self.folder(digest) / TREE, manifest)
+
+    def lookup(self, digest: str) -> Laid | None:
+        """Return the entry for `digest` if it is there and sound, and keep it from being pruned until `close`.
+
+        An entry whose files have been touched is hashed: with the same content it stays, otherwise it is
+        dropped with a notice. Raises StoreError.
+        """
+        with store_errors(self.home):
+            with self._reading():
+                folder = self._resolve(digest)
+                manifest = entry.read(folder / MANIFEST) if folder else None
+                if folder is None or manifest is None:
+                    if folder:
+                        self._drop(folder, digest, "its manifest cannot be read")
+                    return None
+                self._keep(folder.name)
+            laid = Laid(path=folder / TREE, content=manifest["content"], manifest=folder / MANIFEST)
+            if not self._sound(laid.path, manifest) and not self._repair(folder, manifest, digest):
+                return None
+            _touch(folder / MANIFEST)
+            return laid
+
+    def alias(self, key: str, digest: str | None = None) -> Laid | None:
+        """Return the entry that was recorded under the content key `key`; let `digest` name it too."""
+        with store_errors(self.home):
+            try:
+                target = (self.home / "keys" / _shard(key)).readlink()
+            except FileNotFoundError:
+                return None
+        laid = self.lookup(target.name)
+        if laid and digest and laid.manifest.parent != self.folder(digest):
+            with store_errors(self.home):
+                folder = laid.manifest.parent
+                point(self.folder(digest), f"../{folder.parent.name}/{folder.name}", self.aside)
+        return laid
+
+    def commit(self, staging: Path, digest: str, *, key: str = "", epoch: int, durable: bool, **facts: Any) -> Laid:
+        """Make `staging`, a folder aside with the tree in it, the entry for `digest`, and return it.
+
+        `key` is a content key to find it by as well; `facts` go into the manifest. An entry that is not `durable`
+        is cheap to make again: it is not forced to the disk, and hashed on its first use after a restart.
+        Raises StoreError, and SpecialFileError for what cannot be kept.
+        """
+        with store_errors(self.home):
+            laid = entry.seal(staging, digest, epoch, boot="" if durable else self._boot, **facts)
+            if durable:
+                items = laid.listing()
+                paths = [laid.path / item.path for item in items if item.kind != "l"]
+                flush([*paths, laid.path, laid.manifest, staging])
+            target = self.folder(digest)
+            with self._reading():
+                self._keep(target.name)
+                target.parent.mkdir(exist_ok=True)
+                self._discard(target)
+                staging.rename(target)
+            if durable:
+                flush([target.parent])
+            if key:
+                where = f"../../store/{target.parent.name}/{target.name}"
+                point(self.home / "keys" / _shard(key), where, self.aside)
+            return Laid(path=target / TREE, content=laid.content, manifest=target / MANIFEST)
+
+    def verify(self) -> list[str]:
+        """Hash every entry, drop those that are damaged, and return their digests."""
+        damaged = []
+        with store_errors(self.home):
+            for folder in self.folders():
+                digest = f"sha256:{folder.name}"
+                manifest = entry.read(folder / MANIFEST)
+                if manifest is None:
+                    with self._reading():
+                        self._drop(folder, digest, "its manifest cannot be read")
+                    damaged.append(digest)
+                elif not self._repair(folder, manifest, digest):
+                    damaged.append(digest)
+        return damaged
+
+    def usage(self) -> list[Usage]:
+        """Return what is in the store, the longest unused first."""
+        from pipeline.engine.local import prune
+
+        return prune.usage(self)
+
+    def prune(self, *, limit: int | None = None, older_than: float | None = None) -> list[Usage]:
+        """Delete what has been unused for `older_than` seconds, then the longest unused down to `limit` bytes.
+
+        With neither: everything that no running evaluation uses. Returns what went.
+        """
+        from pipeline.engine.local import prune
+
+        return prune.prune(self, limit=limit, older_than=older_than)
+
+    def folders(self) -> Iterator[Path]:
+        """Yield the folder of every entry; names that only point to another entry are left out."""
+        for shard in sorted((self.home / "store").iterdir()):
+            for folder in sorted(shard.iterdir()):
+                if not folder.name.startswith(".") and not folder.is_symlink():
+                    yield folder
+
+    @contextlib.contextmanager
+    def gate(self) -> Iterator[None]:
+        """Keep every process from looking anything up: held, briefly, by who decides what can go."""
+        with self._mutex:
+            fcntl.flock(self._gate, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._gate, fcntl.LOCK_UN)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._mutex:
+            fcntl.flock(self._gate, fcntl.LOCK_SH)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._gate, fcntl.LOCK_UN)
+
+    def _keep(self, name: str) -> None:
+        """Put an entry on the list of what this process uses. The gate is held."""
+        if name not in self._leased:
+            os.write(self._lease, name.encode("ascii") + b"\n")
+            self._leased.add(name)
+
+    def _resolve(self, digest: str) -> Path | None:
+        """Return the folder of the entry, following a name that points to another; None where there is none."""
+        path = self.folder(digest)
+        try:
+            target = path.readlink()
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return path
+        folder = self.home / "store" / target.parent.name / target.name
+        return folder if folder.is_dir() else None
+
+    def _sound(self, tree: Path, manifest: Manifest) -> bool:
+        return manifest["boot"] in ("", self._boot) and entry.untouched(tree, manifest)
+
+    def _repair(self, folder: Path, manifest: Manifest, digest: str) -> bool:
+        """Hash an entry. With its content as recorded, refresh the fingerprints; otherwise drop it."""
+        items = entry.same_content(folder / TREE, manifest)
+        if items is None:
+            with self._reading():
+                if entry.read(folder / MANIFEST) == manifest:
+                    self._drop(folder, digest, "its files are not what was stored")
+            return False
+        if manifest["boot"]:
+            flush([folder / TREE, *(folder / TREE / item.path for item in items if item.kind != LINK)])
+        fresh = {**manifest, "stats": fingerprints(folder / TREE, items), "boot": ""}
+        write_whole(folder / MANIFEST, entry.dump(fresh), self.aside)
+        return True
+
+    def _drop(self, folder: Path, digest: str, why: str) -> None:
+        self._discard(folder)
+        self.notice(digest, f"the stored result was damaged ({why}) and has been dropped")
+
+    def _discard(self, path: Path) -> None:
+        """Move what is at `path` aside and delete it."""
+        with contextlib.suppress(FileNotFoundError):
+            if path.is_symlink():
+                path.unlink()
+            else:
+                away = self.aside / secrets.token_hex(6)
+                path.rename(away)
+                remove_tree(away)
+
+    def _reap(self) -> None:
+        """Delete what processes left aside that no longer live."""
+        for lease in (self.home / "leases").iterdir():
+            descriptor = try_lock(lease)
+            if descriptor is not None:
+                remove_tree(self.home / "tmp" / lease.name)
+                lease.unlink(missing_ok=True)
+                os.close(descriptor)
+
+
+def _shard(digest: str) -> str:
+    name = digest.removeprefix("sha256:")
+    return f"{name[:2]}/{name}"
+
+
+def _touch(path: Path) -> None:
+    """Record a use in the manifest's modification time."""
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime > _TOUCH_AFTER:
+            os.utime(path)

@@ -1,0 +1,243 @@
+"""The one door through which every process on this machine goes.
+
+Argument lists only, an environment built from nothing, no standard input unless it is given, and an end: on
+time-out or cancellation the whole process group dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shlex
+import shutil
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from subprocess import DEVNULL, PIPE, STDOUT
+
+import anyio
+import anyio.abc
+
+from pipeline.errors import EngineError, PipelineError
+
+Sink = Callable[[bytes], None]
+
+MAX_CAPTURE = 64 << 20
+"""Bytes of output that are kept of a process whose output is a value. More is an error, never a silent cut."""
+
+TAIL = 64 << 10
+"""Bytes of output that are kept, for error messages, of a process whose output goes to a sink."""
+
+GRACE = 2.0
+"""Seconds between the polite signal and SIGKILL."""
+
+PACKAGES = {"bwrap": "bubblewrap", "gpg": "gnupg", "mksquashfs": "squashfs-tools", "qemu-aarch64": "qemu-user"}
+"""The package that brings a program, where their names differ."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A process that has ended. `code` is negative for a signal, `output` the merged streams of a sink's run."""
+
+    argv: tuple[str, ...]
+    code: int
+    stdout: bytes = b""
+    stderr: bytes = b""
+    output: bytes = b""
+    seconds: float = 0.0
+    timed_out: bool = False
+
+    @property
+    def text(self) -> str:
+        """Standard output as UTF-8 without its last line end."""
+        return self.stdout.decode("utf-8", "replace").rstrip("\n")
+
+
+def environment(*inherited: str, **variables: str) -> dict[str, str]:
+    """Return a whole environment: PATH, a fixed locale, the `inherited` variables that are set, and `variables`."""
+    found = {name: os.environ[name] for name in inherited if name in os.environ}
+    path = os.environ.get("PATH") or os.defpath
+    return {"PATH": path, "LANG": "C.UTF-8", **found, **variables}
+
+
+def find_program(name: str, *, error: type[PipelineError] = EngineError) -> str:
+    """Return the absolute path of the program `name`, or raise `error` saying which package brings it."""
+    found = shutil.which(name)
+    if found is None:
+        package = PACKAGES.get(name, name)
+        raise error(
+            f"the program {name} is not installed",
+            resolution=f"install it: apt-get install {package} (Debian, Ubuntu) or dnf install {package}",
+        )
+    return str(Path(found).absolute())
+
+
+async def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: bytes | None = None,
+    timeout: float | None = None,  # noqa: ASYNC109 - what is stopped is a process, and its end is a result
+    sink: Sink | None = None,
+    pass_fds: Sequence[int] = (),
+    umask: int = 0o022,
+    check: bool = True,
+    error: type[PipelineError] = EngineError,
+    kill: Callable[[], None] | None = None,
+) -> Completed:
+    """Run `argv` to its end.
+
+    `env` is the whole environment (`environment()` by default). With a `sink`, standard output and standard error
+    are one stream that goes there as it comes; without, both are captured. `timeout` is in seconds. `kill` is
+    asked first when the process has to die, for one that knows better than a signal to its group.
+
+    Raises `error` when the program is not there, and with `check` when it fails or takes too long.
+    """
+    program = find_program(argv[0], error=error)
+    started = time.monotonic()
+    process = await anyio.open_process(
+        [program, *argv[1:]],
+        stdin=DEVNULL if stdin is None else PIPE,
+        stdout=PIPE,
+        stderr=STDOUT if sink else PIPE,
+        cwd=cwd,
+        env=environment() if env is None else dict(env),
+        start_new_session=True,
+        pass_fds=tuple(pass_fds),
+        umask=umask,
+    )
+    streams = _Streams(sink)
+    timed_out = False
+    try:
+        with anyio.fail_after(math.inf if timeout is None else timeout):
+            await streams.pump(process, stdin)
+            await process.wait()
+    except TimeoutError:
+        timed_out = True
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _end(process, kill)
+    completed = Completed(
+        argv=tuple(argv),
+        code=process.returncode if process.returncode is not None else -signal.SIGKILL,
+        stdout=bytes(streams.stdout),
+        stderr=bytes(streams.stderr),
+        output=bytes(streams.tail),
+        seconds=time.monotonic() - started,
+        timed_out=timed_out,
+    )
+    if check:
+        _check(completed, error, timeout)
+    return completed
+
+
+def run_sync(argv: Sequence[str], **options: object) -> Completed:
+    """Run `argv` like `run`, from code that is not async."""
+    return anyio.run(partial(run, argv, **options))  # type: ignore[arg-type]
+
+
+async def run_interactive(argv: Sequence[str], *, env: Mapping[str, str], pass_fds: Sequence[int] = ()) -> int:
+    """Run `argv` on this process's own terminal and return its exit code.
+
+    It stays in the foreground process group, so that the terminal's keys reach it, and this process ignores an
+    interrupt meanwhile: Ctrl-C in the shell is the shell's. A handler, not SIG_IGN: a child would inherit that.
+    """
+    program = find_program(argv[0])
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        process = await anyio.open_process(
+            [program, *argv[1:]], stdin=None, stdout=None, stderr=None, env=dict(env), pass_fds=tuple(pass_fds)
+        )
+        try:
+            return await process.wait()
+        finally:
+            with anyio.CancelScope(shield=True):
+                if process.returncode is None:
+                    process.kill()
+                await process.aclose()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class _Streams:
+    """What a process writes, and where it goes."""
+
+    def __init__(self, sink: Sink | None) -> None:
+        self.sink = sink
+        self.stdout = bytearray()
+        self.stderr = bytearray()
+        self.tail = bytearray()
+
+    async def pump(self, process: anyio.abc.Process, stdin: bytes | None) -> None:
+        if self.sink:
+            assert process.stdout is not None
+            async for chunk in process.stdout:
+                self.tail += chunk
+                del self.tail[:-TAIL]
+                self.sink(chunk)
+            return
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._capture, process.stdout, self.stdout)
+            group.start_soon(self._capture, process.stderr, self.stderr)
+            if stdin is not None:
+                group.start_soon(_feed, process.stdin, stdin)
+
+    @staticmethod
+    async def _capture(stream: anyio.abc.ByteReceiveStream | None, into: bytearray) -> None:
+        assert stream is not None
+        async for chunk in stream:
+            if len(into) <= MAX_CAPTURE:
+                into += chunk
+
+
+async def _feed(stream: anyio.abc.ByteSendStream | None, data: bytes) -> None:
+    """Write `data` and close: a program that stops reading early is no error of ours."""
+    assert stream is not None
+    with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+        await stream.send(data)
+    await stream.aclose()
+
+
+async def _end(process: anyio.abc.Process, kill: Callable[[], None] | None) -> None:
+    """Make sure that `process` has ended and is reaped: ask, wait, then kill its whole group."""
+    if process.returncode is None:
+        if kill:
+            kill()
+        else:
+            _signal_group(process.pid, signal.SIGTERM)
+        with anyio.move_on_after(GRACE):
+            await process.wait()
+        _signal_group(process.pid, signal.SIGKILL)
+    await process.aclose()
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, number)
+
+
+def _check(completed: Completed, error: type[PipelineError], timeout: float | None) -> None:
+    command = shlex.join(completed.argv)
+    if len(completed.stdout) > MAX_CAPTURE or len(completed.stderr) > MAX_CAPTURE:
+        raise error(f"{completed.argv[0]} wrote more than {MAX_CAPTURE} bytes", details=command)
+    said = (completed.output or completed.stderr or completed.stdout).decode("utf-8", "replace").strip()
+    details = "\n".join([command, *said.splitlines()[-20:]])
+    if completed.timed_out:
+        raise error(f"{completed.argv[0]} ran longer than {timeout:g} seconds and was stopped", details=details)
+    if completed.code < 0:
+        raise error(f"{completed.argv[0]} was killed by {describe_signal(-completed.code)}", details=details)
+    if completed.code:
+        raise error(f"{completed.argv[0]} failed with exit code {completed.code}", details=details)
+
+
+def describe_signal(number: int) -> str:
+    """Return the name of a signal, or its number where it has none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
