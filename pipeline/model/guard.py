@@ -87,17 +87,17 @@ def unknown_tag(version: Version, *, style: str, scheme: Scheme, tags: Collectio
 def near_tags(version: Version, *, style: str, scheme: Scheme, tags: Collection[str]) -> tuple[str, ...]:
     """Return the few tags that somebody who asked for `version` may have meant, the likeliest first.
 
-    The same numbers written otherwise (`4.7` for `4.07`) come before a similar spelling, and that before the neighbours
-    in order.
+    The same numbers written otherwise (`4.7` for `4.07`) come first, then the neighbours in order, then a similar
+    spelling.
     """
     wanted = version.semver
     known = {tag: found for tag in tags if (found := version_of_ref(tag, style, scheme))}
     same = [tag for tag, found in known.items() if found.semver.finalize_version() == wanted.finalize_version()]
-    similar = difflib.get_close_matches(version.git_ref(style), sorted(tags), n=_SHOWN, cutoff=0.75)
     ordered = sorted(known, key=lambda tag: known[tag].semver)
-    below = [tag for tag in ordered if known[tag].semver < wanted][-2:]
-    above = [tag for tag in ordered if known[tag].semver > wanted][:2]
-    likely = dict.fromkeys([*sorted(same), *similar, *reversed(below), *above, *sorted(tags)])
+    below = [tag for tag in ordered if known[tag].semver < wanted][-1:]
+    above = [tag for tag in ordered if known[tag].semver > wanted][:1]
+    similar = difflib.get_close_matches(version.git_ref(style), sorted(tags), n=_SHOWN, cutoff=0.7)
+    likely = dict.fromkeys([*sorted(same), *below, *above, *similar, *reversed(ordered), *sorted(tags)])
     return tuple(likely)[:_SHOWN]
 
 
