@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from pipeline.content import remove_tree
 from pipeline.errors import ImageError
-from pipeline.images.roots import Facts, Progress, Root, Roots, make_mount_points
+from pipeline.images.roots import Facts, Progress, Root, Roots, inside, make_mount_points
 from pipeline.images.spec import ImageSpecs, pick
 from pipeline.model.identity import identify
 from pipeline.model.tree import BASE_EPOCH
@@ -202,7 +202,9 @@ def _finish(recipe: Recipe, rootfs: Path, made_with: str) -> Facts:
         snapshot=tuple(_snapshot(rootfs)),
         made_with=made_with,
     )
-    _clean(rootfs)
+    clean(rootfs)
+    for path in (*rootfs.glob("etc/apt/sources.list*"), rootfs / "etc/apt/apt.conf.d/99mmdebstrap"):
+        _remove(path)
     make_mount_points(rootfs, recipe.mounts)
     return facts
 
@@ -227,19 +229,12 @@ def installed_packages(rootfs: Path) -> Iterator[str]:
             yield f"{name}={fields['Version']}"
 
 
-def _clean(rootfs: Path) -> None:
-    """Remove what says when, where and by which mirror a root was made; two makers get the same content."""
-    for folder in ("var/lib/apt", "var/cache/apt", "var/cache/ldconfig", "tmp", "run", "var/tmp", "var/log"):
-        for path in (rootfs / folder).glob("*"):
+def clean(rootfs: Path) -> None:
+    """Remove what says when and where a root was made: caches, logs, backups. Two makers get the same content."""
+    for folder in ("tmp", "run", "var/cache/apt", "var/cache/dnf", "var/cache/ldconfig", "var/lib/apt", "var/log"):
+        for path in inside(rootfs, folder).glob("*"):
             _remove(path)
-    for pattern in (
-        "etc/apt/sources.list*",
-        "etc/apt/apt.conf.d/99mmdebstrap",
-        "etc/*-",
-        "var/lib/dpkg/*-old",
-        "var/cache/debconf/*-old",
-        "etc/dpkg/dpkg.cfg.d/99mmdebstrap",
-    ):
+    for pattern in ("etc/*-", "var/cache/debconf/*-old", "var/lib/dpkg/*-old", "etc/dpkg/dpkg.cfg.d/99mmdebstrap"):
         for path in rootfs.glob(pattern):
             _remove(path)
 

@@ -8,13 +8,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
+
 from pipeline.errors import ImageError
 from pipeline.images.bootstrap import bootstrap, debian_mirrors, recipe_of
-from pipeline.images.lock import Lock, load_lock
-from pipeline.images.origin import Archived, Bootstrapped, Folder, Mode, Origin, Pulled, origins
+from pipeline.images.lock import Lock, Staleness, load_lock
+from pipeline.images.oci import export
+from pipeline.images.origin import EVERY, Archived, Bootstrapped, Folder, Mode, Origin, Pulled, origins
 from pipeline.images.pull import Source, materialise, read_source
+from pipeline.images.reference import Reference
+from pipeline.images.registry import resolve
 from pipeline.images.roots import Progress, Root, Roots
-from pipeline.images.spec import ImageSpecs, ProgramSpec, ToolchainSpec, load_images, pick
+from pipeline.images.spec import BUILDER, ImageSpecs, ProgramSpec, ToolchainSpec, load_images, pick
 from pipeline.images.tools import go_program, go_toolchain
 from pipeline.model.image import DEFAULT_PATH, Base, Image
 from pipeline.model.tree import Tree
@@ -22,8 +27,6 @@ from pipeline.model.tree import Tree
 __all__ = ["Catalog", "Row", "load_images"]
 
 LOCK = "images.lock"
-BUILDER = "go"
-"""The image that programs are built in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,7 @@ class Catalog:
         self.specs = specs
         self._lock = load_lock(specs.folder / LOCK) if lock is None else lock
         self._local = local
+        self._mirror = (overrides or {}).get(EVERY, "")
         self._mirrors = debian_mirrors(os.environ) if mirrors is None else mirrors
         self._store = Roots(home)
         self._origins = origins(specs, self._lock, overrides or {}, Mode.REFERENCE if pull else Mode.BOOTSTRAP)
@@ -146,6 +150,35 @@ class Catalog:
             said["note"] = spec.bootstrap.note
         return {**said, **({"root": asdict(root.facts)} if root else {})}
 
+    def relock(self, now: str) -> Lock:
+        """Return the lock with every reference resolved anew; `now` is the UTC time (RFC 3339). Asks registries.
+
+        Raises ImageError when one cannot be asked or has no such image.
+        """
+        return self._lock.updated(self._references(), self._resolve, now)
+
+    def staleness(self, *, ask: bool) -> Staleness:
+        """Return how images.lock differs from images.toml and, with `ask`, from what the registries say today."""
+        return self._lock.staleness(self._references(), self._resolve if ask else None)
+
+    async def export(self, name: str, target: Path, trees: Mapping[str, Path] | None = None) -> str:
+        """Write the image `name` to `target` as an OCI archive; return the digest of its manifest.
+
+        `trees` are the directories of its layers, by where they lie; without them, only the root is written.
+        Raises ImageError when the root is not on this machine (see `prepare`) or `target` cannot be written.
+        """
+        root = self._roots.get(name)
+        if root is None:
+            raise ImageError(
+                f"the image {name!r} is not on this machine", resolution=f"run `pipeline images build {name}`"
+            )
+        layers = [("/", root.path), *sorted((trees or {}).items())]
+        path = self.image(name).path
+        try:
+            return await anyio.to_thread.run_sync(lambda: export(target, layers, path=path, name=name))
+        except OSError as error:
+            raise ImageError(f"{target} cannot be written: {error.strerror or error}") from error
+
     def describe(self) -> list[Row]:
         """Return a row for every image."""
         return [self._row(name) for name in self._origins]
@@ -177,6 +210,12 @@ class Catalog:
                 return f"oci-archive:{path}"
             case Folder(path):
                 return f"root-dir:{path}"
+
+    def _references(self) -> list[str]:
+        return [spec.reference for spec in self.specs.images.values()]
+
+    def _resolve(self, reference: Reference) -> str:
+        return resolve(reference.mirrored(self._mirror) if self._mirror else reference)
 
     def _with_builder(self, names: Iterable[str]) -> list[str]:
         wanted = dict.fromkeys(names)
@@ -212,14 +251,15 @@ class Catalog:
             self._roots[name] = await materialise(source, self._store, progress=progress)
 
     def _digest(self, name: str, known: str) -> str:
-        return self._sources[name].manifest if name in self._sources else known
+        source = self._sources.get(name)
+        return source.manifest.digest if source and source.manifest else known
 
     def _content(self, name: str) -> str:
         """Return the identity of an image from elsewhere: its manifest's digest, or its files' after additions."""
         source, root = self._sources.get(name), self._roots.get(name)
         if source is None or root is None:
             return ""
-        return source.manifest if source.manifest and not source.packages else root.content
+        return source.manifest.digest if source.manifest and not source.packages else root.content
 
 
 def _mounts(specs: ImageSpecs) -> tuple[str, ...]:

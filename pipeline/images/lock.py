@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from pipeline.errors import ConfigError
-from pipeline.images.reference import DIGEST, Reference
+from pipeline.images.reference import Reference
+from pipeline.model.document import Document, parse_document, read_document
 
 PLATFORM = "linux/amd64"
 
@@ -105,32 +105,27 @@ def _full(references: Iterable[str]) -> set[str]:
     return {str(parsed) for parsed in map(Reference.parse, references) if not parsed.digest}
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+class _Entry(Document):
     reference: str
-    platform: str
-    digest: str = Field(pattern=DIGEST.pattern.replace(r"\Z", "$"))
-    resolved: str
+    platform: Literal["linux/amd64"]
+    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    resolved: str = Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z$")
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-    image: list[_Entry] = Field(default_factory=list)
+class _Locks(Document):
+    image: tuple[_Entry, ...] = ()
 
 
 def load_lock(path: Path) -> Lock:
     """Read an images.lock; a missing file is an empty lock. Raises ConfigError for one that is damaged."""
-    try:
-        document = _Document.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-        entries = [Locked(**entry.model_dump()) for entry in document.image]
-    except FileNotFoundError:
+    if not path.exists():
         return Lock()
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
-        raise ConfigError(
-            f"{path} cannot be used",
-            details=re.sub(r"\n +For further information.*", "", str(error)),
-            resolution="restore it from git, or run `pipeline images lock` again",
-        ) from error
+    try:
+        document = parse_document(_Locks, read_document(path), where=str(path))
+    except ConfigError as error:
+        error.resolution = "restore it from git, or run `pipeline images lock` again"
+        raise
+    entries = [Locked(**entry.model_dump()) for entry in document.image]
     return Lock(tuple(sorted(entries, key=lambda entry: (entry.reference, entry.platform))))
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints
 
 from pipeline.errors import ConfigError
 from pipeline.images.reference import Reference
 from pipeline.images.sources import module_sources
+from pipeline.model.document import Document, parse_document, read_document
 from pipeline.model.image import DEFAULT_PATH
 from pipeline.model.tree import Files
 
@@ -31,44 +31,41 @@ Glob = Annotated[str, StringConstraints(pattern=r"^/[^\s=,\"']+$")]
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]+$")]
 Value = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._{}+-]*$")]
 
+BUILDER = "go"
+"""The image that programs are built in."""
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-
-class Slim(_Table):
+class Slim(Document):
     """What is left out of every bootstrapped root, as dpkg's `path-exclude` and `path-include` globs."""
 
-    exclude: tuple[Glob, ...] = Field(default=(), strict=False)
-    keep: tuple[Glob, ...] = Field(default=(), strict=False)
+    exclude: tuple[Glob, ...] = ()
+    keep: tuple[Glob, ...] = ()
 
 
-class RootSpec(_Table):
+class RootSpec(Document):
     """A root file system made with mmdebstrap from Debian's packages."""
 
     suite: Name
-    packages: tuple[Package, ...] = Field(strict=False)
-    components: tuple[Name, ...] = Field(default=("main",), strict=False)
-    exclude: tuple[Glob, ...] = Field(default=(), strict=False)
-    keep: tuple[Glob, ...] = Field(default=(), strict=False)
+    packages: tuple[Package, ...]
+    components: tuple[Name, ...] = Field(default=("main",))
+    exclude: tuple[Glob, ...] = ()
+    keep: tuple[Glob, ...] = ()
 
 
-class ToolchainSpec(_Table):
+class ToolchainSpec(Document):
     """An official Go toolchain, fetched as the module `golang.org/toolchain` and pinned by its `h1:` sum."""
 
-    kind: Literal["go-toolchain"]
     mount: Absolute
-    path: tuple[Absolute, ...] = Field(strict=False)
+    path: tuple[Absolute, ...]
     version: Annotated[str, StringConstraints(pattern=r"^1\.[0-9]+(\.[0-9]+)?$")]
     sum: Annotated[str, StringConstraints(pattern=r"^h1:[A-Za-z0-9+/]{43}=$")]
 
 
-class ProgramSpec(_Table):
+class ProgramSpec(Document):
     """A program built from a Go package that the module `packaging/tools/<module>` pins in its go.sum."""
 
-    kind: Literal["go-program"]
     mount: Absolute
-    path: tuple[Absolute, ...] = Field(strict=False)
+    path: tuple[Absolute, ...]
     module: Name
     package: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.][A-Za-z0-9._~/-]*$")]
     variables: dict[Variable, Value] = Field(default_factory=dict)
@@ -81,32 +78,30 @@ class ProgramSpec(_Table):
         return parts[-2] if versioned else parts[-1]
 
 
-ToolSpec = Annotated[ToolchainSpec | ProgramSpec, Field(discriminator="kind")]
-
-
-class Bootstrap(_Table):
+class Bootstrap(Document):
     """How to make an image where no container registry is reachable: a root with tools laid over it."""
 
     root: Name
-    tools: tuple[Name, ...] = Field(default=(), strict=False)
+    tools: tuple[Name, ...] = ()
     stands_in_for: str = ""
     note: str = ""
 
 
-class ImageSpec(_Table):
+class ImageSpec(Document):
     """One environment: where it comes from with a registry, and how it is made without one."""
 
     reference: str
     manager: Literal["", "apt", "dnf"] = ""
-    packages: tuple[Package, ...] = Field(default=(), strict=False)
-    path: tuple[Absolute, ...] = Field(default=DEFAULT_PATH, strict=False)
+    packages: tuple[Package, ...] = ()
+    path: tuple[Absolute, ...] = Field(default=DEFAULT_PATH)
     bootstrap: Bootstrap
 
 
-class _Document(_Table):
+class _Images(Document):
     slim: Slim = Slim()
     roots: dict[Name, RootSpec]
-    tools: dict[Name, ToolSpec] = Field(default_factory=dict)
+    toolchains: dict[Name, ToolchainSpec] = Field(default_factory=dict)
+    programs: dict[Name, ProgramSpec] = Field(default_factory=dict)
     images: dict[Name, ImageSpec]
 
 
@@ -150,22 +145,15 @@ def load_images(packaging: Path) -> ImageSpecs:
     Raises ConfigError, which names the key and what is allowed there.
     """
     path = packaging / "images.toml"
-    try:
-        document = _Document.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML", details=str(error)) from error
-    except ValidationError as error:
-        raise _invalid(path, [_complaint(dict(problem)) for problem in error.errors()]) from error
+    document = parse_document(_Images, read_document(path), where=str(path))
     problems = _contradictions(document)
     if problems:
         raise _invalid(path, problems)
-    names = sorted({tool.module for tool in document.tools.values() if isinstance(tool, ProgramSpec)})
+    names = sorted({program.module for program in document.programs.values()})
     return ImageSpecs(
         slim=document.slim,
         roots=document.roots,
-        tools=document.tools,
+        tools={**document.toolchains, **document.programs},
         images=document.images,
         modules={name: module_sources(packaging / "tools", name) for name in names},
         folder=packaging,
@@ -178,42 +166,38 @@ def _invalid(path: Path, problems: list[str]) -> ConfigError:
     )
 
 
-def _complaint(problem: dict[str, Any]) -> str:
-    where = ".".join(str(part) for part in problem["loc"] if part not in ("go-toolchain", "go-program"))
-    if problem["type"] == "extra_forbidden":
-        return f"{where}: there is no such key"
-    got = f", not {problem['input']!r}" if isinstance(problem["input"], str | int | float) else ""
-    return f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}{got}"
-
-
-def _contradictions(document: _Document) -> list[str]:
+def _contradictions(document: _Images) -> list[str]:
     """Return what is wrong between tables, one line for each key."""
-    problems = []
+    tools: dict[str, ToolchainSpec | ProgramSpec] = {**document.toolchains, **document.programs}
+    twice = sorted(document.toolchains.keys() & document.programs.keys())
+    problems = [f"programs.{name}: there is a toolchain of that name already" for name in twice]
+    if document.programs and BUILDER not in document.images:
+        problems.append(f"images.{BUILDER}: required, because programs are built in it")
     for name, image in document.images.items():
-        at = f"images.{name}"
-        try:
-            Reference.parse(image.reference)
-        except ConfigError as error:
-            problems.append(f"{at}.reference: {error.brief} ({error.details})")
-        if image.packages and not image.manager:
-            problems.append(f'{at}.manager: says how to add `packages`: "apt" or "dnf"')
-        if image.bootstrap.root not in document.roots:
-            allowed = ", ".join(sorted(document.roots))
-            problems.append(f"{at}.bootstrap.root: {image.bootstrap.root!r} is not one of: {allowed}")
-        unknown = [tool for tool in image.bootstrap.tools if tool not in document.tools]
-        allowed = ", ".join(sorted(document.tools)) or "(there are no tools)"
-        problems += [f"{at}.bootstrap.tools: {tool!r} is not one of: {allowed}" for tool in unknown]
-        if not unknown:
-            problems += _overlaps(at, [document.tools[tool].mount for tool in image.bootstrap.tools])
-    if not any(isinstance(tool, ProgramSpec) for tool in document.tools.values()):
-        return problems
-    if "go" not in document.images:
-        problems.append('images.go: tools of kind "go-program" are built in the image called "go"')
-    elif {"go-program"} & {
-        document.tools[tool].kind for tool in document.images["go"].bootstrap.tools if tool in document.tools
-    }:
-        problems.append('images.go.bootstrap.tools: a "go-program" cannot be part of the image that builds it')
+        problems += _image_contradictions(document, tools, name, image)
     return problems
+
+
+def _image_contradictions(
+    document: _Images, tools: dict[str, ToolchainSpec | ProgramSpec], name: str, image: ImageSpec
+) -> list[str]:
+    at = f"images.{name}"
+    problems = []
+    try:
+        Reference.parse(image.reference)
+    except ConfigError as error:
+        problems.append(f"{at}.reference: {error.brief} ({error.details})")
+    if image.packages and not image.manager:
+        problems.append(f'{at}.manager: says how to add `packages`: "apt" or "dnf"')
+    if image.bootstrap.root not in document.roots:
+        problems.append(f"{at}.bootstrap.root: {image.bootstrap.root!r} is not one of: {', '.join(document.roots)}")
+    unknown = [tool for tool in image.bootstrap.tools if tool not in tools]
+    allowed = ", ".join(sorted(tools)) or "(there are no tools)"
+    problems += [f"{at}.bootstrap.tools: {tool!r} is not one of: {allowed}" for tool in unknown]
+    if name == BUILDER and set(image.bootstrap.tools) & document.programs.keys():
+        problems.append(f"{at}.bootstrap.tools: a program cannot be part of the image that builds it")
+    known = [tools[tool].mount for tool in image.bootstrap.tools if tool in tools]
+    return problems + _overlaps(at, known)
 
 
 def _overlaps(at: str, mounts: list[str]) -> list[str]:
