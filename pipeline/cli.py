@@ -129,7 +129,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
     finish.add_argument(
         "--signing-key",
         metavar="FILE",
-        help="OpenPGP private key, or $PIPELINE_SIGNING_KEY holds it (default: a development key, and the release says so)",
+        help="OpenPGP private key, or $PIPELINE_SIGNING_KEY holds it (default: a development key, which is said)",
     )
     finish.add_argument("--dist", default="dist", metavar="DIR", help="where dist/<version>/ goes (default: dist)")
 
@@ -153,7 +153,11 @@ def _version(verbs: Parsers[argparse.ArgumentParser]) -> None:
         parser.add_argument("--product", default="seaweedfs", metavar="NAME", help="default: seaweedfs")
     check.add_argument("--repository", metavar="DIR", help="the git repository to look in (default: here)")
     check.add_argument("--require-prefix", action="store_true", help="the tag must begin with v")
-    check.add_argument("--match-ref", metavar="REF", help="the tag must equal this ref, such as $GITHUB_REF")
+    check.add_argument(
+        "--match-ref",
+        metavar="REF",
+        help="the tag must equal this ref ('': what is checked out)",
+    )
     check.add_argument("--require-tag", action="store_true", help="the tag must exist in the repository")
     check.add_argument("--require-clean", action="store_true", help="the work tree must have no changes")
 

@@ -13,13 +13,11 @@ from typing import TypeVar
 
 import anyio
 
-from pipeline import content, release
+from pipeline import content
 from pipeline.engine.base import Secret
 from pipeline.engine.local import LocalEngine
 from pipeline.errors import PipelineError, SigningError, UsageError
 from pipeline.images.catalog import Catalog
-from pipeline.images.lock import load_lock
-from pipeline.images.origin import Mode, parse_overrides
 from pipeline.images.spec import load_images
 from pipeline.keys import SigningKey, find_key
 from pipeline.model.graph import steps_of
@@ -29,6 +27,7 @@ from pipeline.model.product import Product, load_product
 from pipeline.model.tree import Given, Tree
 from pipeline.model.version import Version, parse_tag
 from pipeline.progress import Progress
+from pipeline.release import Release, plan
 from pipeline.project import home_folder, packaging_folder
 from pipeline.source import Checkout, resolve
 from pipeline.stages import finish
@@ -127,16 +126,16 @@ class Session:
         self.given[name] = path.absolute()
         return Given(name, content.digest_of(path))
 
-    def release(self, context: Context) -> release.Release:
+    def release(self, context: Context) -> Release:
         """Return the graph of the release of `context`."""
-        return release.plan(context, load_schemas(self.packaging))
+        return plan(context, load_schemas(self.packaging))
 
     async def prepare(self, *trees: Tree) -> None:
         """Build or pull the roots that the steps below `trees` run in and that are not there yet."""
-        names = {step.image.name for tree in trees for step in steps_of(tree)}
+        names = {step.image.base.name for tree in trees for step in steps_of(tree)}
         await self.catalog.prepare(sorted(names & set(self.catalog.names())), self.progress.note)
 
-    async def planned(self, *, signed: bool = True) -> release.Release:
+    async def planned(self, *, signed: bool = True) -> Release:
         """Return the graph with everything known: roots are there, and so is the signing key.
 
         Raises SigningError when the key cannot be used.
@@ -189,14 +188,20 @@ def _variants(product: Product, chosen: tuple[str, ...]) -> tuple[str, ...]:
 def open_session(options: Namespace) -> Session:
     """Return a session for the parsed command line."""
     home, packaging = home_folder(options.home), packaging_folder()
-    catalog = Catalog(
-        load_images(packaging),
-        load_lock(packaging / "images.lock"),
-        home,
-        parse_overrides(tuple(options.image)),
-        mode=Mode.REFERENCE if options.pull_images else Mode.BOOTSTRAP,
-    )
+    overrides = parse_overrides(options.image)
+    catalog = Catalog(load_images(packaging), home=home, overrides=overrides, pull=options.pull_images)
     return Session(options=options, home=home, packaging=packaging, catalog=catalog, progress=Progress())
+
+
+def parse_overrides(texts: list[str]) -> dict[str, str]:
+    """Return {image: where} of `--image NAME=WHERE` options. Raises UsageError."""
+    pairs = [text.partition("=") for text in texts]
+    for name, sign, where in pairs:
+        if not (name and sign and where):
+            raise UsageError(
+                f"--image {name}{sign}{where} is not NAME=WHERE", resolution="for example --image go=oci-archive:go.tar"
+            )
+    return {name: where for name, _, where in pairs}
 
 
 def with_progress(session: Session, work: Callable[[], Awaitable[Result]]) -> Result:

@@ -51,7 +51,7 @@ def prune(options: Namespace) -> int:
     print(f"removed {len(removed)} entries, {size(sum(entry.size for entry in removed))}")
     if options.all:
         roots = Roots(home)
-        for key in roots.keys():
+        for key in roots.made():
             anyio.run(roots.remove, key)
             print(f"removed image {key[:12]}")
     return 0

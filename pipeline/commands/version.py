@@ -32,21 +32,21 @@ def show(options: Namespace) -> int:
 
 def check(options: Namespace) -> int:
     """Check the tag against the product's rules and a repository; name every problem at once."""
-    from pipeline import source
+    from pipeline.source import dirty_paths, list_tags, tags_at_head
 
     product = load_product(packaging_folder() / "products" / options.product)
     repository = Path(options.repository or ".")
     current: list[str] | None = None
-    if options.match_ref:
-        current = [options.match_ref]
+    if options.match_ref is not None:
+        current = [options.match_ref] if options.match_ref else list(tags_at_head(repository))
     problems = check_version(
         options.tag,
         scheme=product.version.scheme,
         style=product.source.tag,
         require_prefix=options.require_prefix or product.version.require_prefix,
         current=current,
-        tags=source.list_tags(repository) if options.require_tag else None,
-        dirty=source.dirty_paths(repository) if options.require_clean else None,
+        tags=list_tags(repository) if options.require_tag else None,
+        dirty=dirty_paths(repository) if options.require_clean else None,
     )
     require_version(options.tag, problems)
     print(f"{options.tag} may be released")

@@ -12,8 +12,12 @@ import binascii
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from common import Json, Params, Problem, run_program, write_json
+if TYPE_CHECKING or __package__:
+    from pipeline.inside.common import Json, Params, Problem, run_program, write_json
+else:
+    from common import Json, Params, Problem, run_program, write_json
 
 SECRET = Path("/run/secrets/signing-key")
 

@@ -78,7 +78,7 @@ def binary(context: Context, target: Target, variant: Variant, module_cache: Tre
             GOSUMDB="off",
             **extra,
         ),
-        caches=(Cache("/cache/go-build", f"go-build-{target.arch}-{variant.name}"),),
+        caches=(Cache("/work/go-build", f"go-build-{target.arch}-{variant.name}"),),
         epoch=context.epoch,
         outputs=(name,),
     )
@@ -133,7 +133,7 @@ def proof(context: Context, built: Artifact, target: Target, variant: Variant) -
 
 def _environment(*, modules: str, flags: str, **extra: str) -> tuple[tuple[str, str], ...]:
     env = {
-        "GOCACHE": "/cache/go-build",
+        "GOCACHE": "/work/go-build",
         "GOENV": "off",
         "GOFLAGS": flags,
         "GOMODCACHE": modules,
