@@ -149,24 +149,37 @@ def fingerprints(root: Path, items: Iterable[Item]) -> list[Fingerprint]:
     return [Fingerprint.of(os.lstat(path)) for path in paths]
 
 
-def copy_items(items: Iterable[tuple[Item, str]], target: Path) -> None:
-    """Lay out `items`, sorted by path and each with where its bytes are, in the directory `target`.
+def copy_items(items: Iterable[tuple[Item, str]], target: Path, epoch: int) -> None:
+    """Lay out `items`, sorted by path and each with where it comes from, in the directory `target`.
 
-    Directories stay writable for the owner until everything is in them. Times come later, by `normalise`.
-    Raises FileExistsError for a file that is already there.
+    Everything keeps its modification time; a directory that comes from nowhere, and `target`, have `epoch`.
+    Directories stay writable for the owner until everything is in them. Raises FileExistsError for a file that
+    is already there.
     """
-    folders: list[tuple[Path, int]] = []
+    folders: list[tuple[Path, int, str]] = []
     for item, source in items:
         path = target / item.path
         if item.kind == FOLDER:
             path.mkdir(mode=0o700)
-            folders.append((path, item.mode))
+            folders.append((path, item.mode, source))
         elif item.kind == LINK:
             path.symlink_to(item.content)
+            _keep_time(source, path)
         else:
             copy_file(source, path, item.mode)
-    for path, mode in reversed(folders):
+            _keep_time(source, path)
+    for path, mode, source in reversed(folders):
         path.chmod(mode)
+        if source:
+            _keep_time(source, path)
+        else:
+            os.utime(path, (epoch, epoch))
+    os.utime(target, (epoch, epoch))
+
+
+def _keep_time(source: str, target: Path) -> None:
+    time = os.lstat(source).st_mtime_ns
+    os.utime(target, ns=(time, time), follow_symlinks=False)
 
 
 def copy_file(source: str | Path, target: str | Path, mode: int) -> None:

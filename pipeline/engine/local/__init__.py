@@ -1,9 +1,9 @@
 """The embedded engine: bubblewrap sandboxes over unpacked root file systems, and a store on this machine's disk."""
 
 from pipeline.engine.local.engine import LocalEngine
-from pipeline.engine.local.entry import Usage
 from pipeline.engine.local.history import Reason
 from pipeline.engine.local.network import NetworkSettings
+from pipeline.engine.local.prune import Usage
 from pipeline.engine.local.store import Store
 
 __all__ = ["LocalEngine", "NetworkSettings", "Reason", "Store", "Usage"]

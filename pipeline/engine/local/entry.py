@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from pipeline.content import Fingerprint, Item, Listing, content_digest, fingerprints, normalise, scan
+from pipeline.content import FOLDER, Fingerprint, Item, Listing, content_digest, fingerprints, normalise, scan
+from pipeline.model.identity import identify
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -20,13 +22,14 @@ Manifest: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Laid:
-    """A tree that lies on the disk: where, the digest of its content, and the manifest that lists it.
+    """A tree that lies on the disk: where, what identifies it, and the manifest that lists it.
 
-    `below` is not empty for a part of an entry: the folder inside of it that is the tree.
+    `identity` covers the content and the modification times, which a program can see as well. `below` is not
+    empty for a part of an entry: the folder inside of it that is the tree.
     """
 
     path: Path
-    content: str
+    identity: str
     manifest: Path
     below: str = ""
 
@@ -35,17 +38,21 @@ class Laid:
         items = items_of(json.loads(self.manifest.read_bytes()))
         return part_of(items, self.below) if self.below else items
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """One thing in the store. `kind` is step, tree, cache or log; `size` in bytes; `used` in seconds since 1970."""
-
-    digest: str
-    title: str
-    kind: str
-    size: int
-    used: float
-    path: Path
+    def view(self, folder: str) -> Laid | None:
+        """Return a folder inside of the tree as a tree of its own, or None where it has no such folder."""
+        manifest = json.loads(self.manifest.read_bytes())
+        below = "/".join(part for part in (self.below, folder) if part)
+        pairs = list(zip(items_of(manifest), manifest["stats"][1:], strict=True))
+        if not any(item.path == below and item.kind == FOLDER for item, _ in pairs):
+            return None
+        inside = [(item, stats) for item, stats in pairs if item.path.startswith(below + "/")]
+        items = part_of(tuple(item for item, _ in inside), below)
+        return Laid(
+            path=self.path / folder,
+            identity=identity(content_digest(items), [stats for _, stats in inside]),
+            manifest=self.manifest,
+            below=below,
+        )
 
 
 def items_of(manifest: Manifest) -> Listing:
@@ -57,6 +64,11 @@ def part_of(items: Listing, folder: str) -> Listing:
     """Return the listing of one folder inside a tree."""
     prefix = folder + "/"
     return tuple(item._replace(path=item.path[len(prefix) :]) for item in items if item.path.startswith(prefix))
+
+
+def identity(content: str, stats: Iterable[Sequence[int]]) -> str:
+    """Return what identifies a tree to a program that reads it: its content digest and every modification time."""
+    return identify("laid/1", [content, [each[2] // 10**9 for each in stats]])
 
 
 def read(path: Path) -> Manifest | None:
@@ -80,6 +92,13 @@ def untouched(tree: Path, manifest: Manifest) -> bool:
         return False
 
 
+def restore_times(tree: Path, manifest: Manifest) -> None:
+    """Set every modification time of a tree to what its manifest says."""
+    names = [tree, *(tree / item[0] for item in manifest["items"])]
+    for name, stats in zip(names, manifest["stats"], strict=True):
+        os.utime(name, ns=(stats[2], stats[2]), follow_symlinks=False)
+
+
 def same_content(tree: Path, manifest: Manifest) -> Listing | None:
     """Hash a tree, and return its listing if that is what the manifest says."""
     try:
@@ -91,24 +110,30 @@ def same_content(tree: Path, manifest: Manifest) -> Listing | None:
 
 
 def seal(staging: Path, digest: str, epoch: int, *, boot: str, items: Listing | None = None, **facts: Any) -> Laid:
-    """Settle times and modes of `staging/tree`, and write its manifest beside it; `items` saves hashing it."""
+    """Settle times and modes of `staging/tree`, and write its manifest beside it.
+
+    With `items`, its listing, that has been done: it was copied from trees in the store.
+    """
     tree = staging / TREE
-    normalise(tree, epoch)
-    items = scan(tree) if items is None else items
+    if items is None:
+        normalise(tree, epoch)
+        items = scan(tree)
     content = content_digest(items)
+    stats = fingerprints(tree, items)
     manifest = {
         "format": FORMAT,
         "digest": digest,
         "content": content,
+        "identity": identity(content, stats[1:]),
         "size": sum(item.size for item in items),
         "created": time.time(),
         "boot": boot,
         "items": items,
-        "stats": fingerprints(tree, items),
+        "stats": stats,
         **facts,
     }
     (staging / MANIFEST).write_bytes(dump(manifest))
-    return Laid(path=tree, content=content, manifest=staging / MANIFEST)
+    return Laid(path=tree, identity=manifest["identity"], manifest=staging / MANIFEST)
 
 
 def dump(manifest: Manifest) -> bytes:

@@ -14,11 +14,11 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from pipeline.content import Listing, content_digest, remove_tree
+from pipeline.content import Listing, remove_tree
 from pipeline.engine.base import Event, Observer, Secret, What
 from pipeline.engine.local import schedule
 from pipeline.engine.local.disk import full_disk, is_about_space, locked, store_errors, try_lock
-from pipeline.engine.local.entry import TREE, Laid, part_of, seal
+from pipeline.engine.local.entry import TREE, Laid, seal
 from pipeline.engine.local.layout import describe, lay_out
 from pipeline.engine.local.log import StepLog
 from pipeline.engine.local.network import NetworkSettings
@@ -114,7 +114,8 @@ class Evaluation:
             started = time.monotonic()
             self._tell(What.STARTED, step)
             try:
-                laid = await self._run(step, key, results)
+                with store_errors(self.context.store.home):
+                    laid = await self._run(step, key, results)
             except PipelineError as error:
                 self._tell(What.FAILED, step, seconds=time.monotonic() - started, text=error.brief)
                 raise
@@ -224,7 +225,7 @@ def content_key(step: Step, results: Results) -> str:
     """
 
     def contents(trees: tuple[tuple[str, Tree], ...]) -> list[list[str]]:
-        return [[name, results[schedule.node_of(tree).digest].content] for name, tree in trees]
+        return [[name, results[schedule.node_of(tree).digest].identity] for name, tree in trees]
 
     image = step.image
     fields = {
@@ -279,9 +280,7 @@ def _granted(step: Step, secrets: Mapping[str, Secret]) -> dict[str, Secret]:
 
 def _view(node: Pick, part: Laid) -> Laid:
     """Return a folder inside of a tree as a tree of its own. Raises EngineError when it is not there."""
-    below = f"{part.below}/{node.root}" if part.below else node.root
-    items = part.listing()
-    if not any(item.path == node.root and item.kind == "d" for item in items):
+    laid = part.view(node.root) if node.root else part
+    if laid is None:
         raise EngineError(f"{describe(node.tree)} has no directory {node.root}")
-    content = content_digest(part_of(items, node.root))
-    return Laid(path=part.path / node.root, content=content, manifest=part.manifest, below=below)
+    return laid

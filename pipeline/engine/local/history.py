@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from pipeline.engine.local.disk import store_errors, write_whole
+from pipeline.model.identity import identify
 from pipeline.model.step import Step
 
 Fields: TypeAlias = dict[str, Any]
@@ -37,11 +38,15 @@ class Reason:
 
 
 def fields_of(step: Step) -> Fields:
-    """Return what identifies a step, field by field, with digests in place of trees."""
+    """Return what identifies a step, field by field.
+
+    Digests stand for trees, and for arguments and values as well: a person may have put a secret there by mistake,
+    which is refused before the step runs, and must not be found here.
+    """
     return {
         "digest": step.digest,
-        "argv": list(step.argv),
-        "env": dict(step.env),
+        "argv": identify("argv/1", step.argv),
+        "env": {name: identify("env/1", value) for name, value in step.env},
         "inputs": {name: tree.digest for name, tree in step.inputs},
         "base": step.image.base.digest,
         "layers": {mount: tree.digest for mount, tree in step.image.layers},

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from pipeline.content import FOLDER, Item, Listing, SpecialFileError, copy_items, scan
 from pipeline.engine.local.entry import Laid
 from pipeline.errors import EngineError
-from pipeline.model.tree import Files, Given, Merge, Output, Pick, Tree
+from pipeline.model.tree import BASE_EPOCH, Files, Given, Merge, Output, Pick, Tree
 
 Placed = dict[str, tuple[Item, str]]
 """What will lie at each path, and where its bytes come from."""
@@ -66,7 +66,7 @@ def pick(tree: Pick, items: Listing, root: Path) -> Placed:
         if base + path not in by_path:
             continue
         for parent in reversed(PurePosixPath(path).parents[:-1]):
-            placed[str(parent)] = (by_path[f"{base}{parent}"]._replace(path=str(parent)), "")
+            placed[str(parent)] = (by_path[f"{base}{parent}"]._replace(path=str(parent)), f"{root}/{base}{parent}")
         for item in items:
             if item.path == base + path or item.path.startswith(f"{base}{path}/"):
                 placed[item.path[len(base) :]] = (item._replace(path=item.path[len(base) :]), f"{root}/{item.path}")
@@ -93,7 +93,7 @@ def _write(tree: Files, target: Path) -> None:
     for path, file in tree.entries:
         _imply(placed, path)
         _place(placed, Item(path, "f", file.mode), "")
-    copy_items([entry for _, entry in sorted(placed.items()) if entry[0].kind == FOLDER], target)
+    copy_items([entry for _, entry in sorted(placed.items()) if entry[0].kind == FOLDER], target, BASE_EPOCH)
     for path, file in tree.entries:
         (target / path).write_bytes(file.content)
         (target / path).chmod(file.mode)
@@ -111,12 +111,12 @@ def _copy_in(tree: Given, target: Path, given: Mapping[str, Path]) -> None:
         items = scan(source, hashed=False)
     except SpecialFileError as error:
         raise EngineError(f"{source}, given as {tree.name!r}, cannot be used: {error}") from error
-    copy_items([(item, f"{source}/{item.path}") for item in items], target)
+    copy_items([(item, f"{source}/{item.path}") for item in items], target, BASE_EPOCH)
 
 
 def _copy(placed: Placed, target: Path) -> Listing:
     entries = [entry for _, entry in sorted(placed.items())]
-    copy_items(entries, target)
+    copy_items(entries, target, BASE_EPOCH)
     return tuple(item for item, _ in entries)
 
 
@@ -131,7 +131,7 @@ def _place(placed: Placed, item: Item, source: str) -> None:
     if present is None:
         placed[item.path] = (item, source)
     elif present[0].kind == item.kind == FOLDER:
-        placed[item.path] = (item._replace(mode=item.mode | present[0].mode), source)
+        placed[item.path] = (item._replace(mode=item.mode | present[0].mode), source or present[1])
     else:
         raise EngineError(
             f"two trees that are put together both bring {item.path}",

@@ -6,12 +6,25 @@ import contextlib
 import json
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.content import remove_tree
 from pipeline.engine.local.disk import store_errors, try_lock
-from pipeline.engine.local.entry import MANIFEST, Usage
+from pipeline.engine.local.entry import MANIFEST
 from pipeline.engine.local.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """One thing in the store. `kind` is step, tree, cache or log; `size` in bytes; `used` in seconds since 1970."""
+
+    digest: str
+    title: str
+    kind: str
+    size: int
+    used: float
+    path: Path
 
 
 def usage(store: Store) -> list[Usage]:

@@ -33,8 +33,8 @@ def parts_of(node: Node) -> tuple[Node, ...]:
 
 
 def is_view(node: Node) -> bool:
-    """Return whether `node` is a whole folder inside of another tree, which needs no copy."""
-    return isinstance(node, Pick) and bool(node.root) and not node.paths and not node.optional
+    """Return whether `node` is a whole folder of another tree, which needs no copy."""
+    return isinstance(node, Pick) and not node.paths and not node.optional
 
 
 class Freshness:

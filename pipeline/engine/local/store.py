@@ -15,12 +15,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.content import LINK, fingerprints, remove_tree
 from pipeline.engine.local import entry
 from pipeline.engine.local.disk import boot_id, flush, point, store_errors, try_lock, write_whole
-from pipeline.engine.local.entry import MANIFEST, TREE, Laid, Manifest, Usage
+from pipeline.engine.local.entry import MANIFEST, TREE, Laid, Manifest
+
+if TYPE_CHECKING:
+    from pipeline.engine.local.prune import Usage
 
 _TOUCH_AFTER = 600.0
 """Seconds after which a use is worth recording again."""
@@ -114,7 +117,7 @@ class Store:
                         self._drop(folder, digest, "its manifest cannot be read")
                     return None
                 self._keep(folder.name)
-            laid = Laid(path=folder / TREE, content=manifest["content"], manifest=folder / MANIFEST)
+            laid = Laid(path=folder / TREE, identity=manifest["identity"], manifest=folder / MANIFEST)
             if not self._sound(laid.path, manifest) and not self._repair(folder, manifest, digest):
                 return None
             _touch(folder / MANIFEST)
@@ -127,7 +130,7 @@ class Store:
                 target = (self.home / "keys" / _shard(key)).readlink()
             except FileNotFoundError:
                 return None
-        laid = self.lookup(target.name)
+        laid = self.lookup(f"sha256:{target.name}")
         if laid and digest and laid.manifest.parent != self.folder(digest):
             with store_errors(self.home):
                 folder = laid.manifest.parent
@@ -158,7 +161,7 @@ class Store:
             if key:
                 where = f"../../store/{target.parent.name}/{target.name}"
                 point(self.home / "keys" / _shard(key), where, self.aside)
-            return Laid(path=target / TREE, content=laid.content, manifest=target / MANIFEST)
+            return Laid(path=target / TREE, identity=laid.identity, manifest=target / MANIFEST)
 
     def verify(self) -> list[str]:
         """Hash every entry, drop those that are damaged, and return their digests."""
@@ -238,7 +241,7 @@ class Store:
         return manifest["boot"] in ("", self._boot) and entry.untouched(tree, manifest)
 
     def _repair(self, folder: Path, manifest: Manifest, digest: str) -> bool:
-        """Hash an entry. With its content as recorded, refresh the fingerprints; otherwise drop it."""
+        """Hash an entry. With its content as recorded, refresh times and fingerprints; otherwise drop it."""
         items = entry.same_content(folder / TREE, manifest)
         if items is None:
             with self._reading():
@@ -247,7 +250,9 @@ class Store:
             return False
         if manifest["boot"]:
             flush([folder / TREE, *(folder / TREE / item.path for item in items if item.kind != LINK)])
-        fresh = {**manifest, "stats": fingerprints(folder / TREE, items), "boot": ""}
+        entry.restore_times(folder / TREE, manifest)
+        stats = fingerprints(folder / TREE, items)
+        fresh = {**manifest, "stats": stats, "boot": ""}
         write_whole(folder / MANIFEST, entry.dump(fresh), self.aside)
         return True
 

@@ -1,0 +1,94 @@
+"""The engines that the contract suite runs over, each behind the same small face.
+
+To add one: write a class with the members of `Adapter`, and a line in `ADAPTERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+
+from pipeline.engine.base import Event, Secret
+from pipeline.engine.local import LocalEngine, NetworkSettings
+from pipeline.model.image import Image
+from pipeline.model.tree import Tree
+from tests import tiny_root
+from tests.conftest import require_tool
+
+
+class Adapter(Protocol):
+    """One engine under test."""
+
+    image: Image
+    """An image with a POSIX shell, bash and basic tools."""
+    listener: str
+    """The address at which a step with network reaches a server that the test starts on this machine."""
+
+    def run(
+        self, tree: Tree, *, given: Mapping[str, Path] | None = None, secrets: Mapping[str, bytes] | None = None
+    ) -> Path:
+        """Evaluate `tree` and return a directory of this machine with its files."""
+        ...
+
+    def again(self) -> None:
+        """Start the engine afresh over the same store, as the next invocation would."""
+        ...
+
+    def said(self) -> str:
+        """Return everything that the engine has logged or told its observer."""
+        ...
+
+    def kept(self) -> list[Path]:
+        """Return the directories of this machine in which the engine keeps anything."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+class LocalAdapter:
+    """The embedded engine over a tiny root file system."""
+
+    listener = "127.0.0.1"
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        require_tool("bwrap")
+        self.image = tiny_root.image(root)
+        self.home = folder / "home"
+        self.events: list[Event] = []
+        self._roots = {self.image.base.content: root}
+        self.engine = self._open()
+
+    def _open(self) -> LocalEngine:
+        return LocalEngine(self.home, roots=self._roots, jobs=4, observer=self.events.append, network=NetworkSettings())
+
+    def run(
+        self, tree: Tree, *, given: Mapping[str, Path] | None = None, secrets: Mapping[str, bytes] | None = None
+    ) -> Path:
+        wrapped = {name: Secret(value) for name, value in (secrets or {}).items()}
+
+        async def work() -> Path:
+            return await self.engine.evaluate(tree, given=given, secrets=wrapped)
+
+        return anyio.run(work)
+
+    def again(self) -> None:
+        self.engine.close()
+        self.engine = self._open()
+
+    def said(self) -> str:
+        logs = [path.read_text(encoding="utf-8", errors="replace") for path in (self.home / "logs").iterdir()]
+        return "\n".join([*logs, *(event.text for event in self.events)])
+
+    def kept(self) -> list[Path]:
+        return [self.home]
+
+    def close(self) -> None:
+        self.engine.close()
+
+
+ADAPTERS: dict[str, Callable[[Path, Path], Adapter]] = {"local": LocalAdapter}
