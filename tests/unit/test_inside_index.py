@@ -1,0 +1,152 @@
+"""The index of a release: complete, the same every time, and covered by checksums that GNU tools read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.inside import index, verify
+from pipeline.inside.common import Params, Problem, sha256_of
+
+BINARY = "weed-3.68-linux-amd64"
+FINDING = {
+    "id": "CVE-2026-1", "severity": "high", "package": "a|b", "version": "1", "fixed_in": ["2"], "status": "ignored",
+}  # fmt: skip
+PROOF = {
+    "subject": {"name": BINARY}, "build": {"toolchain": "go1.26.8"}, "linking": {"interpreter": None},
+    "fips": {"module": "go", "certificate": "CMVP 5247"},
+}  # fmt: skip
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Params:
+    """Four artifacts in a folder, and their descriptions in no order."""
+    folder = tmp_path / "artifacts"
+    folder.mkdir()
+    (folder / BINARY).write_bytes(b"binary")
+    (folder / f"{BINARY}.proof.json").write_text(json.dumps(PROOF))
+    (folder / "weed.scan.json").write_text(json.dumps({"findings": [FINDING]}))
+    described = [
+        {
+            "name": "weed.scan.json",
+            "kind": "scan-report",
+            "media_type": "application/json",
+            "subject": "",
+            "step": "s2",
+        },
+        {"name": BINARY, "kind": "binary", "media_type": "application/x-executable", "target": "linux/amd64"},
+        {"name": f"{BINARY}.proof.json", "kind": "proof", "media_type": "application/json", "subject": BINARY},
+    ]
+    source = {"url": "https://git.test/weed", "ref": "3.68", "commit": "a9cd9b0", "epoch": 1717992646}
+    return Params(
+        artifacts_dir=str(folder), artifacts=described, product={"name": "weed", "title": "Weed"}, version="3.68",
+        source=source, snapshot=False, out=str(tmp_path / "out"), approval=str(_approve(tmp_path, folder / BINARY)),
+        images=[{"name": "rpm", "digest": "d", "content": "sha256:1", "stands_in_for": "oraclelinux:8"}],
+    )  # fmt: skip
+
+
+def _approve(tmp_path: Path, binary: Path) -> Path:
+    path = tmp_path / "approval.json"
+    path.write_text(json.dumps({"approved": [{"name": BINARY, "sha256": sha256_of(binary)}]}))
+    return path
+
+
+def release(params: Params) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((Path(params["out"]) / "release.json").read_text())
+    return content
+
+
+def test_everything_is_covered_and_checks_out(params: Params) -> None:
+    index.main(params)
+    out, folder = Path(params["out"]), Path(params["artifacts_dir"])
+    names = [entry["name"] for entry in release(params)["artifacts"]]
+    assert names == sorted([BINARY, f"{BINARY}.proof.json", "release-notes.md", "weed.scan.json"])
+    lines = (out / "SHA256SUMS").read_text().splitlines()
+    assert [line.split("  ")[1] for line in lines] == sorted([*names, "release.json"])
+    for path in out.iterdir():
+        path.rename(folder / path.name)
+    assert verify.verify({"release": str(folder), "unsigned": True})["problems"] == []
+
+
+def test_empty_values_are_left_out(params: Params) -> None:
+    index.main(params)
+    scan = next(entry for entry in release(params)["artifacts"] if entry["name"] == "weed.scan.json")
+    assert set(scan) == {"name", "kind", "media_type", "step", "size", "sha256"}
+
+
+def test_the_order_of_descriptions_changes_nothing(params: Params, tmp_path: Path) -> None:
+    index.main(params)
+    again = Params(params, artifacts=params["artifacts"][::-1], out=str(tmp_path / "again"))
+    index.main(again)
+    for name in ("release.json", "release-notes.md", "SHA256SUMS", "SHA512SUMS"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+def test_the_notes_say_what_a_reader_needs(params: Params) -> None:
+    index.main(Params(params, signing={"fingerprint": "ABCD", "development": True}, snapshot=True))
+    notes = (Path(params["out"]) / "release-notes.md").read_text()
+    digest = sha256_of(Path(params["artifacts_dir"]) / BINARY)
+    for text in (
+        "# Weed 3.68", "snapshot", "`a9cd9b0`, 2024-06-10T04:10:46Z", digest, "`ABCD`", "development key",
+        f"| {BINARY} | go1.26.8 | static | go | CMVP 5247 |", "| rpm | oraclelinux:8 | sha256:1 |",
+        "| CVE-2026-1 | high | a\\|b | 1 | 2 | ignored |", "sha256sum --check --strict SHA256SUMS",
+    ):  # fmt: skip
+        assert text in notes
+
+
+def test_a_plain_release_says_nothing_of_snapshots_and_fips(params: Params) -> None:
+    (Path(params["artifacts_dir"]) / f"{BINARY}.proof.json").write_text(json.dumps({**PROOF, "fips": None}))
+    (Path(params["artifacts_dir"]) / "weed.scan.json").write_text('{"findings": []}')
+    index.main(Params(params, images=[]))
+    notes = (Path(params["out"]) / "release-notes.md").read_text()
+    assert f"| {BINARY} | go1.26.8 | static | none | - |" in notes
+    assert "The scanners found none." in notes
+    assert "snapshot" not in notes
+    assert "Stand-ins" not in notes
+
+
+def test_what_does_not_fit_is_listed_whole(params: Params) -> None:
+    folder = Path(params["artifacts_dir"])
+    (folder / "surprise").write_bytes(b"")
+    (folder / "weed.scan.json").unlink()
+    artifacts = [*params["artifacts"], params["artifacts"][1]]
+    with pytest.raises(Problem) as problem:
+        index.main(Params(params, artifacts=artifacts))
+    assert problem.value.lines == (
+        f"{BINARY} is described twice",
+        "surprise is in the release, but nothing describes it",
+        "weed.scan.json is described, but is not in the release",
+    )
+    assert not Path(params["out"]).exists()
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS", "release.json", "a b", "-x", "x.asc", "line\nbreak", "signing-key.asc"])
+def test_names_that_would_confuse_a_checker_are_refused(params: Params, name: str) -> None:
+    (Path(params["artifacts_dir"]) / name).write_bytes(b"")
+    artifacts = [*params["artifacts"], {"name": name, "kind": "notice", "media_type": "text/plain"}]
+    with pytest.raises(Problem, match="not a name that an artifact may have"):
+        index.main(Params(params, artifacts=artifacts))
+
+
+def test_links_and_folders_are_no_artifacts(params: Params) -> None:
+    folder = Path(params["artifacts_dir"])
+    (folder / "link").symlink_to(BINARY)
+    (folder / "folder").mkdir()
+    more = [{"name": name, "kind": "notice", "media_type": "text/plain"} for name in ("link", "folder")]
+    with pytest.raises(Problem, match="folder is not a plain file\nlink is not a plain file"):
+        index.main(Params(params, artifacts=[*params["artifacts"], *more]))
+
+
+def test_a_subject_outside_of_the_release_is_refused(params: Params) -> None:
+    params["artifacts"][0]["subject"] = "another"
+    with pytest.raises(Problem, match="speaks about another"):
+        index.main(params)
+
+
+def test_a_binary_that_the_gate_did_not_see_is_refused(params: Params) -> None:
+    (Path(params["artifacts_dir"]) / BINARY).write_bytes(b"swapped")
+    with pytest.raises(Problem, match=f"did not approve this {BINARY}"):
+        index.main(params)
