@@ -251,7 +251,7 @@ class Git:
 
     async def _untouched(self, place: Path) -> bool:
         work, variables = place / "tree", _worktree(place)
-        if (await self.run("update-index", "-q", "--refresh", cwd=work, check=False, env=variables)).code:
+        if (await self.run("update-index", "--refresh", cwd=work, check=False, env=variables)).code:
             return False
         others = await self.run("ls-files", "--others", cwd=work, check=False, env=variables)
         written = await self.run("write-tree", cwd=work, check=False, env=variables)
