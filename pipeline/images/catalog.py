@@ -101,14 +101,14 @@ class Catalog:
     def image(self, name: str) -> Image:
         """Return the image `name`: its base, the tools laid over it, and its PATH."""
         spec = self.specs.image(name)
-        origin = self._origins[name]
-        if not isinstance(origin, Bootstrapped):
-            own = self._sources[name].path if name in self._sources else ()
-            return Image(name, self.base(name), path=_unique(*own, *spec.path))
-        tools = spec.bootstrap.tools
+        if isinstance(self._origins[name], Bootstrapped):
+            tools, own = spec.all_tools, _unique(*DEFAULT_PATH)
+        else:
+            source = self._sources.get(name)
+            tools, own = spec.tools, (*(source.path if source else ()), *spec.path)
         layers = tuple(sorted((self.specs.tools[tool].mount, self.tool(tool)) for tool in tools))
         paths = [path for tool in tools for path in self.specs.tools[tool].path]
-        return Image(name, self.base(name), layers=layers, path=_unique(*paths, *DEFAULT_PATH))
+        return Image(name, self.base(name), layers=layers, path=_unique(*paths, *own))
 
     def tool(self, name: str) -> Tree:
         """Return the tree of one tool of images.toml."""
@@ -221,7 +221,7 @@ class Catalog:
         wanted = dict.fromkeys(names)
         for name in list(wanted):
             spec = self.specs.image(name)
-            tools = spec.bootstrap.tools if isinstance(self._origins[name], Bootstrapped) else ()
+            tools = spec.all_tools if isinstance(self._origins[name], Bootstrapped) else spec.tools
             if any(isinstance(self.specs.tools[tool], ProgramSpec) for tool in tools):
                 wanted[BUILDER] = None
         return list(wanted)
@@ -245,7 +245,7 @@ class Catalog:
                 resolution="run `pipeline images lock` where the registry can be reached, and commit images.lock; or "
                 f"use --image {name}=bootstrap, --image {name}=oci-archive:FILE or --image {name}=NAME@sha256:DIGEST",
             )
-        source = await read_source(origin, self.specs.image(name), _mounts(self.specs))
+        source = await read_source(origin, self.specs.image(name), self.specs.mounts)
         self._sources[name] = source
         if self._local or not isinstance(origin, Pulled):
             self._roots[name] = await materialise(source, self._store, progress=progress)
@@ -260,10 +260,6 @@ class Catalog:
         if source is None or root is None:
             return ""
         return source.manifest.digest if source.manifest and not source.packages else root.content
-
-
-def _mounts(specs: ImageSpecs) -> tuple[str, ...]:
-    return tuple(sorted({tool.mount for tool in specs.tools.values()}))
 
 
 def _unique(*paths: str) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 Package = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+_:@=~-]*$")]
 Absolute = Annotated[str, AfterValidator(_absolute)]
 Glob = Annotated[str, StringConstraints(pattern=r"^/[^\s=,\"']+$")]
+GoPackage = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.][A-Za-z0-9._~/-]*$")]
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]+$")]
 Value = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._{}+-]*$")]
 
@@ -62,20 +63,13 @@ class ToolchainSpec(Document):
 
 
 class ProgramSpec(Document):
-    """A program built from a Go package that the module `packaging/tools/<module>` pins in its go.sum."""
+    """A program built from a Go package of what the module `packaging/tools/<module>` requires, or of its own."""
 
     mount: Absolute
     path: tuple[Absolute, ...]
     module: Name
-    package: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.][A-Za-z0-9._~/-]*$")]
+    package: GoPackage
     variables: dict[Variable, Value] = Field(default_factory=dict)
-
-    @property
-    def program(self) -> str:
-        """The name of the executable: the last element of the package's path, a major version aside."""
-        parts = self.package.rstrip("/").split("/")
-        versioned = len(parts) > 1 and parts[-1][:1] == "v" and parts[-1][1:].isdigit()
-        return parts[-2] if versioned else parts[-1]
 
 
 class Bootstrap(Document):
@@ -94,7 +88,13 @@ class ImageSpec(Document):
     manager: Literal["", "apt", "dnf"] = ""
     packages: tuple[Package, ...] = ()
     path: tuple[Absolute, ...] = Field(default=DEFAULT_PATH)
+    tools: tuple[Name, ...] = ()
     bootstrap: Bootstrap
+
+    @property
+    def all_tools(self) -> tuple[str, ...]:
+        """The tools that are laid over it when it is bootstrapped."""
+        return (*self.tools, *self.bootstrap.tools)
 
 
 class _Images(Document):
@@ -120,10 +120,15 @@ class ImageSpecs:
         """Return the image called `name`. Raises ConfigError that lists the names there are."""
         return pick(self.images, name, "image")
 
+    @property
+    def mounts(self) -> tuple[str, ...]:
+        """Where trees are laid over images, sorted."""
+        return tuple(sorted({tool.mount for tool in self.tools.values()}))
+
     def mount_points(self, root: str) -> tuple[str, ...]:
         """Return where trees are laid over images made from `root`, sorted."""
-        users = [image.bootstrap for image in self.images.values() if image.bootstrap.root == root]
-        return tuple(sorted({self.tools[tool].mount for user in users for tool in user.tools}))
+        users = [image for image in self.images.values() if image.bootstrap.root == root]
+        return tuple(sorted({self.tools[tool].mount for user in users for tool in user.all_tools}))
 
 
 _Value = TypeVar("_Value")
@@ -191,19 +196,18 @@ def _image_contradictions(
         problems.append(f'{at}.manager: says how to add `packages`: "apt" or "dnf"')
     if image.bootstrap.root not in document.roots:
         problems.append(f"{at}.bootstrap.root: {image.bootstrap.root!r} is not one of: {', '.join(document.roots)}")
-    unknown = [tool for tool in image.bootstrap.tools if tool not in tools]
     allowed = ", ".join(sorted(tools)) or "(there are no tools)"
-    problems += [f"{at}.bootstrap.tools: {tool!r} is not one of: {allowed}" for tool in unknown]
-    if name == BUILDER and set(image.bootstrap.tools) & document.programs.keys():
-        problems.append(f"{at}.bootstrap.tools: a program cannot be part of the image that builds it")
-    known = [tools[tool].mount for tool in image.bootstrap.tools if tool in tools]
-    return problems + _overlaps(at, known)
+    for key, names in ((f"{at}.tools", image.tools), (f"{at}.bootstrap.tools", image.bootstrap.tools)):
+        problems += [f"{key}: {tool!r} is not one of: {allowed}" for tool in names if tool not in tools]
+        if name == BUILDER and set(names) & document.programs.keys():
+            problems.append(f"{key}: a program cannot be part of the image that builds it")
+    return problems + _overlaps(at, [tools[tool].mount for tool in image.all_tools if tool in tools])
 
 
 def _overlaps(at: str, mounts: list[str]) -> list[str]:
     ordered = sorted(f"{mount}/" for mount in mounts)
     return [
-        f"{at}.bootstrap.tools: {one.rstrip('/')} and {two.rstrip('/')} would lie over each other"
+        f"{at}: its tools {one.rstrip('/')} and {two.rstrip('/')} would lie over each other"
         for one, two in pairwise(ordered)
         if two.startswith(one)
     ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -58,7 +59,7 @@ def _module(specs: ImageSpecs, module: str, go: Image) -> Tree:
         name: tool for name, tool in specs.tools.items() if isinstance(tool, ProgramSpec) and tool.module == module
     }
     vendor = Step(
-        title=f"fetch the modules of {' and '.join(sorted(tools))}",
+        title=f"fetch the modules of {_list(tools)}",
         image=go,
         argv=_argv("go_vendor"),
         inputs=(("program", _program("go_vendor", module=module)), ("source", source)),
@@ -69,15 +70,15 @@ def _module(specs: ImageSpecs, module: str, go: Image) -> Tree:
     )
     programs = [
         {
-            "name": name,
+            "folder": name,
             "package": tool.package,
-            "program": tool.program,
-            "variables": _variables(tool, _version(source, module, tool)),
+            "program": executable(tool.package),
+            "variables": _variables(tool, _version(source, module, tool.package)),
         }
         for name, tool in sorted(tools.items())
     ]
     build = Step(
-        title=f"build {' and '.join(sorted(tools))}",
+        title=f"build {_list(tools)}",
         image=go,
         argv=_argv("go_install"),
         inputs=(
@@ -87,13 +88,26 @@ def _module(specs: ImageSpecs, module: str, go: Image) -> Tree:
         ),
         env=(("GOCACHE", BUILD_CACHE.mount),),
         caches=(BUILD_CACHE,),
-        outputs=tuple(f"{program['name']}/{program['program']}" for program in programs),
+        outputs=tuple(f"{program['folder']}/{program['program']}" for program in programs),
         timeout=TIMEOUT,
     )
     return build.out
 
 
+def _list(names: Iterable[str]) -> str:
+    *most, last = sorted(names)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def executable(package: str) -> str:
+    """Return the name of a package's program: the last element of its path, a major version aside."""
+    *rest, last = package.rstrip("/").split("/")
+    return rest[-1] if rest and re.fullmatch(r"v[0-9]+", last) else last
+
+
 def _variables(tool: ProgramSpec, version: str) -> dict[str, str]:
+    if not version:
+        return {}
     return {name: value.replace("{version}", version) for name, value in tool.variables.items()}
 
 
@@ -102,20 +116,20 @@ def version_of(specs: ImageSpecs, name: str) -> str:
     spec = specs.tools[name]
     if isinstance(spec, ToolchainSpec):
         return spec.version
-    return _version(specs.modules[spec.module], spec.module, spec)
+    return _version(specs.modules[spec.module], spec.module, spec.package)
 
 
-def _version(source: Files, module: str, tool: ProgramSpec) -> str:
-    if tool.package.startswith("."):
+def _version(source: Files, module: str, package: str) -> str:
+    if package.startswith("."):
         return ""
     text = dict(source.entries)[f"{module}/go.mod"].content.decode("utf-8", "replace")
     required: dict[str, str] = {
-        path: version for path, version in _REQUIRED.findall(text) if f"{tool.package}/".startswith(f"{path}/")
+        path: version for path, version in _REQUIRED.findall(text) if f"{package}/".startswith(f"{path}/")
     }
     if not required:
         raise ConfigError(
-            f"packaging/tools/{module}/go.mod does not require a module with the package {tool.package}",
-            resolution=f"run `go get -tool {tool.package}@<version>` in packaging/tools/{module}",
+            f"packaging/tools/{module}/go.mod does not require a module with the package {package}",
+            resolution=f"run `go get -tool {package}@<version>` in packaging/tools/{module}",
         )
     return required[max(required, key=len)].removeprefix("v")
 

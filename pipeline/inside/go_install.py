@@ -1,7 +1,7 @@
 """Build programs of a Go module from its vendor folder: no network, no C compiler, the same bytes every time.
 
-Parameters: `module`, the folder below /in/source that holds go.mod; `programs`, a list of objects with `name` (the
-folder below /out), `package`, `program` (the executable's name) and `variables` (Go string variables to set).
+Parameters: `module`, the folder below /in/source that holds go.mod; `programs`, a list of objects with `folder` (below
+/out), `package`, `program` (the executable's name) and `variables` (Go string variables to set).
 Says how far it is every few seconds, since the scanners are a thousand packages each.
 """
 
@@ -90,7 +90,7 @@ def main() -> None:
         print(f"error: go build failed with exit code {code}", file=sys.stderr)
         sys.exit(1)
     for program in params["programs"]:
-        target = Path("/out") / program["name"]
+        target = Path("/out") / program["folder"]
         target.mkdir()
         shutil.copyfile(Path("/work/bin") / program["program"], target / program["program"])
         (target / program["program"]).chmod(0o755)

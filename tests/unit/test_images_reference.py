@@ -1,0 +1,159 @@
+"""References, the lock, and which origin an image has."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ConfigError, UsageError
+from pipeline.images.credentials import basic_credentials
+from pipeline.images.lock import Lock, Locked, load_lock, save_lock
+from pipeline.images.origin import Archived, Bootstrapped, Folder, Mode, Pulled, origins
+from pipeline.images.reference import Reference
+from pipeline.images.spec import load_images
+from tests.unit.test_images_spec import write
+
+DIGEST = "sha256:" + "a" * 64
+OTHER = "sha256:" + "b" * 64
+THEN, NOW = "2026-01-01T00:00:00Z", "2026-02-02T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("short", "full"),
+    [
+        ("debian", "docker.io/library/debian:latest"),
+        ("ubuntu:22.04", "docker.io/library/ubuntu:22.04"),
+        ("anchore/syft:v1", "docker.io/anchore/syft:v1"),
+        ("docker.io/debian", "docker.io/library/debian:latest"),
+        ("localhost/x", "localhost/x:latest"),
+        ("localhost:5000/a/b:c", "localhost:5000/a/b:c"),
+        ("127.0.0.1:5000/a", "127.0.0.1:5000/a:latest"),
+        ("[::1]:5000/a", "[::1]:5000/a:latest"),
+        ("ghcr.io/owner/name:tag", "ghcr.io/owner/name:tag"),
+        (f"ghcr.io/owner/name@{DIGEST}", f"ghcr.io/owner/name@{DIGEST}"),
+        (f"golang:1.26@{DIGEST}", f"docker.io/library/golang:1.26@{DIGEST}"),
+    ],
+)
+def test_a_reference_in_short_and_in_full(short: str, full: str) -> None:
+    parsed = Reference.parse(short)
+    assert str(parsed) == full
+    assert Reference.parse(full) == parsed
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Debian", "a/", "/a", "a b", "a:", "a:b c", "a@sha256:x", f"a@{DIGEST[:-1]}", "a/../b", "a--/b", "a\n"]
+)
+def test_what_is_no_reference_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="not an image reference"):
+        Reference.parse(text)
+
+
+def test_a_mirror_replaces_the_host_and_keeps_the_rest() -> None:
+    reference = Reference.parse(f"ubuntu:22.04@{DIGEST}")
+    assert str(reference.mirrored("mirror.example.com")) == f"mirror.example.com/library/ubuntu:22.04@{DIGEST}"
+    assert str(reference.mirrored("localhost:5000/hub/")) == f"localhost:5000/hub/library/ubuntu:22.04@{DIGEST}"
+    with pytest.raises(ConfigError):
+        reference.mirrored("https://mirror.example.com")
+
+
+def entry(reference: str, digest: str = DIGEST, resolved: str = THEN) -> Locked:
+    return Locked(reference=reference, platform="linux/amd64", digest=digest, resolved=resolved)
+
+
+def test_a_lock_is_read_as_it_was_written(tmp_path: Path) -> None:
+    lock = Lock((entry("docker.io/library/debian:trixie"), entry("ghcr.io/a/b:c", OTHER)))
+    path = tmp_path / "images.lock"
+    save_lock(path, lock)
+    assert load_lock(path) == lock
+    assert lock.digest("debian:trixie") == DIGEST
+    assert lock.digest("debian:bookworm") == ""
+    assert lock.digest(f"debian@{OTHER}") == OTHER
+    assert [item.name for item in tmp_path.iterdir()] == ["images.lock"]
+
+
+def test_no_lock_is_an_empty_one_and_a_damaged_one_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "images.lock"
+    assert load_lock(path) == Lock()
+    for text in ("[[image]]\nreference = 1\n", "][", '[[image]]\nreference = "a"\nplatform = "linux/amd64"\n'):
+        path.write_text(text)
+        with pytest.raises(ConfigError) as caught:
+            load_lock(path)
+        assert "pipeline images lock" in caught.value.resolution
+
+
+def test_relocking_changes_only_what_moved() -> None:
+    lock = Lock(
+        (entry("docker.io/library/debian:a"), entry("docker.io/library/debian:b"), entry("docker.io/library/old:1"))
+    )
+    answers = {
+        "docker.io/library/debian:a": DIGEST,
+        "docker.io/library/debian:b": OTHER,
+        "docker.io/library/new:1": OTHER,
+    }
+    wanted = ["debian:a", "debian:b", "new:1", f"pinned@{DIGEST}"]
+
+    def resolve(reference: Reference) -> str:
+        return answers[str(reference)]
+
+    stale = lock.staleness(wanted, resolve)
+    assert stale.missing == ("docker.io/library/new:1",)
+    assert stale.unused == ("docker.io/library/old:1",)
+    assert stale.moved == (("docker.io/library/debian:b", DIGEST, OTHER),)
+    assert lock.staleness(["debian:a", "debian:b", "old:1"]).moved == ()
+    fresh = lock.updated(wanted, resolve, NOW)
+    assert [(found.reference, found.digest, found.resolved) for found in fresh.entries] == [
+        ("docker.io/library/debian:a", DIGEST, THEN),
+        ("docker.io/library/debian:b", OTHER, NOW),
+        ("docker.io/library/new:1", OTHER, NOW),
+    ]
+    assert not fresh.staleness(wanted, resolve)
+
+
+def test_the_origin_of_an_image(tmp_path: Path) -> None:
+    specs = load_images(write(tmp_path))
+    lock = Lock((entry("docker.io/library/golang:1.26"),))
+    assert origins(specs, lock, {}, Mode.BOOTSTRAP)["go"] == Bootstrapped("small")
+    pulled = origins(specs, lock, {}, Mode.REFERENCE)
+    assert pulled["go"] == Pulled(Reference.parse(f"golang:1.26@{DIGEST}"), locked=True)
+    assert pulled["tool"] == Pulled(Reference.parse("example.org/tool:v1"), locked=True)
+    mirrored = origins(specs, lock, {"*": "mirror.example.com"}, Mode.REFERENCE)
+    assert mirrored["go"] == Pulled(Reference.parse(f"mirror.example.com/library/golang:1.26@{DIGEST}"), locked=True)
+    chosen = {"go": "golang:1.27", "tool": "oci-archive:/a/tool.tar"}
+    assert origins(specs, lock, chosen, Mode.BOOTSTRAP) == {
+        "go": Pulled(Reference.parse("golang:1.27")),
+        "tool": Archived(Path("/a/tool.tar")),
+    }
+    chosen = {"go": "root-dir:/srv/go", "tool": "bootstrap"}
+    assert origins(specs, lock, chosen, Mode.REFERENCE) == {
+        "go": Folder(Path("/srv/go")),
+        "tool": Bootstrapped("small"),
+    }
+    assert origins(specs, lock, {"go": "reference"}, Mode.BOOTSTRAP)["go"] == pulled["go"]
+    with pytest.raises(UsageError, match="rust"):
+        origins(specs, lock, {"rust": "rust:1"}, Mode.BOOTSTRAP)
+
+
+def test_credentials_are_found_where_the_usual_tools_keep_them(tmp_path: Path) -> None:
+    pair, other = "dXNlcjpwYXNz", "b3RoZXI6cGFzcw=="
+    docker, podman = tmp_path / ".docker/config.json", tmp_path / "run/containers/auth.json"
+    for path in (docker, podman):
+        path.parent.mkdir(parents=True)
+    keys = {
+        "r.example.com": pair,
+        "r.example.com/team": other,
+        "https://index.docker.io/v1/": pair,
+        "bad.example.com": "?",
+    }
+    docker.write_text(json.dumps({"auths": {key: {"auth": value} for key, value in keys.items()}}))
+    environ = {"HOME": str(tmp_path)}
+    assert basic_credentials("r.example.com", "app", environ) == pair
+    assert basic_credentials("r.example.com", "team/app", environ) == other
+    assert basic_credentials("docker.io", "library/debian", environ) == pair
+    assert basic_credentials("bad.example.com", "app", environ) == ""
+    assert basic_credentials("elsewhere.example.com", "app", environ) == ""
+    podman.write_text(json.dumps({"auths": {"r.example.com": {"auth": other}}}))
+    assert basic_credentials("r.example.com", "app", {**environ, "XDG_RUNTIME_DIR": str(tmp_path / "run")}) == other
+    docker.write_text("not json")
+    assert basic_credentials("r.example.com", "app", environ) == ""
