@@ -37,4 +37,9 @@ def build(root: Path) -> Path:
 
 def image(root: Path) -> Image:
     """Return the image whose base is the root file system `root`."""
-    return Image("tiny", Base("tiny", content.digest_of(root)))
+    return image_of(content.digest_of(root))
+
+
+def image_of(digest: str) -> Image:
+    """Return the image whose base is the root file system with this content."""
+    return Image("tiny", Base("tiny", digest))

@@ -14,6 +14,9 @@ from pipeline.model.step import Step
 _TAIL = 64 << 10
 """Bytes of output that are kept in memory for an error message."""
 
+_LONGEST_LINE = 4096
+"""Bytes after which a line is shown without waiting for its end."""
+
 
 class StepLog:
     """Takes a program's output, writes it to `path` without secrets, and shows it line by line to `show`."""
@@ -61,5 +64,8 @@ class StepLog:
         self._tail += data
         del self._tail[:-_TAIL]
         *lines, self._line = (self._line + data).split(b"\n")
+        if len(self._line) > _LONGEST_LINE:
+            lines.append(self._line)
+            self._line = b""
         for line in lines:
             self._show(line.decode("utf-8", "replace"))

@@ -1,0 +1,181 @@
+"""The store between processes: shared, killed at any moment, out of room, and read by somebody who is not root."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.content import digest_of
+from pipeline.engine.local import Store
+from tests import tiny_root
+from tests.conftest import require_tool
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bubblewrap() -> str:
+    return require_tool("bwrap")
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Iterator[Path]:
+    """The root file system, where every user can read it."""
+    folder = Path(tempfile.mkdtemp(prefix="tiny-"))
+    folder.chmod(0o755)
+    yield tiny_root.build(folder / "root")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def content(tiny: Path) -> str:
+    return digest_of(tiny)
+
+
+def command(home: Path, tiny: Path, content: str, graph: str, *then: str) -> list[str]:
+    return [sys.executable, "-m", "tests.integration.store_child", str(home), str(tiny), graph, content, *then]
+
+
+def environment() -> dict[str, str]:
+    path = os.pathsep.join([str(PROJECT), *(entry for entry in sys.path if entry)])
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def start(argv: list[str]) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(argv, cwd=PROJECT, env=environment(), stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
+    out, err = process.communicate(timeout=120)
+    assert out, err
+    report: dict[str, Any] = json.loads(out)
+    return report
+
+
+def test_two_processes_share_the_work(tmp_path: Path, tiny: Path, content: str) -> None:
+    both = [start(command(tmp_path, tiny, content, "slow")) for _ in range(2)]
+    reports = [finish(process) for process in both]
+    assert sorted(reports[0]["ran"] + reports[1]["ran"]) == ["a", "b", "c"]
+    assert reports[0]["where"] == reports[1]["where"]
+    assert len({path.read_text() for path in Path(reports[0]["where"]).rglob("id")}) == 3
+
+
+def test_a_store_survives_sigkill_at_any_moment(tmp_path: Path, tiny: Path, content: str) -> None:
+    moments = random.Random(7)
+    home = tmp_path / "home"
+    killed = 0
+    for _ in range(12):
+        process = start(command(home, tiny, content, "chain"))
+        time.sleep(moments.uniform(0.15, 0.9))
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=30)
+        killed += process.returncode == -signal.SIGKILL
+        if killed % 4 == 0:
+            shutil.rmtree(home / "store", ignore_errors=True)
+    assert killed
+    with Store(home) as store:
+        assert store.verify() == []
+    report = finish(start(command(home, tiny, content, "chain")))
+    fresh = finish(start(command(tmp_path / "other", tiny, content, "chain")))
+    assert digest_of(Path(report["where"])) == digest_of(Path(fresh["where"]))
+    assert list((home / "tmp").iterdir()) == list((home / "leases").iterdir()) == []
+    assert not list(home.rglob(".*"))
+
+
+def test_a_killed_engine_leaves_no_program_running(tmp_path: Path, tiny: Path, content: str) -> None:
+    process = start(command(tmp_path, tiny, content, "slow"))
+    while not list(tmp_path.glob("logs/*")):
+        time.sleep(0.01)
+    process.kill()
+    process.communicate(timeout=30)
+    deadline = time.monotonic() + 5
+    while running := [pid for pid in Path("/proc").glob("[0-9]*") if str(tmp_path) in _command_line(pid)]:
+        assert time.monotonic() < deadline, running
+        time.sleep(0.02)
+
+
+def _command_line(pid: Path) -> str:
+    try:
+        return (pid / "cmdline").read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+@pytest.mark.parametrize("graph", ["large", "literal", "chatty"])
+def test_a_full_disk_is_a_clear_error_and_leaves_no_half_output(
+    tmp_path: Path, tiny: Path, content: str, graph: str
+) -> None:
+    require_tool("unshare")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    inner = command(disk / "home", tiny, content, graph)
+    # what is left over is counted inside, because the small disk is gone with its namespace
+    script = f"""
+    mount -t tmpfs -o size=24m tmpfs {disk} || exit 77
+    "$@"; echo "code $?"; find {disk}/home/store {disk}/home/tmp -mindepth 1 -not -path '*/store/??' | wc -l
+    """
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", *inner],
+        cwd=PROJECT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if done.returncode == 77:
+        pytest.skip("this machine does not let a user namespace mount a tmpfs")
+    report, code, left = done.stdout.splitlines()
+    said = json.loads(report)
+    assert code == "code 11", done.stdout
+    assert said["kind"] == "StoreError"
+    assert f"the disk that holds {disk / 'home'} is full" in said["error"]
+    assert "MiB are free" in said["error"]
+    assert "pipeline cache prune" in said["error"]
+    assert said["left"] == []
+    assert left == "0"
+
+
+def test_prune_leaves_what_another_process_uses(tmp_path: Path, tiny: Path, content: str) -> None:
+    holder = start(command(tmp_path, tiny, content, "chain", "hold"))
+    assert holder.stdout is not None
+    report = json.loads(holder.stdout.readline())
+    before = digest_of(Path(report["where"]))
+    with Store(tmp_path) as store:
+        store.prune()
+        assert digest_of(Path(report["where"])) == before
+        holder.communicate("", timeout=30)
+        assert store.prune()
+        assert not Path(report["where"]).exists()
+        assert store.usage() == []
+
+
+def test_an_ordinary_user_can_use_the_engine(tiny: Path, content: str) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("everything here runs as an ordinary user already")
+    require_tool("setpriv")
+    as_user = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups"]
+    usable = [*as_user, sys.executable, "-c", "import anyio, pipeline, tests.tiny_root"]
+    if subprocess.run(usable, cwd="/", env=environment(), capture_output=True).returncode:
+        pytest.skip("another user cannot run this Python")
+    home = Path(tempfile.mkdtemp(prefix="user-"))
+    try:
+        os.chown(home, 12345, 12345)
+        report = finish(start([*as_user, *command(home / "store", tiny, content, "chain")]))
+        assert report["ran"] == [f"link {number}" for number in range(6)]
+        again = finish(start([*as_user, *command(home / "store", tiny, content, "chain")]))
+        assert (again["ran"], again["cached"]) == ([], ["link 5"])
+    finally:
+        shutil.rmtree(home)
