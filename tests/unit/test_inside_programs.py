@@ -13,8 +13,6 @@ from pipeline.inside import common
 
 INSIDE = Path(common.__file__).parent
 PROGRAMS = sorted(path for path in INSIDE.glob("*.py") if path.name != "__init__.py")
-FOREIGN = {"sbom": {"jsonschema", "referencing"}}
-"""Modules that are not in the standard library and that a program's image brings along."""
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
@@ -26,7 +24,7 @@ def test_program_is_python_3_9_and_standard_library_only(path: Path) -> None:
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module.split(".")[0])
-    allowed = set(sys.stdlib_module_names) | {"pipeline", "common"} | FOREIGN.get(path.stem, set())
+    allowed = set(sys.stdlib_module_names) | {"pipeline", "common"}
     assert names <= allowed
 
 

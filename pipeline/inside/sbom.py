@@ -1,0 +1,297 @@
+"""Makes syft's SBOMs reproducible, says in them which artifact they are about, and validates them.
+
+Params:
+  cyclonedx, spdx  syft's documents: CycloneDX 1.6 JSON and SPDX 2.3 JSON (required)
+  binary           the file they are about (required)
+  name, version, supplier   the product's name, its version, and who supplies it (required)
+  license          the product's own license, an SPDX expression (optional)
+  licenses         `allow` and `deny`: license identifiers; `unknown`: `accept` (default) or `refuse` (optional)
+  schemas          folder with the formats' own JSON schemas (default `/in/schemas`)
+  out_cyclonedx, out_spdx   the files to write (required)
+  out_notice       a list of all components with their licenses, for people (optional)
+
+What varies goes: the serial number and the namespace are UUIDs of version 5 over the content (RFC 9562, section 5.5),
+the time is SOURCE_DATE_EPOCH, everything is sorted, and paths lose the folder that the file was scanned in. The
+artifact is the root component, with its package URL and SHA-256.
+
+Errors: a document about another file, one that its schema refuses, and licenses that the policy refuses (all of them).
+Needs the library jsonschema in its image.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+if TYPE_CHECKING or __package__:
+    from pipeline.inside import common
+    from pipeline.inside.common import Json, Params, Problem
+else:
+    import common
+    from common import Json, Params, Problem
+
+NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:release-pipeline:sbom")
+CYCLONEDX_SCHEMA, SPDX_SCHEMA = "bom-1.6.schema.json", "spdx-schema-2.3.json"
+UNKNOWN = {"", "NOASSERTION", "NONE"}
+MAX_ERRORS = 10
+
+
+def content_uuid(document: Json) -> str:
+    """Return a UUID of version 5 over the document's canonical JSON."""
+    return str(uuid.uuid5(NAMESPACE, json.dumps(document, sort_keys=True, separators=(",", ":"))))
+
+
+def without_folder(value: Any, folder: str) -> Any:
+    """Return `value` with every text in it freed from the path `folder`."""
+    if isinstance(value, str):
+        return value.replace(folder.rstrip("/") + "/", "")
+    if isinstance(value, list):
+        return [without_folder(item, folder) for item in value]
+    if isinstance(value, dict):
+        return {key: without_folder(item, folder) for key, item in value.items()}
+    return value
+
+
+def canonical(value: Any) -> str:
+    """Return text that orders JSON values."""
+    return json.dumps(value, sort_keys=True)
+
+
+def artifact_purl(params: Params, file: str, sha256: str) -> str:
+    """Return the package URL of the artifact (purl specification, type `generic`)."""
+    name, version = quote(str(params["name"]), safe=""), quote(str(params["version"]), safe="")
+    return f"pkg:generic/{name}@{version}?checksum=sha256:{sha256}&file_name={quote(file, safe='')}"
+
+
+def normalise_cyclonedx(document: Json, params: Params, file: str, sha256: str, epoch: int) -> Json:
+    """Return the CycloneDX document with the artifact as its root, and without anything that varies."""
+    document = {key: value for key, value in document.items() if key != "serialNumber"}
+    purl = artifact_purl(params, file, sha256)
+    root: Json = {
+        "bom-ref": purl,
+        "type": "application",
+        "name": params["name"],
+        "version": params["version"],
+        "supplier": {"name": params["supplier"]},
+        "purl": purl,
+        "hashes": [{"alg": "SHA-256", "content": sha256}],
+        "properties": [{"name": "release-pipeline:file", "value": file}],
+    }
+    if params.get("license"):
+        root["licenses"] = [{"expression": params["license"]}]
+    metadata = dict(document.get("metadata") or {})
+    metadata.update(timestamp=common.timestamp(epoch), component=root)
+    components = [_component(component) for component in document.get("components") or []]
+    edges = {entry["ref"]: sorted(entry.get("dependsOn") or []) for entry in document.get("dependencies") or []}
+    used = {target for targets in edges.values() for target in targets}
+    edges[purl] = sorted({component["bom-ref"] for component in components} - used)
+    document.update(
+        metadata=metadata,
+        components=sorted(components, key=lambda component: (component["bom-ref"], canonical(component))),
+        dependencies=[{"ref": ref, "dependsOn": targets} for ref, targets in sorted(edges.items())],
+    )
+    return {**document, "serialNumber": f"urn:uuid:{content_uuid(document)}"}
+
+
+def _component(component: Json) -> Json:
+    result = {k: sorted(v, key=canonical) if k in {"properties", "hashes"} else v for k, v in component.items()}
+    if "bom-ref" not in result:
+        result["bom-ref"] = f"component-{content_uuid(result)}"
+    return result
+
+
+def normalise_spdx(document: Json, params: Params, file: str, sha256: str, epoch: int) -> Json:
+    """Return the SPDX document with the artifact as the package it describes, and without anything that varies."""
+    document = {key: value for key, value in document.items() if key != "documentNamespace"}
+    described = {
+        relation["relatedSpdxElement"]
+        for relation in document.get("relationships") or []
+        if relation["relationshipType"] == "DESCRIBES"
+    }
+    packages = sorted(document.get("packages") or [], key=lambda package: str(package["SPDXID"]))
+    roots = [package for package in packages if package["SPDXID"] in described]
+    if len(roots) != 1:
+        raise Problem(f"the SPDX document describes {len(roots)} packages, not one")
+    reference = {
+        "referenceCategory": "PACKAGE-MANAGER",
+        "referenceType": "purl",
+        "referenceLocator": artifact_purl(params, file, sha256),
+    }
+    roots[0].update(
+        name=params["name"],
+        versionInfo=params["version"],
+        packageFileName=file,
+        supplier=f"Organization: {params['supplier']}",
+        checksums=[{"algorithm": "SHA256", "checksumValue": sha256}],
+        externalRefs=[reference],
+        primaryPackagePurpose="APPLICATION",
+        licenseDeclared=params.get("license") or "NOASSERTION",
+    )
+    tools = [creator for creator in document["creationInfo"].get("creators", []) if creator.startswith("Tool: ")]
+    creation = {
+        **document["creationInfo"],
+        "created": common.timestamp(epoch),
+        "creators": [f"Organization: {params['supplier']}", *sorted(tools)],
+    }
+    document.update(name=file, creationInfo=creation, packages=packages)
+    for key in ("files", "relationships"):
+        document[key] = sorted(document.get(key) or [], key=canonical)
+    namespace = f"https://spdx.org/spdxdocs/{quote(file, safe='')}-{content_uuid(document)}"
+    return {**document, "documentNamespace": namespace}
+
+
+def check_subject(spdx: Json, sha256: str) -> None:
+    """Raise Problem when syft looked at another file."""
+    seen = {
+        checksum["checksumValue"]
+        for entry in (spdx.get("packages") or []) + (spdx.get("files") or [])
+        for checksum in entry.get("checksums") or []
+    }
+    if sha256 not in seen:
+        raise Problem(f"the SPDX document is not about the file with SHA-256 {sha256}")
+
+
+def validator(schemas: Path, name: str) -> Any:
+    """Return a validator for the schema `name`, which finds the others that it refers to beside it."""
+    try:
+        library = importlib.import_module("jsonschema")
+    except ImportError:
+        raise Problem("this image lacks the Python library jsonschema") from None
+    schema = common.read_object(schemas / name)
+    others = {str(other["$id"]): other for other in map(common.read_object, sorted(schemas.glob("*.json")))}
+    try:
+        referencing = importlib.import_module("referencing")
+    except ImportError:  # before jsonschema 4.18
+        resolver = library.RefResolver.from_schema(schema, store=others)
+        return library.Draft7Validator(schema, resolver=resolver)
+    resources = [(name, referencing.Resource.from_contents(other)) for name, other in others.items()]
+    return library.Draft7Validator(schema, registry=referencing.Registry().with_resources(resources))
+
+
+def validate(document: Json, schemas: Path, name: str) -> None:
+    """Raise Problem with the places in `document` that the schema `name` refuses."""
+    errors = sorted(validator(schemas, name).iter_errors(document), key=lambda error: str(error.json_path))
+    if errors:
+        shown = [f"{name}: {error.json_path}: {error.message[:200]}" for error in errors[:MAX_ERRORS]]
+        raise Problem(*shown, *([f"and {len(errors) - MAX_ERRORS} more"] if len(errors) > MAX_ERRORS else []))
+
+
+def expressions(component: Json) -> list[str]:
+    """Return the license expressions of a CycloneDX component; all of them apply. Empty when none is known."""
+    found = []
+    for entry in component.get("licenses") or []:
+        license_ = entry.get("license") or {}
+        text = str(entry.get("expression") or license_.get("id") or license_.get("name") or "")
+        found += [text] if text not in UNKNOWN else []
+    return sorted(set(found))
+
+
+class Expression:
+    """An SPDX license expression (SPDX 2.3, annex D) that is evaluated while it is read."""
+
+    def __init__(self, text: str, accepted: Callable[[str], bool]) -> None:
+        self.tokens: list[str] = re.findall(r"[()]|[^()\s]+", text)[::-1]
+        self.accepted = accepted
+
+    def next_is(self, word: str) -> bool:
+        """Take the next token if it is `word`."""
+        if self.tokens and self.tokens[-1].upper() == word:
+            self.tokens.pop()
+            return True
+        return False
+
+    def simple(self) -> bool:
+        """Evaluate a license, with its exception, or what is in parentheses. Raises ValueError for anything else."""
+        if self.next_is("("):
+            result = self.either()
+            if not self.next_is(")"):
+                raise ValueError("a parenthesis is not closed")
+            return result
+        if not self.tokens or self.tokens[-1].upper() in {")", "AND", "OR", "WITH"}:
+            raise ValueError("a license is missing")
+        name = self.tokens.pop()
+        if self.next_is("WITH") and self.tokens:
+            return self.accepted(f"{name} WITH {self.tokens.pop()}") or self.accepted(name)
+        return self.accepted(name)
+
+    def both(self) -> bool:
+        """Evaluate licenses that all apply."""
+        result = self.simple()
+        while self.next_is("AND"):
+            result = self.simple() and result
+        return result
+
+    def either(self) -> bool:
+        """Evaluate licenses of which one may be chosen."""
+        result = self.both()
+        while self.next_is("OR"):
+            result = self.both() or result
+        return result
+
+
+def satisfied(text: str, accepted: Callable[[str], bool]) -> bool:
+    """Return whether a license expression can be satisfied with accepted licenses.
+
+    Text that is no expression, such as a license's name in words, is looked up whole.
+    """
+    expression = Expression(text, accepted)
+    try:
+        result = expression.either()
+    except ValueError:
+        return accepted(text)
+    return accepted(text) if expression.tokens else result
+
+
+def refusals(components: list[Json], policy: Json) -> Iterator[str]:
+    """Yield what the license policy refuses."""
+    allow, deny = set(policy.get("allow") or []), set(policy.get("deny") or [])
+    for component in components:
+        if component.get("type") == "file":
+            continue
+        found = expressions(component)
+        bad = [text for text in found if not satisfied(text, lambda x: x not in deny and (not allow or x in allow))]
+        if bad:
+            yield f"{component['name']} {component.get('version', '')}: the license {' and '.join(bad)} is refused"
+        elif not found and policy.get("unknown") == "refuse":
+            yield f"{component['name']} {component.get('version', '')}: its license is not known"
+
+
+def notice(params: Params, components: list[Json]) -> str:
+    """Return the list of components and licenses, sorted by name."""
+    rows = sorted(
+        f"{c['name']} {c.get('version', '')}: {' AND '.join(expressions(c)) or 'license not stated'}"
+        for c in components
+        if c.get("type") != "file"
+    )
+    lines = [f"{params['name']} {params['version']} contains:", "", *dict.fromkeys(rows)]
+    return "\n".join(lines) + "\n"
+
+
+def main(params: Params) -> None:
+    """Write both documents."""
+    binary, schemas = Path(params["binary"]), params.path("schemas", "/in/schemas")
+    sha256, epoch = common.sha256_of(binary), common.source_date_epoch()
+    cyclonedx = without_folder(common.read_object(Path(params["cyclonedx"])), str(binary.parent))
+    spdx = without_folder(common.read_object(Path(params["spdx"])), str(binary.parent))
+    check_subject(spdx, sha256)
+    cyclonedx = normalise_cyclonedx(cyclonedx, params, binary.name, sha256, epoch)
+    spdx = normalise_spdx(spdx, params, binary.name, sha256, epoch)
+    validate(cyclonedx, schemas, CYCLONEDX_SCHEMA)
+    validate(spdx, schemas, SPDX_SCHEMA)
+    refused = list(refusals(cyclonedx["components"], params.get("licenses") or {}))
+    if refused:
+        raise Problem(*refused)
+    common.write_json(Path(params["out_cyclonedx"]), cyclonedx)
+    common.write_json(Path(params["out_spdx"]), spdx)
+    if params.get("out_notice"):
+        common.write_text(Path(params["out_notice"]), notice(params, cyclonedx["components"]))
+
+
+if __name__ == "__main__":
+    common.run_program(main)
