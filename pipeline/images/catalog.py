@@ -135,6 +135,14 @@ class Catalog:
             for other in self._origins:
                 self._look(other)
 
+    async def prune(self) -> int:
+        """Delete the roots that none of these images is; return the bytes of their files."""
+        used = {root.key for root in self._roots.values()}
+        unused = [root for root in self._store.all() if root.key not in used]
+        for root in unused:
+            await self._store.remove(root.key)
+        return sum(root.size for root in unused)
+
     def roots(self) -> dict[str, Path]:
         """Return the root file systems that are on this machine: content of a base -> folder."""
         return {self.base(name).content: root.path for name, root in self._roots.items()}

@@ -73,9 +73,8 @@ class Roots:
             if record["format"] != FORMAT or not (folder / ROOTFS).is_dir():
                 return None
             facts: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record["facts"].items()}
-            return Root(
-                key=key, content=record["content"], size=record["size"], facts=Facts(**facts), path=folder / ROOTFS
-            )
+            known = {name: record[name] for name in ("key", "content", "size")}
+            return Root(**known, facts=Facts(**facts), path=folder / ROOTFS)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -102,8 +101,13 @@ class Roots:
                 resolution="make room or rights there, or set PIPELINE_HOME to another folder",
             ) from error
 
+    def all(self) -> list[Root]:
+        """Return every finished root, also those of recipes that have changed since."""
+        folders = sorted(self.folder.glob("*/")) if self.folder.is_dir() else []
+        return [root for folder in folders if (root := self.find(folder.name))]
+
     async def remove(self, key: str) -> None:
-        """Delete the root of the recipe `key`."""
+        """Delete the root of the recipe `key`, when no other process is making it."""
         async with self._locked(key, lambda _: None):
             await anyio.to_thread.run_sync(remove_tree, self.folder / _plain(key))
 

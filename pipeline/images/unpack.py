@@ -141,7 +141,7 @@ class _Layer:
             if path.name == OPAQUE:
                 self._hide(parent)
             elif path.name.startswith(WHITEOUT):
-                self._remove(parent / path.name.removeprefix(WHITEOUT))
+                self._remove(parent / _plain(path.name.removeprefix(WHITEOUT)))
             else:
                 self._place(archive, member, parent / path.name)
 
@@ -161,8 +161,6 @@ class _Layer:
                 self._hide(child)
 
     def _remove(self, target: Path) -> None:
-        if target.name in ("", ".", ".."):
-            raise ImageError(f"a layer deletes {target.name!r}, which is no name")
         if target.is_dir() and not target.is_symlink():
             remove_tree(target)
         else:
@@ -183,7 +181,9 @@ class _Layer:
                 target.symlink_to(member.linkname)
             else:
                 self._write(archive, member, target)
-        self.brought.add(target)
+        while target != self.rootfs and target not in self.brought:
+            self.brought.add(target)
+            target = target.parent
 
     def _linked(self, member: tarfile.TarInfo, target: Path) -> Path:
         path = _relative(member.linkname)
@@ -198,6 +198,12 @@ class _Layer:
         with target.open("xb") as file:
             shutil.copyfileobj(source, file, _BLOCK)
         target.chmod(member.mode & PERMISSIONS | 0o400)
+
+
+def _plain(name: str) -> str:
+    if name in ("", ".", ".."):
+        raise ImageError(f"a layer deletes {name!r}, which is no name")
+    return name
 
 
 def _relative(name: str) -> PurePosixPath | None:
