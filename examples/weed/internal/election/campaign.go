@@ -159,7 +159,11 @@ func (n *Node) Resign(ctx context.Context) {
 			for ctx.Err() == nil && n.IsLeader() { // this master's vote may be needed, so it stays until it was given
 				time.Sleep(10 * time.Millisecond)
 			}
-			slog.Info("handed over the lead", "to", peer)
+			if n.IsLeader() {
+				slog.Warn("nobody took over the lead", "asked", peer)
+			} else {
+				slog.Info("handed over the lead", "to", peer)
+			}
 			return
 		}
 	}
