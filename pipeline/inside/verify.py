@@ -156,7 +156,7 @@ def verify(params: Json) -> Json:
     release = check_index(folder, sums, problems)
     signed_by = check_signatures(folder, {*sums, *SUMS}, params, problems)
     return {
-        "product": release.get("product"),
+        "product": (release.get("product") or {}).get("name"),
         "version": release.get("version"),
         "files": len(sums),
         "signed_by": sorted(signed_by),

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 MASK = b"***"
-_SHORT = 8
+SHORT = 8
 """A line of a secret shorter than this is an everyday word (`-----`, `}`), and would hide half of a log."""
 
 _MIME_LINE = 76
@@ -20,8 +20,8 @@ def forms(secret: bytes) -> set[bytes]:
     if not whole:
         return set()
     lines = [line.strip() for line in whole.splitlines()]
-    found = {secret, whole, *(line for line in lines if len(line) >= _SHORT)}
-    if len(whole) >= _SHORT:
+    found = {secret, whole, *(line for line in lines if len(line) >= SHORT)}
+    if len(whole) >= SHORT:
         for text in {secret, whole}:
             found |= _encoded(text)
     return found
@@ -37,7 +37,7 @@ def _encoded(text: bytes) -> set[bytes]:
         found.add(code[first:last])
     code = base64.b64encode(text).rstrip(b"=")
     chunks = (code[start : start + _MIME_LINE] for start in range(0, len(code), _MIME_LINE))
-    found |= {chunk for chunk in chunks if len(chunk) >= _SHORT}
+    found |= {chunk for chunk in chunks if len(chunk) >= SHORT}
     return found | {form.translate(bytes.maketrans(b"+/", b"-_")) for form in found}
 
 

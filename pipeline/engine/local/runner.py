@@ -20,7 +20,7 @@ from pipeline.content import SpecialFileError, normalise
 from pipeline.engine.base import Secret
 from pipeline.engine.local.log import StepLog
 from pipeline.engine.local.network import NetworkSettings
-from pipeline.engine.local.redact import forms
+from pipeline.engine.local.redact import SHORT, forms
 from pipeline.engine.local.sandbox import Bind, Sandbox, make_scratch
 from pipeline.errors import EngineError, StepFailedError
 from pipeline.model.step import ExitCode, Step
@@ -124,10 +124,10 @@ def check_exposure(job: Job) -> None:
 def check_output(job: Job) -> None:
     """Raise StepFailedError when the program left the value of a secret in its output."""
     for name, secret in job.secrets.items():
-        patterns = [form for form in forms(secret.reveal()) if len(form) >= 8]
+        value = secret.reveal()
         for folder, _, names in os.walk(job.out):
             for file in (Path(folder) / each for each in names):
-                if patterns and file.is_file() and not file.is_symlink() and _contains(file, patterns):
+                if file.is_file() and not file.is_symlink() and _gives_away(file, value):
                     where = file.relative_to(job.out)
                     raise StepFailedError(
                         f'step "{job.step.title}" left the value of secret {name!r} in /out/{where}',
@@ -241,13 +241,25 @@ def _meaning(code: int) -> str:
     return f" (killed by {process.describe_signal(code - 128)})" if 128 < code < 128 + 65 else ""
 
 
-def _contains(file: Path, patterns: list[bytes]) -> bool:
-    """Return whether a file holds one of `patterns`, read in pieces that overlap by the longest of them."""
-    longest = max(len(pattern) for pattern in patterns)
+def _gives_away(file: Path, value: bytes) -> bool:
+    """Return whether a file holds a secret whole, in base64, or more than half of its lines.
+
+    Fewer lines may be public: the armor of an OpenPGP private key begins with the lines of its public key.
+    """
+    found = _found(file, {form for form in forms(value) if len(form) >= SHORT})
+    lines = {line for line in map(bytes.strip, value.splitlines()) if len(line) >= SHORT}
+    if len(lines) > 1 and not found - lines:
+        return len(found) > len(lines) / 2
+    return bool(found)
+
+
+def _found(file: Path, patterns: set[bytes]) -> set[bytes]:
+    """Return those of `patterns` that a file holds, reading it in pieces that overlap by the longest of them."""
+    longest = max(map(len, patterns), default=0)
+    found: set[bytes] = set()
     held = b""
     with file.open("rb") as stream:
         while chunk := stream.read(1 << 20):
             held = held[-longest:] + chunk
-            if any(pattern in held for pattern in patterns):
-                return True
-    return False
+            found |= {pattern for pattern in patterns - found if pattern in held}
+    return found
