@@ -85,7 +85,7 @@ def test_the_requirement_names_the_artifacts_of_seaweedfs() -> None:
 def test_the_commit_is_stamped_where_seaweedfs_keeps_it_at_that_version(tag: str, place: str) -> None:
     seaweedfs = load_product(PRODUCTS / "seaweedfs")
     flags = seaweedfs.ldflags(parse_tag(tag), commit="c0ffee", epoch=1)
-    assert flags == ("-s", "-w", f"-X={place}.COMMIT=c0ffee")
+    assert [flag for flag in flags if flag.startswith("-X")] == [f"-X={place}.COMMIT=c0ffee"]
 
 
 def test_each_variant_says_what_its_version_command_prints() -> None:
