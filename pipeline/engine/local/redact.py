@@ -35,7 +35,8 @@ def _encoded(text: bytes) -> set[bytes]:
         first = (shift * 8 + 5) // 6
         last = (shift + len(text)) * 8 // 6
         found.add(code[first:last])
-    code = base64.b64encode(text).rstrip(b"=")
+    code = base64.b64encode(text)
+    found.add(code)
     chunks = (code[start : start + _MIME_LINE] for start in range(0, len(code), _MIME_LINE))
     found |= {chunk for chunk in chunks if len(chunk) >= SHORT}
     return found | {form.translate(bytes.maketrans(b"+/", b"-_")) for form in found}
