@@ -1,0 +1,322 @@
+"""A real registry server, with images pushed by skopeo: resolve, lock, pull, and archives on disk."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import anyio
+import pytest
+
+from pipeline import content
+from pipeline.errors import ImageError
+from pipeline.images.catalog import Catalog
+from pipeline.images.layout import Layout
+from pipeline.images.lock import Lock, load_lock, save_lock
+from pipeline.images.manifest import find_manifest
+from pipeline.images.oci import export
+from pipeline.images.origin import Archived, Pulled
+from pipeline.images.pull import materialise, read_source
+from pipeline.images.reference import Reference
+from pipeline.images.registry import Registry, resolve
+from pipeline.images.roots import Roots, make_mount_points
+from pipeline.images.spec import ImageSpec, ImageSpecs, load_images
+from tests.conftest import require_tool
+from tests.unit.test_images_spec import write
+
+PLATFORM = "linux/amd64"
+USER = base64.b64encode(b"builder:secret").decode()
+HTPASSWD = "builder:$2b$05$Q0bVJX1vTeaZcXyl4JzD7uV5tCSBRpxTb5yzwrxZW5V9luc3TBkoy\n"
+"""The same user for the server: the password's bcrypt hash."""
+
+NOW = "2026-01-01T00:00:00Z"
+
+CONFIGURATION = """\
+version: 0.1
+storage: {{filesystem: {{rootdirectory: {folder}/data}}}}
+http: {{addr: "127.0.0.1:{port}"}}
+log: {{level: error, accesslog: {{disabled: true}}}}
+{auth}
+"""
+
+
+@contextlib.contextmanager
+def registry(folder: Path, auth: str = "") -> Iterator[str]:
+    """Run a registry and yield its host name with the port."""
+    program = require_tool("docker-registry")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder.mkdir()
+    (folder / "config.yml").write_text(CONFIGURATION.format(folder=folder, port=port, auth=auth))
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([program, "serve", str(folder / "config.yml")], stdout=log, stderr=log)
+        try:
+            _wait(f"http://127.0.0.1:{port}/", folder / "log", process)
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _wait(url: str, log: Path, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(100):
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.1)
+    pytest.fail(f"the registry does not answer: {log.read_text()}")
+
+
+def skopeo(*arguments: str) -> str:
+    """Run skopeo and return what it prints."""
+    argv = [require_tool("skopeo"), "--insecure-policy", *arguments]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, "HOME": "/nonexistent"})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def small_root(folder: Path, text: str) -> Path:
+    """Make a root file system of a few files."""
+    (folder / "usr/bin").mkdir(parents=True)
+    (folder / "usr/bin/tool").write_text(text)
+    (folder / "usr/bin/tool").chmod(0o755)
+    (folder / "bin").symlink_to("usr/bin")
+    make_mount_points(folder, ())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("archive")
+    export(folder / "one.tar", [("/", small_root(folder / "root", "one"))], path=("/bin",), name="one", compress=True)
+    return folder / "one.tar"
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> Iterator[str]:
+    with registry(tmp_path_factory.mktemp("registry") / "open") as name:
+        skopeo("copy", "--dest-tls-verify=false", f"oci-archive:{archive}", f"docker://{name}/team/one:v1")
+        yield name
+
+
+def push_json(host: str, path: str, media_type: str, document: dict[str, object]) -> None:
+    """Put a manifest into the registry."""
+    request = urllib.request.Request(
+        f"http://{host}/v2/{path}", json.dumps(document).encode(), {"Content-Type": media_type}, method="PUT"
+    )
+    urllib.request.urlopen(request, timeout=10).close()
+
+
+def specs_for(folder: Path, reference: str) -> ImageSpecs:
+    """Return an images.toml whose image `tool` has `reference`."""
+    write(folder)
+    text = (folder / "images.toml").read_text()
+    text = text.replace("golang:1.26", reference).replace("example.org/tool:v1", reference)
+    text = text.replace('manager = "apt"\npackages = ["git"]\n', "")
+    (folder / "images.toml").write_text(text)
+    return load_images(folder)
+
+
+def plain_spec(reference: str) -> ImageSpec:
+    return ImageSpec.model_validate({"reference": reference, "bootstrap": {"root": "small"}})
+
+
+def pull(origin: Pulled | Archived, home: Path) -> Path:
+    """Unpack an image below `home` and return where it is."""
+
+    async def both() -> Path:
+        source = await read_source(origin, plain_spec("x"), ())
+        return (await materialise(source, Roots(home), progress=lambda _: None)).path
+
+    return anyio.run(both)
+
+
+def test_skopeo_accepts_what_we_export(archive: Path) -> None:
+    said = json.loads(skopeo("inspect", f"oci-archive:{archive}"))
+    assert (said["Os"], said["Architecture"], len(said["Layers"])) == ("linux", "amd64", 1)
+    assert said["Env"] == ["PATH=/bin"]
+    layout = Layout(archive)
+    assert layout.manifest(PLATFORM).digest == said["Digest"]
+    layout.close()
+
+
+def test_a_tag_is_resolved_to_the_digest_that_others_see(host: str) -> None:
+    reference = Reference.parse(f"{host}/team/one:v1")
+    digest = resolve(reference)
+    assert digest == json.loads(skopeo("inspect", "--tls-verify=false", f"docker://{reference}"))["Digest"]
+    assert resolve(Reference.parse(f"{host}/team/one").at(digest)) == digest
+
+
+def test_an_index_is_resolved_to_the_manifest_of_the_platform(host: str) -> None:
+    digest = resolve(Reference.parse(f"{host}/team/one:v1"))
+    registry_client = Registry(Reference.parse(f"{host}/team/one:v1"))
+    start = registry_client.start()
+    mine = {"mediaType": start.media_type, "digest": digest, "size": start.size}
+    entries = [
+        {**mine, "platform": {"os": "linux", "architecture": "arm64"}},
+        {**mine, "platform": {"os": "linux", "architecture": "amd64"}},
+    ]
+    media_type = "application/vnd.oci.image.index.v1+json"
+    index = {"schemaVersion": 2, "mediaType": media_type, "manifests": entries}
+    push_json(host, "team/one/manifests/many", media_type, index)
+    reference = Reference.parse(f"{host}/team/one:many")
+    assert Registry(reference).start().digest != digest
+    assert resolve(reference) == digest
+    # The arm64 entry is really the amd64 image: its own configuration tells.
+    with pytest.raises(ImageError, match="an image for linux/amd64, not for linux/arm64"):
+        find_manifest(Registry(reference), Registry(reference).start(), "linux/arm64", "x")
+    with pytest.raises(ImageError, match="no image for linux/riscv64"):
+        Registry(reference).manifest("linux/riscv64")
+
+
+@pytest.mark.parametrize("form", ["gzip", "zstd", "docker"])
+def test_an_image_is_pulled_as_it_was_pushed(host: str, archive: Path, tmp_path: Path, form: str) -> None:
+    options = {"gzip": [], "zstd": ["--dest-compress-format=zstd"], "docker": ["--format=v2s2"]}[form]
+    source = archive
+    if form == "zstd":
+        require_tool("zstd")
+        source = tmp_path / "plain.tar"  # skopeo compresses what is not compressed yet
+        export(source, [("/", archive.parent / "root")], path=("/bin",), name="plain")
+    reference = Reference.parse(f"{host}/team/{form}:v1")
+    skopeo("copy", "--dest-tls-verify=false", *options, f"oci-archive:{source}", f"docker://{reference}")
+    (layer,) = Registry(reference).manifest(PLATFORM).layers
+    assert layer.media_type.endswith({"docker": ".tar.gzip"}.get(form, f"+{form}"))
+    pulled = pull(Pulled(reference), tmp_path)
+    assert content.digest_of(pulled) == content.digest_of(archive.parent / "root")
+
+
+def test_a_missing_image_and_a_missing_registry_are_errors_for_people(host: str) -> None:
+    with pytest.raises(ImageError, match="there is no image") as caught:
+        resolve(Reference.parse(f"{host}/team/one:v2"))
+    assert "MANIFEST_UNKNOWN" in caught.value.details
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(ImageError, match="cannot be reached") as caught:
+        resolve(Reference.parse(f"127.0.0.1:{port}/a:b"))
+    assert "https_proxy" in caught.value.resolution
+    assert "oci-archive" in caught.value.resolution
+
+
+def test_a_registry_with_users_needs_one(tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "users").write_text(HTPASSWD)
+    auth = f"auth: {{htpasswd: {{realm: test, path: {tmp_path}/users}}}}"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for variable in ("DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    with registry(tmp_path / "closed", auth) as name:
+        target = f"docker://{name}/private:v1"
+        skopeo("copy", "--dest-tls-verify=false", "--dest-creds=builder:secret", f"oci-archive:{archive}", target)
+        reference = Reference.parse(f"{name}/private:v1")
+        with pytest.raises(ImageError, match=r"refuses access to .* without credentials") as caught:
+            resolve(reference)
+        assert "docker login" in caught.value.resolution
+        file = tmp_path / ".docker/config.json"
+        file.parent.mkdir()
+        wrong = base64.b64encode(b"builder:wrong").decode()
+        file.write_text(json.dumps({"auths": {name: {"auth": wrong}}}))
+        with pytest.raises(ImageError, match="as builder") as caught:
+            resolve(reference)
+        assert "wrong" not in str(caught.value)
+        file.write_text(json.dumps({"auths": {name: {"auth": USER}}}))
+        assert resolve(reference).startswith("sha256:")
+        assert (pull(Pulled(reference), tmp_path / "home") / "usr/bin/tool").read_text() == "one"
+
+
+def test_the_lock_from_resolving_to_stale(host: str, archive: Path, tmp_path: Path) -> None:
+    specs = specs_for(tmp_path / "packaging", f"{host}/team/moving:v1")
+    target = f"docker://{host}/team/moving:v1"
+    skopeo("copy", "--dest-tls-verify=false", f"oci-archive:{archive}", target)
+    path = tmp_path / "packaging/images.lock"
+    catalog = Catalog(specs, home=tmp_path / "home", pull=True)
+    assert catalog.staleness(ask=False).missing == (f"{host}/team/moving:v1",)
+    save_lock(path, catalog.relock(NOW))
+    catalog = Catalog(specs, home=tmp_path / "home", pull=True)
+    assert not catalog.staleness(ask=True)
+    assert not catalog.base("tool").known
+    anyio.run(partial(catalog.prepare, ["tool"], progress=lambda _: None))
+    assert catalog.base("tool").content == load_lock(path).entries[0].digest
+    assert (catalog.roots()[catalog.base("tool").content] / "opt/tool").is_dir()
+    row = next(row for row in catalog.describe() if row.name == "tool")
+    assert (row.ready, row.used) == (True, f"{host}/team/moving:v1@{row.digest}")
+
+    export(tmp_path / "two.tar", [("/", small_root(tmp_path / "two", "two"))], path=("/bin",), name="two")
+    skopeo("copy", "--dest-tls-verify=false", f"oci-archive:{tmp_path / 'two.tar'}", target)
+    moved = catalog.staleness(ask=True).moved
+    assert [name for name, _, _ in moved] == [f"{host}/team/moving:v1"]
+    fresh = Catalog(specs, home=tmp_path / "home", pull=True)
+    anyio.run(partial(fresh.prepare, ["tool"], progress=lambda _: None))
+    assert fresh.base("tool") == catalog.base("tool"), "the lock decides, not the tag"
+
+
+def test_an_override_by_tag_is_resolved_when_it_is_prepared(host: str, tmp_path: Path) -> None:
+    specs = specs_for(tmp_path / "packaging", "unreachable.invalid/x:1")
+    for local in (True, False):
+        overrides = {"go": f"{host}/team/one:v1"}
+        catalog = Catalog(specs, home=tmp_path / "home", overrides=overrides, local=local, lock=Lock())
+        assert not catalog.base("go").known
+        anyio.run(partial(catalog.prepare, ["go"], progress=lambda _: None))
+        assert catalog.base("go").content == resolve(Reference.parse(f"{host}/team/one:v1"))
+        assert catalog.base("go").packages == ()
+
+
+def test_a_mirror_serves_what_images_toml_names(host: str, archive: Path, tmp_path: Path) -> None:
+    specs = specs_for(tmp_path / "packaging", "debian:trixie-slim")
+    target = f"docker://{host}/hub/library/debian:trixie-slim"
+    skopeo("copy", "--dest-tls-verify=false", f"oci-archive:{archive}", target)
+    lock = Catalog(specs, home=tmp_path, overrides={"*": f"{host}/hub"}, lock=Lock()).relock(NOW)
+    assert [entry.reference for entry in lock.entries] == ["docker.io/library/debian:trixie-slim"]
+    catalog = Catalog(specs, home=tmp_path, overrides={"*": f"{host}/hub"}, lock=lock, pull=True)
+    anyio.run(partial(catalog.prepare, ["go"], progress=lambda _: None))
+    assert catalog.roots().keys() == {lock.entries[0].digest}
+
+
+def test_archives_and_layouts_on_disk(archive: Path, tmp_path: Path) -> None:
+    require_tool("skopeo")
+    skopeo("copy", f"oci-archive:{archive}", f"oci:{tmp_path / 'layout'}:one")
+    expected = content.digest_of(archive.parent / "root")
+    for number, path in enumerate((archive, tmp_path / "layout")):
+        assert content.digest_of(pull(Archived(path), tmp_path / str(number))) == expected
+    damaged = tmp_path / "damaged"
+    shutil.copytree(tmp_path / "layout", damaged)
+    largest = max((damaged / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-1] + b"x")
+    home = tmp_path / "home"
+    with pytest.raises(ImageError, match="damaged"):
+        pull(Archived(damaged), home)
+    assert [path.suffix for path in (home / "images").iterdir()] == [".lock"], "nothing half is left"
+
+
+def test_a_connection_that_breaks_off_is_tried_again(
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    genuine: Callable[..., object] = Registry.open
+
+    def flaky(self: Registry, descriptor: object) -> object:
+        stream = genuine(self, descriptor)
+        calls.append(stream)
+        if len(calls) == 1:
+            broken = stream.read(10)  # type: ignore[attr-defined]
+            stream.close()  # type: ignore[attr-defined]
+            path = tmp_path / "broken"
+            path.write_bytes(broken)
+            return path.open("rb")
+        return stream
+
+    monkeypatch.setattr(Registry, "open", flaky)
+    pulled = pull(Pulled(Reference.parse(f"{host}/team/one:v1")), tmp_path / "home")
+    assert (pulled / "usr/bin/tool").read_text() == "one"
+    assert len(calls) == 2
