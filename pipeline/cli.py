@@ -178,7 +178,8 @@ def _images(verbs: Parsers[argparse.ArgumentParser]) -> None:
 def _cache(verbs: Parsers[argparse.ArgumentParser]) -> None:
     cache = verbs.add_parser("cache", help="what the store holds")
     actions = cache.add_subparsers(dest="action", metavar="ACTION", required=True)
-    _verb(actions, "show", "print sizes and the largest entries", "cache:show")
+    show = _verb(actions, "show", "print sizes and the largest entries", "cache:show")
+    show.add_argument("--json", action="store_true", help="print every entry as JSON")
     _verb(actions, "verify", "read every entry and drop those that are damaged", "cache:verify")
     prune = _verb(actions, "prune", "remove entries that were not used for the longest time", "cache:prune")
     prune.add_argument("--keep", default="0", metavar="SIZE", help="how much may stay: 500M, 10G (default: nothing)")

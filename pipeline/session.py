@@ -102,6 +102,7 @@ class Session:
             commit=options.commit,
             snapshot=options.snapshot,
             accept_moved_tag=options.accept_moved_tag,
+            say=self.progress.note,
         )
 
     def _databases(self, product: Product, folder: Path) -> tuple[Databases, dict[str, Given]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from argparse import Namespace
+from dataclasses import asdict
 
 import anyio
 
@@ -23,6 +25,10 @@ def show(options: Namespace) -> int:
     home = home_folder(options.home)
     with Store(home) as store:
         entries = store.usage()
+    if options.json:
+        rows = [{**asdict(entry), "path": str(entry.path)} for entry in entries]
+        print(json.dumps({"home": str(home), "entries": rows}, indent=2))
+        return 0
     print(f"{home}")
     for kind in sorted({entry.kind for entry in entries}):
         same = [entry for entry in entries if entry.kind == kind]

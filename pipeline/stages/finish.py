@@ -33,10 +33,16 @@ def index(context: Context, artifacts: Sequence[Artifact], approval: Tree | None
             "snapshot": context.options.snapshot,
             "source": {
                 "url": context.source.url,
-                "commit": context.source.commit,
+                "commit": context.source.revision,
+                "verified": context.source.verified,
+                "dirty": context.source.dirty,
                 "ref": context.source.ref,
                 "tree": context.source.identity,
                 "epoch": context.epoch,
+            },
+            "signing": {
+                "fingerprint": context.options.signing_fingerprint,
+                "development": context.options.signing_is_development,
             },
             "artifacts": [_describe(artifact) for artifact in artifacts],
             "images": [_image(image) for image in _images(everything)],

@@ -37,8 +37,9 @@ def catalogue(context: Context, built: Artifact) -> Tree:
 
 
 def sboms(context: Context, built: Artifact, schemas: Files) -> tuple[Artifact, ...]:
-    """Return the CycloneDX and the SPDX document of `built`, without random parts, valid after their schemas."""
+    """Return the CycloneDX and the SPDX document of `built`, valid and without random parts, and its licenses."""
     names = {suffix: f"{built.name}.{suffix}" for suffix in FORMATS}
+    notice = f"{built.name}.NOTICE.txt"
     step = inside(
         "sbom",
         {
@@ -48,27 +49,30 @@ def sboms(context: Context, built: Artifact, schemas: Files) -> tuple[Artifact, 
             "name": context.product.name,
             "version": context.version.number,
             "supplier": context.product.vendor,
-            "licenses": {"deny": list(context.policy.licenses.deny), "allow": list(context.policy.licenses.allow)},
+            "license": context.product.license,
+            "licenses": context.policy.as_parameters()["licenses"],
             "out_cyclonedx": f"/out/{names['cdx.json']}",
             "out_spdx": f"/out/{names['spdx.json']}",
+            "out_notice": f"/out/{notice}",
         },
         title=f"sbom {built.name}",
         image=context.image("debian"),
         inputs={"raw": catalogue(context, built), "binary": built.tree, "schemas": schemas},
-        outputs=tuple(names.values()),
+        outputs=(*names.values(), notice),
         epoch=context.epoch,
     )
+    documents = [(names[suffix], Kind.SBOM, media_type) for suffix, media_type in FORMATS.items()]
     return tuple(
         Artifact(
-            name=names[suffix],
-            kind=Kind.SBOM,
+            name=name,
+            kind=kind,
             media_type=media_type,
-            tree=Pick(step.out, paths=(names[suffix],)),
+            tree=Pick(step.out, paths=(name,)),
             target=built.target,
             variant=built.variant,
             subject=built.name,
         )
-        for suffix, media_type in FORMATS.items()
+        for name, kind, media_type in [*documents, (notice, Kind.NOTICE, "text/plain")]
     )
 
 

@@ -1,0 +1,39 @@
+"""Running the command line as a person would, and comparing what two releases hold."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+RELEASE = ("release", "--product", "example", "--tag", "v1.2.3", "--source", "examples/weed", "--commit", "1" * 40)
+SIGNED = (".asc", ".gpg")
+
+
+def pipeline(*arguments: str, prefix: tuple[str, ...] = (), **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `pipeline` with `arguments` in this project and return what it said."""
+    argv = [*prefix, sys.executable, "-m", "pipeline.cli", *arguments]
+    env = {**os.environ, **variables}
+    return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=PROJECT, env=env)
+
+
+def succeeded(done: subprocess.CompletedProcess[str]) -> str:
+    """Return what a command that must succeed printed as its result."""
+    assert done.returncode == 0, done.stderr[-6000:]
+    return done.stdout
+
+
+def contents(folder: Path) -> dict[str, tuple[int, float, str]]:
+    """Return (mode, modification time, SHA-256) of every file but the signatures, by name."""
+    return {
+        path.name: (
+            path.stat().st_mode & 0o777,
+            path.stat().st_mtime,
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+        )
+        for path in sorted(folder.iterdir())
+        if not path.name.endswith(SIGNED)
+    }

@@ -1,0 +1,166 @@
+"""The example's release from end to end: everything is there, everything checks out, and the gate really closes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.integration.released import PROJECT, RELEASE, pipeline, succeeded
+
+TARGETS = ("linux-amd64", "linux-arm64")
+
+
+def test_the_release_holds_everything_the_requirement_names(dist: Path) -> None:
+    binaries = [f"example-1.2.3-{target}{suffix}" for target in TARGETS for suffix in ("", "-fips")]
+    expected = {"SHA256SUMS", "SHA512SUMS", "release.json", "release-notes.md"}
+    expected |= {f"example-1.2.3.{name}" for name in ("scan.json", "scan.sarif", "scan.md", "openvex.json")}
+    for binary in binaries:
+        suffixes = ("", ".proof.json", ".cdx.json", ".spdx.json", ".NOTICE.txt")
+        expected |= {f"{binary}{suffix}" for suffix in suffixes}
+    signatures = {f"{name}.asc" for name in expected} | {"SHA256SUMS.gpg"}
+    assert {path.name for path in dist.iterdir()} == expected | signatures | {"signing-key.asc"}
+
+
+def test_every_binary_is_what_its_name_says(dist: Path) -> None:
+    for target in TARGETS:
+        for suffix, module in (("", None), ("-fips", "boringcrypto")):
+            name = f"example-1.2.3-{target}{suffix}"
+            said = subprocess.run(["file", "-b", str(dist / name)], capture_output=True, text=True, check=True).stdout
+            assert ("x86-64" if "amd64" in target else "aarch64") in said
+            assert "statically linked" in said
+            proof = json.loads((dist / f"{name}.proof.json").read_text())
+            assert proof["fips"]["module"] == module
+            assert all(claim["expected"] == claim["found"] for claim in proof["claims"])
+
+
+def test_the_native_binary_runs_and_names_its_version_and_commit(dist: Path) -> None:
+    done = subprocess.run(
+        [str(dist / "example-1.2.3-linux-amd64"), "version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"version 30GB 1.2.3 {'1' * 40} linux amd64\n"
+
+
+def test_the_index_names_every_artifact_and_the_step_that_made_it(dist: Path) -> None:
+    release = json.loads((dist / "release.json").read_text())
+    assert release["source"]["commit"] == "1" * 40
+    for artifact in release["artifacts"]:
+        assert (dist / artifact["name"]).stat().st_size == artifact["size"]
+        if artifact["kind"] != "notes":
+            assert artifact["step"].startswith("sha256:")
+    stand_ins = [image for image in release["images"] if image["base"]]
+    assert all(image["content"].startswith("sha256:") for image in stand_ins)
+
+
+def test_the_release_verifies_with_plain_tools(dist: Path, tmp_path: Path) -> None:
+    checked = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=dist, check=False)
+    assert checked.returncode == 0
+    env = {"GNUPGHOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    subprocess.run(["gpg", "--quiet", "--import", str(dist / "signing-key.asc")], env=env, check=True)
+    for signature in sorted(dist.glob("*.asc")):
+        if signature.name != "signing-key.asc":
+            file = signature.with_suffix("")
+            argv = ["gpg", "--quiet", "--verify", str(signature), str(file)]
+            assert subprocess.run(argv, env=env, capture_output=True, check=False).returncode == 0, file
+    subprocess.run(["gpgconf", "--kill", "all"], env=env, check=False)
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "extra", "unsigned", "exchanged"])
+def test_verify_notices(dist: Path, tmp_path: Path, damage: str) -> None:
+    copy = tmp_path / "1.2.3"
+    shutil.copytree(dist, copy)
+    binary = copy / "example-1.2.3-linux-amd64"
+    match damage:
+        case "changed":
+            binary.write_bytes(binary.read_bytes()[:-1] + b"x")
+        case "missing":
+            (copy / "example-1.2.3.scan.json").unlink()
+        case "extra":
+            (copy / "backdoor").write_text("x")
+        case "unsigned":
+            (copy / "release.json.asc").unlink()
+        case "exchanged":
+            shutil.copy(copy / "SHA512SUMS.asc", copy / "release.json.asc")
+    done = pipeline("verify", str(copy))
+    assert done.returncode == 10
+    assert "does not check out" in done.stderr
+    assert "What to do" in done.stderr
+
+
+def test_verify_accepts_what_is_whole_and_refuses_another_key(dist: Path) -> None:
+    assert "signed by" in succeeded(pipeline("verify", str(dist)))
+    done = pipeline("verify", str(dist), "--fingerprint", "A" * 40)
+    assert done.returncode == 10
+    assert "not by" in done.stderr
+
+
+def test_a_second_run_finds_everything_in_the_store(dist: Path, tmp_path: Path) -> None:
+    done = pipeline(*RELEASE, "--dist", str(tmp_path))
+    succeeded(done)
+    ran = [line for line in done.stderr.splitlines() if "✓" in line]
+    assert [line.split("✓")[1].split("  ")[0].strip() for line in ran] == ["inspect the signing key"]
+    assert {p.name: p.read_bytes() for p in (tmp_path / "1.2.3").iterdir()} == {
+        p.name: p.read_bytes() for p in dist.iterdir()
+    }
+
+
+@pytest.mark.usefixtures("dist")
+def test_a_planted_critical_vulnerability_closes_the_gate(tmp_path: Path) -> None:
+    planted = json.loads((PROJECT / "packaging/products/example/advisories/EXAMPLE-2026-0001.json").read_text())
+    planted["id"] = "EXAMPLE-2026-9999"
+    planted["severity"] = [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:C/C:H/I:H/A:H"}]
+    advisories = tmp_path / "advisories"
+    advisories.mkdir()
+    (advisories / "planted.json").write_text(json.dumps(planted))
+    done = pipeline(*RELEASE, "--advisories", str(advisories), "--dist", str(tmp_path / "dist"))
+    assert done.returncode == 8
+    assert "EXAMPLE-2026-9999" in done.stderr
+    assert not (tmp_path / "dist" / "1.2.3").exists()
+    report = json.loads((tmp_path / "dist" / "1.2.3-rejected" / "example-1.2.3.scan.json").read_text())
+    scanners = {scanner for finding in report["findings"] for scanner in finding["scanners"]}
+    assert scanners == {"grype", "trivy"}
+
+
+@pytest.mark.usefixtures("dist")
+def test_a_missing_database_closes_the_gate_and_is_recorded_in_a_snapshot(tmp_path: Path) -> None:
+    for name in ("grype", "trivy"):
+        (tmp_path / "db" / name).mkdir(parents=True)
+    where = ("--scan-db", str(tmp_path / "db"), "--dist", str(tmp_path / "dist"))
+    done = pipeline(*RELEASE, *where)
+    assert done.returncode == 8
+    assert "database" in done.stderr
+    succeeded(snapshot := pipeline(*RELEASE, *where, "--snapshot"))
+    assert "database" in snapshot.stderr
+    release = json.loads((tmp_path / "dist" / "1.2.3" / "release.json").read_text())
+    assert release["snapshot"] is True
+
+
+@pytest.mark.usefixtures("dist")
+def test_a_high_finding_is_let_through_only_by_the_policy(tmp_path: Path) -> None:
+    policy = (PROJECT / "packaging/products/example/policy.toml").read_text()
+    strict = tmp_path / "policy.toml"
+    strict.write_text(policy.partition("[[ignore]]")[0])
+    done = pipeline(*RELEASE, "--policy", str(strict), "--dist", str(tmp_path / "dist"))
+    assert done.returncode == 8
+    assert "EXAMPLE-2026-0002" in done.stderr
+
+
+def test_accepted_findings_are_in_the_vex_document(dist: Path) -> None:
+    vex = json.loads((dist / "example-1.2.3.openvex.json").read_text())
+    statements = {statement["vulnerability"]["name"]: statement["status"] for statement in vex["statements"]}
+    assert statements == {"EXAMPLE-2026-0002": "not_affected"}
+
+
+def test_no_private_key_is_anywhere_in_the_store(dist: Path) -> None:
+    home = Path(json.loads(succeeded(pipeline("cache", "show", "--json")))["home"])
+    secret = (home / "keys" / "development.asc").read_bytes()
+    middle = secret.splitlines()[len(secret.splitlines()) // 2]
+    for folder in ("store", "logs"):
+        found = subprocess.run(
+            ["grep", "-rlF", middle.decode(), str(home / folder)], capture_output=True, text=True, check=False
+        )
+        assert found.stdout == ""
+    assert not any(middle in path.read_bytes() for path in dist.iterdir())

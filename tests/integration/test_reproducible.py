@@ -1,0 +1,53 @@
+"""Two builds of one tag are the same, bit for bit but for signatures, however different the machines are."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from tests.integration.released import PROJECT, RELEASE, contents, pipeline, succeeded
+
+TOOL_STEPS = ("fetch ", "build grype", "build syft", "build trivy")
+
+
+def second_home(first: Path, folder: Path) -> Path:
+    """Return a home with the images and tools of `first` and nothing that a release made: no output, no cache."""
+    home = folder / "another place" / "home"
+    home.mkdir(parents=True)
+    (home / "images").symlink_to(first / "images")
+    (home / "keys").symlink_to(first / "keys")
+    shutil.copytree(first / "store", home / "store", symlinks=True)
+    listed = json.loads(succeeded(pipeline("cache", "show", "--json", PIPELINE_HOME=str(home))))
+    for entry in listed["entries"]:
+        if not entry["title"].startswith(TOOL_STEPS):
+            shutil.rmtree(entry["path"], ignore_errors=True)
+    return home
+
+
+def test_a_release_is_the_same_in_another_place_time_zone_locale_umask_and_on_one_core(
+    dist: Path, tmp_path: Path
+) -> None:
+    first = Path(json.loads(succeeded(pipeline("cache", "show", "--json")))["home"])
+    home = second_home(first, tmp_path)
+    source = tmp_path / "elsewhere"
+    shutil.copytree(PROJECT / "examples" / "weed", source)
+    arguments = [str(source) if argument == "examples/weed" else argument for argument in RELEASE]
+    prefix = ("unshare", "--uts", "sh", "-c", 'hostname elsewhere; umask 0077; exec taskset -c 0 "$@"', "sh")
+    done = pipeline(
+        *arguments,
+        "--dist",
+        str(tmp_path / "dist"),
+        "--jobs",
+        "1",
+        "--no-build-cache",
+        prefix=prefix,
+        PIPELINE_HOME=str(home),
+        TZ="Pacific/Kiritimati",
+        LC_ALL="C",
+        HOME=str(tmp_path),
+    )
+    succeeded(done)
+    built = [line for line in done.stderr.splitlines() if "✓ build linux" in line]
+    assert len(built) == 4, "the second release must really build"
+    assert contents(tmp_path / "dist" / "1.2.3") == contents(dist)
