@@ -27,8 +27,8 @@ from pipeline.model.product import Product, load_product
 from pipeline.model.tree import Given, Tree
 from pipeline.model.version import Version, parse_tag
 from pipeline.progress import Progress
-from pipeline.release import Release, plan
 from pipeline.project import home_folder, packaging_folder
+from pipeline.release import Release, plan
 from pipeline.source import Checkout, resolve
 from pipeline.stages import finish
 from pipeline.stages.context import Context, Databases, FipsModule, Options
@@ -150,11 +150,7 @@ class Session:
         self.secrets["signing-key"] = key.secret
         if key.development:
             self.progress.note(f"signing with this machine's development key {key.origin}: not for shipping")
-        chosen = replace(
-            context.options,
-            signing_fingerprint=await self._inspect(key),
-            signing_is_development=key.development,
-        )
+        chosen = replace(context.options, signing_fingerprint=await self._inspect(key))
         return self.release(replace(context, options=chosen))
 
     def images(self) -> dict[str, Image]:

@@ -45,7 +45,6 @@ class Options:
     databases: Databases = Databases.FEED
     today: str = ""
     signing_fingerprint: str = ""
-    signing_is_development: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

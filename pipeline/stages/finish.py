@@ -40,10 +40,6 @@ def index(context: Context, artifacts: Sequence[Artifact], approval: Tree | None
                 "tree": context.source.identity,
                 "epoch": context.epoch,
             },
-            "signing": {
-                "fingerprint": context.options.signing_fingerprint,
-                "development": context.options.signing_is_development,
-            },
             "artifacts": [_describe(artifact) for artifact in artifacts],
             "images": [_image(image) for image in _images(everything)],
         },
