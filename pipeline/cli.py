@@ -169,10 +169,15 @@ def _images(verbs: Parsers[argparse.ArgumentParser]) -> None:
     lock = _verb(actions, "lock", "resolve every reference to a digest and write packaging/images.lock", "images:lock")
     lock.add_argument("--check", action="store_true", help="only say whether the lock is up to date")
     build = _verb(actions, "build", "build or pull images now", "images:build")
-    export = _verb(actions, "export", "write an image as an OCI archive", "images:export")
+    export = _verb(
+        actions,
+        "export",
+        "write the roots of images as OCI archives, for an engine that reaches no registry",
+        "images:export",
+    )
     for parser in (build, export):
         parser.add_argument("names", nargs="*", metavar="NAME", help="image names (default: all)")
-    export.add_argument("--output", required=True, metavar="DIR", help="one NAME.tar for each root goes here")
+    export.add_argument("--output", required=True, metavar="DIR", help="the archives and images.json go here")
 
 
 def _cache(verbs: Parsers[argparse.ArgumentParser]) -> None:

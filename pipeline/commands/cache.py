@@ -57,9 +57,9 @@ def prune(options: Namespace) -> int:
     print(f"removed {len(removed)} entries, {size(sum(entry.size for entry in removed))}")
     if options.all:
         roots = Roots(home)
-        for key in roots.made():
-            anyio.run(roots.remove, key)
-            print(f"removed image {key[:12]}")
+        for record in sorted(roots.folder.glob("*/root.json")):
+            anyio.run(roots.remove, record.parent.name)
+            print(f"removed image {record.parent.name[:12]}")
     return 0
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from argparse import Namespace
 from pathlib import Path
 
 from pipeline.commands.cache import size
 from pipeline.errors import ImageError, UsageError
 from pipeline.images.lock import load_lock, save_lock
+from pipeline.images.oci import export as write_archive
 from pipeline.images.spec import load_images
+from pipeline.model.image import DEFAULT_PATH
 from pipeline.project import packaging_folder
 from pipeline.session import Session, open_session, with_progress
 
@@ -27,21 +30,20 @@ def show(options: Namespace) -> int:
 
 def lock(options: Namespace) -> int:
     """Resolve every reference to the digest that its registry has now, and write packaging/images.lock."""
-    from pipeline.images.registry import Registry
+    from pipeline.images.registry import resolve
 
     folder = packaging_folder()
     path = folder / "images.lock"
     references = sorted({image.reference for image in load_images(folder).images.values()})
     known = load_lock(path)
-    registry = Registry()
     if options.check:
-        stale = known.staleness(references, registry.resolve)
+        stale = known.staleness(references, resolve)
         if stale:
             raise ImageError("images.lock is out of date", details=str(stale), resolution="run `pipeline images lock`")
         print("images.lock is up to date")
         return 0
     now = dt.datetime.now(dt.UTC).replace(microsecond=0).isoformat()
-    updated = known.updated(references, registry.resolve, now)
+    updated = known.updated(references, resolve, now)
     save_lock(path, updated)
     print(f"{len(references)} references locked in {path}")
     return 0
@@ -65,18 +67,25 @@ def build(options: Namespace) -> int:
 
 
 def export(options: Namespace) -> int:
-    """Write each image's root as an OCI archive that another engine can import."""
-    from pipeline.images.oci import export_root
+    """Write the root of each image as an OCI archive, and `images.json`, which says what is in which.
 
+    What lies over a root, such as a toolchain, is not exported: it is made by steps, on any engine.
+    """
     session = open_session(options)
     names = _names(session, options.names)
     with_progress(session, lambda: session.catalog.prepare(names, session.progress.note))
     output = Path(options.output)
-    output.mkdir(parents=True, exist_ok=True)
-    for base in {session.catalog.base(name).name: session.catalog.base(name) for name in names}.values():
-        path = output / f"{base.name}.tar"
-        digest = export_root(session.catalog.roots()[base.content], path)
-        print(f"{path}  {digest}")
+    described: dict[str, dict[str, str]] = {}
+    for name in names:
+        base = session.catalog.base(name)
+        archive = f"{base.content.removeprefix('sha256:')[:16]}.tar"
+        if not any(entry["archive"] == archive for entry in described.values()):
+            manifest = write_archive(
+                output / archive, [("/", session.catalog.roots()[base.content])], path=DEFAULT_PATH, name=name
+            )
+            print(f"{output / archive}  {manifest}")
+        described[name] = {"archive": archive, "content": base.content, "stands_in_for": base.stands_in_for}
+    (output / "images.json").write_text(json.dumps(described, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return 0
 
 

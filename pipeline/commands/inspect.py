@@ -19,6 +19,8 @@ from pipeline.project import packaging_folder
 from pipeline.release import Release
 from pipeline.session import Session, open_session
 
+SHOWN_CHANGES = 3
+
 
 async def _look(session: Session) -> Release:
     return session.release(await session.context())
@@ -51,8 +53,13 @@ def _row(step: Step, reason: Reason) -> dict[str, object]:
         "image": step.image.name,
         "effect": step.effect.value,
         "cached": reason.cached,
-        "why": unknown or "; ".join(reason.changes) or reason.brief,
+        "why": unknown or _why(reason),
     }
+
+
+def _why(reason: Reason) -> str:
+    shown, more = reason.changes[:SHOWN_CHANGES], len(reason.changes) - SHOWN_CHANGES
+    return "; ".join([*shown, *([f"and {more} more"] if more > 0 else [])]) or reason.brief
 
 
 def graph(options: Namespace) -> int:

@@ -35,7 +35,6 @@ def modules(context: Context) -> Tree | None:
         inputs=(("source", go_files),),
         env=_environment(modules="/out", flags="-mod=readonly"),
         effect=Effect.FETCH,
-        epoch=context.epoch,
         outputs=("cache/download",),
     )
     return step.out

@@ -106,26 +106,46 @@ def trivy(context: Context, built: Artifact, database: Tree) -> Step:
     )
 
 
-def report(context: Context, binaries: Sequence[Artifact], raw: Tree) -> Step:
-    """Return the step that merges all reports and judges them: `scan.json`, `scan.sarif`, `scan.md`, and a verdict."""
-    policy = context.policy
+def judge(context: Context, binaries: Sequence[Artifact], raw: Tree, trivy_database: Tree) -> Step:
+    """Return the step that merges all reports and judges them: `scan.json`, and `verdict.json` for the gate."""
+    metadata = Pick(trivy_database, optional=("db/metadata.json",))
     return inside(
         "gate",
         {
             "product": context.product.name,
             "version": context.version.number,
             "binaries": [{"name": b.name, "target": b.target, "variant": b.variant} for b in binaries],
-            "reports": "/in/reports",
-            "policy": policy.as_parameters(),
+            "policy": context.policy.as_parameters(),
             "today": context.options.today,
             "snapshot": context.options.snapshot,
-            "out": "/out",
         },
-        title="scan report",
+        title="judge",
         image=context.image("debian"),
-        inputs={"binaries": Merge.of(*(b.tree for b in binaries)), "reports": raw},
-        outputs=("verdict.json", *REPORTS),
+        inputs={"binaries": Merge.of(*(b.tree for b in binaries)), "reports": raw, "trivy-database": metadata},
+        outputs=("verdict.json", "scan.json"),
         epoch=context.epoch,
+    )
+
+
+def reports(context: Context, judged: Step) -> tuple[Artifact, ...]:
+    """Return what was found, for each kind of reader."""
+    rendered = inside(
+        "scan_report",
+        {"author": context.product.vendor},
+        title="scan reports",
+        image=context.image("debian"),
+        inputs={"scan": Pick(judged.out, paths=("scan.json",))},
+        outputs=("openvex.json", "scan.md", "scan.sarif"),
+        epoch=context.epoch,
+    )
+    return tuple(
+        Artifact(
+            name=name,
+            kind=kind,
+            media_type=media_type,
+            tree=Pick((judged if name == "scan.json" else rendered).out, paths=(name,)),
+        )
+        for name, (kind, media_type) in REPORTS.items()
     )
 
 
@@ -148,13 +168,8 @@ def scan(context: Context, binaries: Sequence[Artifact]) -> tuple[tuple[Artifact
     """Return the scan artifacts of `binaries`, and the step that judged them."""
     found = databases(context)
     raw: list[tuple[str, Tree]] = []
-    artifacts: list[Artifact] = []
     for built in binaries:
         for scanner, run in (("grype", grype), ("trivy", trivy)):
             raw.append((f"{built.name}/{scanner}", run(context, built, found[scanner]).out))
-    judged = report(context, binaries, Merge.of(*raw))
-    prefix = f"{context.product.name}-{context.version.file}"
-    for file, (kind, media_type) in REPORTS.items():
-        name = f"{prefix}.{file}"
-        artifacts.append(Artifact(name=name, kind=kind, media_type=media_type, tree=Pick(judged.out, paths=(file,))))
-    return tuple(artifacts), judged
+    judged = judge(context, binaries, Merge.of(*raw), found["trivy"])
+    return reports(context, judged), judged

@@ -17,7 +17,7 @@ TARGETS = ("linux-amd64", "linux-arm64")
 def test_the_release_holds_everything_the_requirement_names(dist: Path) -> None:
     binaries = [f"example-1.2.3-{target}{suffix}" for target in TARGETS for suffix in ("", "-fips")]
     expected = {"SHA256SUMS", "SHA512SUMS", "release.json", "release-notes.md"}
-    expected |= {f"example-1.2.3.{name}" for name in ("scan.json", "scan.sarif", "scan.md", "openvex.json")}
+    expected |= {"scan.json", "scan.sarif", "scan.md", "openvex.json"}
     for binary in binaries:
         suffixes = ("", ".proof.json", ".cdx.json", ".spdx.json", ".NOTICE.txt")
         expected |= {f"{binary}{suffix}" for suffix in suffixes}
@@ -77,7 +77,7 @@ def test_verify_notices(dist: Path, tmp_path: Path, damage: str) -> None:
         case "changed":
             binary.write_bytes(binary.read_bytes()[:-1] + b"x")
         case "missing":
-            (copy / "example-1.2.3.scan.json").unlink()
+            (copy / "scan.json").unlink()
         case "extra":
             (copy / "backdoor").write_text("x")
         case "unsigned":
@@ -119,7 +119,7 @@ def test_a_planted_critical_vulnerability_closes_the_gate(tmp_path: Path) -> Non
     assert done.returncode == 8
     assert "EXAMPLE-2026-9999" in done.stderr
     assert not (tmp_path / "dist" / "1.2.3").exists()
-    report = json.loads((tmp_path / "dist" / "1.2.3-rejected" / "example-1.2.3.scan.json").read_text())
+    report = json.loads((tmp_path / "dist" / "1.2.3-rejected" / "scan.json").read_text())
     scanners = {scanner for finding in report["findings"] for scanner in finding["scanners"]}
     assert scanners == {"grype", "trivy"}
 
@@ -149,7 +149,7 @@ def test_a_high_finding_is_let_through_only_by_the_policy(tmp_path: Path) -> Non
 
 
 def test_accepted_findings_are_in_the_vex_document(dist: Path) -> None:
-    vex = json.loads((dist / "example-1.2.3.openvex.json").read_text())
+    vex = json.loads((dist / "openvex.json").read_text())
     statements = {statement["vulnerability"]["name"]: statement["status"] for statement in vex["statements"]}
     assert statements == {"EXAMPLE-2026-0002": "not_affected"}
 
