@@ -39,6 +39,8 @@ else:
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:release-pipeline:sbom")
 CYCLONEDX_SCHEMA, SPDX_SCHEMA = "bom-1.6.schema.json", "spdx-schema-2.3.json"
 UNKNOWN = {"", "NOASSERTION", "NONE"}
+UNRECOGNISED = "sha256:"
+"""What syft's name for a license text that it does not know begins with."""
 MAX_ERRORS = 10
 
 
@@ -101,9 +103,28 @@ def normalise_cyclonedx(document: Json, params: Params, file: str, sha256: str, 
 
 def _component(component: Json) -> Json:
     result = {k: sorted(v, key=canonical) if k in {"properties", "hashes"} else v for k, v in component.items()}
+    if "licenses" in result:
+        result["licenses"] = licenses(result["licenses"])
     if "bom-ref" not in result:
         result["bom-ref"] = f"component-{content_uuid(result)}"
     return result
+
+
+def licenses(entries: list[Json]) -> list[Json]:
+    """Return the licenses of a component once each, without the files that syft read them from.
+
+    A NOTICE file is no license: where syft took one for an unknown license, that entry goes.
+    """
+    kept: dict[str, Json] = {}
+    for entry in entries:
+        license_ = dict(entry.get("license") or {})
+        local = str(license_.get("url", "")).startswith("file:")
+        file = str(license_.pop("url")).rpartition("/")[2] if local else ""
+        if str(license_.get("name", "")).startswith(UNRECOGNISED) and file.upper().startswith("NOTICE"):
+            continue
+        cleaned = {**entry, "license": license_} if license_ else entry
+        kept[canonical(cleaned)] = cleaned
+    return [kept[key] for key in sorted(kept)]
 
 
 def normalise_spdx(document: Json, params: Params, file: str, sha256: str, epoch: int) -> Json:
@@ -140,7 +161,10 @@ def normalise_spdx(document: Json, params: Params, file: str, sha256: str, epoch
         "creators": [f"Organization: {params['supplier']}", *sorted(tools)],
     }
     document.update(name=file, creationInfo=creation, packages=packages)
-    for key in ("files", "relationships"):
+    for other in document.get("hasExtractedLicensingInfos") or []:
+        remote = sorted(url for url in other.pop("seeAlsos", []) if not url.startswith("file:"))
+        other.update({"seeAlsos": remote} if remote else {})
+    for key in ("files", "relationships", "hasExtractedLicensingInfos"):
         document[key] = sorted(document.get(key) or [], key=canonical)
     namespace = f"https://spdx.org/spdxdocs/{quote(file, safe='')}-{content_uuid(document)}"
     return {**document, "documentNamespace": namespace}
@@ -183,13 +207,24 @@ def validate(document: Json, schemas: Path, name: str) -> None:
 
 
 def expressions(component: Json) -> list[str]:
-    """Return the license expressions of a CycloneDX component; all of them apply. Empty when none is known."""
+    """Return the license expressions of a CycloneDX component; all of them apply. Empty when none is stated."""
     found = []
     for entry in component.get("licenses") or []:
         license_ = entry.get("license") or {}
         text = str(entry.get("expression") or license_.get("id") or license_.get("name") or "")
         found += [text] if text not in UNKNOWN else []
     return sorted(set(found))
+
+
+def dependencies(components: list[Json]) -> list[Json]:
+    """Return the components that others wrote: neither files nor the product's own main module."""
+    own = "syft:metadata:mainModule"
+    return [
+        component
+        for component in components
+        if component.get("type") != "file"
+        and {"name": own, "value": component["name"]} not in (component.get("properties") or [])
+    ]
 
 
 class Expression:
@@ -251,14 +286,13 @@ def satisfied(text: str, accepted: Callable[[str], bool]) -> bool:
 def refusals(components: list[Json], policy: Json) -> Iterator[str]:
     """Yield what the license policy refuses."""
     allow, deny = set(policy.get("allow") or []), set(policy.get("deny") or [])
-    for component in components:
-        if component.get("type") == "file":
-            continue
+    for component in dependencies(components):
         found = expressions(component)
-        bad = [text for text in found if not satisfied(text, lambda x: x not in deny and (not allow or x in allow))]
+        known = [text for text in found if not text.startswith(UNRECOGNISED)]
+        bad = [text for text in known if not satisfied(text, lambda x: x not in deny and (not allow or x in allow))]
         if bad:
             yield f"{component['name']} {component.get('version', '')}: the license {' and '.join(bad)} is refused"
-        elif not found and policy.get("unknown") == "refuse":
+        elif (not found or any(text.startswith(UNRECOGNISED) for text in found)) and policy.get("unknown") == "refuse":
             yield f"{component['name']} {component.get('version', '')}: its license is not known"
 
 
@@ -266,10 +300,10 @@ def notice(params: Params, components: list[Json]) -> str:
     """Return the list of components and licenses, sorted by name."""
     rows = sorted(
         f"{c['name']} {c.get('version', '')}: {' AND '.join(expressions(c)) or 'license not stated'}"
-        for c in components
-        if c.get("type") != "file"
+        for c in dependencies(components)
     )
-    lines = [f"{params['name']} {params['version']} contains:", "", *dict.fromkeys(rows)]
+    own = f" ({params['license']})" if params.get("license") else ""
+    lines = [f"{params['name']} {params['version']}{own} contains:", "", *dict.fromkeys(rows)]
     return "\n".join(lines) + "\n"
 
 
