@@ -135,7 +135,7 @@ def normalise_spdx(document: Json, params: Params, file: str, sha256: str, epoch
         for relation in document.get("relationships") or []
         if relation["relationshipType"] == "DESCRIBES"
     }
-    packages = sorted(document.get("packages") or [], key=lambda package: str(package["SPDXID"]))
+    packages = sorted(map(_ordered, document.get("packages") or []), key=lambda package: str(package["SPDXID"]))
     roots = [package for package in packages if package["SPDXID"] in described]
     if len(roots) != 1:
         raise Problem(f"the SPDX document describes {len(roots)} packages, not one")
@@ -165,9 +165,13 @@ def normalise_spdx(document: Json, params: Params, file: str, sha256: str, epoch
         remote = sorted(url for url in other.pop("seeAlsos", []) if not url.startswith("file:"))
         other.update({"seeAlsos": remote} if remote else {})
     for key in ("files", "relationships", "hasExtractedLicensingInfos"):
-        document[key] = sorted(document.get(key) or [], key=canonical)
+        document[key] = sorted(map(_ordered, document.get(key) or []), key=canonical)
     namespace = f"https://spdx.org/spdxdocs/{quote(file, safe='')}-{content_uuid(document)}"
     return {**document, "documentNamespace": namespace}
+
+
+def _ordered(element: Json) -> Json:
+    return {key: sorted(value, key=canonical) if isinstance(value, list) else value for key, value in element.items()}
 
 
 def check_subject(spdx: Json, sha256: str) -> None:
