@@ -29,7 +29,7 @@ _RELEASE = re.compile(r"^(Codename|Date): (.*)$", re.MULTILINE)
 
 _CAUSES = (
     (
-        r"NO_PUBKEY|not signed|signed-by|public key is not available",
+        r"NO_PUBKEY|not signed|public key is not available",
         "the archive's signature cannot be checked: install debian-archive-keyring (on Debian, its newest version)",
     ),
     (
@@ -263,10 +263,11 @@ class _Lines:
 def _failure(recipe: Recipe, done: Completed) -> ImageError:
     said = done.output.decode("utf-8", "replace")
     telling = [line for line in said.splitlines() if re.match(r"(E|W|Err|  )[: ]", line)] or said.splitlines()
-    resolution = next((advice for pattern, advice in _CAUSES if re.search(pattern, said)), "read what it said above")
+    evidence = "\n".join(telling[-20:])
+    advice = next((advice for pattern, advice in _CAUSES if re.search(pattern, evidence)), "read what it said above")
     took = f" within {TIMEOUT:g} seconds" if done.timed_out else ""
     return ImageError(
         f"mmdebstrap could not make the root file system {recipe.name!r} ({recipe.suite}){took}",
-        details="\n".join(telling[-20:]),
-        resolution=resolution,
+        details=evidence,
+        resolution=advice,
     )
