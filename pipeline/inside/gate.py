@@ -176,7 +176,8 @@ def merge(found: list[Json]) -> list[Json]:
 
 
 def _merged(group: Json) -> Json:
-    members, rank = group["members"], {prefix: number for number, prefix in enumerate(ORDER_OF_NAMES)}
+    members = sorted(group["members"], key=lambda m: (m["scanner"], m["ids"], m["artifact"]))
+    rank = {prefix: number for number, prefix in enumerate(ORDER_OF_NAMES)}
     ids = sorted(group["ids"], key=lambda name: (rank.get(name.split("-")[0] + "-", len(rank)), name))
     ratings = {s: worst([m["severity"] for m in members if m["scanner"] == s]) for s in {m["scanner"] for m in members}}
     return {

@@ -3,9 +3,10 @@
 Params: `out` (default `/out/openssl-fips.json`); `modules_dir`, the folder with `fips.so` (default: OpenSSL's own).
 
 The provider counts as usable when it is active in the system's configuration or loads by itself (as on Oracle Linux),
-or when `openssl fipsinstall` passes its integrity check and all its self-tests and it is active with the configuration
-that this makes (as with Debian's openssl-provider-fips, which leaves that to the administrator). Then, restricted to
-`fips=yes`, SHA-256 of a known message must be right and MD5 must be refused.
+or when `openssl fipsinstall` sees it pass all its self-tests and it is active with the configuration that this makes
+(as with Debian's openssl-provider-fips, which leaves that to the administrator; that the module is the validated one
+is for the package manager's signature to say). Then, restricted to `fips=yes`, SHA-256 of a known message must be
+right and MD5 must be refused.
 
 Output: OpenSSL's version, the provider's name and version, the module's file and SHA-256, how it was activated, and
 the self-tests that passed.

@@ -1,0 +1,120 @@
+"""What readers get of the findings: SARIF, Markdown, OpenVEX."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.inside import scan_report
+from pipeline.inside.common import Params
+
+EPOCH = 1717992646
+
+
+def finding(name: str, severity: str, status: str, **more: Any) -> dict[str, Any]:
+    return {
+        "id": name, "aliases": ["GO-1"], "package": "example.org/a|b", "version": "1.0", "purl": "pkg:golang/a@v1.0",
+        "severity": severity, "ratings": {"grype": severity, "trivy": "low"}, "fixed_in": ["1.1", "2.0"],
+        "title": "A title", "url": "https://example.test/x", "artifacts": ["weed-1", "weed-2"], "status": status,
+        "entry": None, **more,
+    }  # fmt: skip
+
+
+ENTRY = {"reason": "never reached", "owner": "Us", "expires": "2026-12-31", "justification": "component_not_present"}
+SCAN: dict[str, Any] = {
+    "product": "weed", "version": "1.0", "snapshot": False, "gaps": [], "notes": [],
+    "artifacts": [{"name": "weed-1", "sha256": "11"}, {"name": "weed-2", "sha256": "22"}],
+    "scanners": [
+        {"name": "grype", "version": "0.110.0", "database": {"built": "2026-11-20T00:00:00Z"}},
+        {"name": "trivy", "version": "", "database": {"built": ""}},
+    ],
+    "findings": [
+        finding("CVE-1", "critical", "fails", fixed_in=[], url=""),
+        finding("CVE-2", "high", "accepted", entry=ENTRY),
+        finding("CVE-3", "medium", "accepted", entry={**ENTRY, "justification": None}, artifacts=["weed-2"]),
+        finding("CVE-4", "negligible", "below the threshold"),
+    ],
+}  # fmt: skip
+
+
+def test_sarif_has_a_result_for_every_binary_and_a_rule_for_every_weakness() -> None:
+    log = scan_report.sarif(SCAN)
+    assert (log["version"], log["$schema"].rpartition("/")[2]) == ("2.1.0", "sarif-schema-2.1.0.json")
+    run = log["runs"][0]
+    rules = run["tool"]["driver"]["rules"]
+    assert [rule["id"] for rule in rules] == ["CVE-1", "CVE-2", "CVE-3", "CVE-4"]
+    assert [rule["properties"].get("security-severity") for rule in rules] == ["9.5", "8.0", "5.5", None]
+    assert len(run["results"]) == 7
+    for result in run["results"]:
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+    assert [result["level"] for result in run["results"]] == ["error"] * 4 + ["warning"] + ["note"] * 2
+    prints = [result["partialFingerprints"]["finding/v1"] for result in run["results"]]
+    assert len(set(prints)) == 7
+
+
+def test_sarif_suppresses_what_is_accepted_and_nothing_else() -> None:
+    results = scan_report.sarif(SCAN)["runs"][0]["results"]
+    assert {r["ruleId"] for r in results if r.get("suppressions")} == {"CVE-2", "CVE-3"}
+    reasons = {r["suppressions"][0]["justification"] for r in results if r.get("suppressions")}
+    assert reasons == {"never reached (Us, until 2026-12-31)"}
+
+
+def test_openvex_says_not_affected_only_with_a_justification() -> None:
+    document = scan_report.openvex(SCAN, "Example", EPOCH)
+    assert document["@context"] == "https://openvex.dev/ns/v0.2.0"
+    assert (document["author"], document["timestamp"], document["version"]) == ("Example", "2024-06-10T04:10:46Z", 1)
+    first, second = document["statements"]
+    assert (first["status"], first["justification"]) == ("not_affected", "component_not_present")
+    assert [product["hashes"] for product in first["products"]] == [{"sha-256": "11"}, {"sha-256": "22"}]
+    assert first["products"][0]["@id"] == "pkg:generic/weed@1.0?checksum=sha256:11&file_name=weed-1"
+    assert first["products"][0]["subcomponents"] == [{"@id": "pkg:golang/a@v1.0"}]
+    assert first["vulnerability"] == {"name": "CVE-2", "aliases": ["GO-1"]}
+    assert second["status"] == "affected"
+    assert second["action_statement"] == "Accepted by Us until 2026-12-31: never reached"
+
+
+def test_openvex_identity_follows_content() -> None:
+    document = scan_report.openvex(SCAN, "Example", EPOCH)
+    assert document == scan_report.openvex(SCAN, "Example", EPOCH)
+    assert uuid.UUID(document["@id"].removeprefix("urn:uuid:")).version == 5
+    assert document["@id"] != scan_report.openvex(SCAN, "Another", EPOCH)["@id"]
+
+
+def test_the_summary_is_readable() -> None:
+    text = scan_report.markdown(SCAN)
+    for line in (
+        "4 findings in 2 binaries, 1 close the gate.",
+        "- grype 0.110.0, database of 2026-11-20T00:00:00Z",
+        "- trivy, database of an unknown time",
+        "| fails | critical | CVE-1 | example.org/a\\|b | 1.0 | - | grype critical, trivy low | weed-1, weed-2 |",
+        "- CVE-2 in example.org/a|b: never reached (Us, until 2026-12-31)",
+    ):
+        assert line in text.splitlines()
+    assert "[CVE-2](https://example.test/x)" in text
+    assert "does not prove" not in text
+
+
+@pytest.mark.parametrize(("snapshot", "effect"), [(True, "a release would be refused"), (False, "closes the gate")])
+def test_the_summary_is_loud_about_gaps(snapshot: bool, effect: str) -> None:
+    text = scan_report.markdown({**SCAN, "gaps": ["grype: no report"], "notes": ["unused"], "snapshot": snapshot})
+    assert effect in text
+    assert "- grype: no report\n" in text
+    assert "## About the policy\n\n- unused\n" in text
+
+
+def test_text_of_advisories_cannot_break_the_table() -> None:
+    hostile = finding("CVE-9", "low", "below the threshold", package="x |\n| y", url="javascript:alert(1)")
+    text = scan_report.markdown({**SCAN, "findings": [hostile]})
+    assert text.splitlines()[-1].count(" | ") == 7
+    assert "javascript" not in text
+
+
+def test_all_files_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(EPOCH))
+    (tmp_path / "scan.json").write_text(json.dumps(SCAN))
+    scan_report.main(Params(scan=str(tmp_path / "scan.json"), author="Example", out=str(tmp_path / "out")))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["openvex.json", "scan.md", "scan.sarif"]
