@@ -1,0 +1,148 @@
+"""The graph of a release as a value: what feeds what, and what a change touches. Nothing runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UsageError
+from pipeline.model.graph import predecessors, steps_of
+from pipeline.model.image import Base, Image
+from pipeline.model.policy import load_policy
+from pipeline.model.product import load_product
+from pipeline.model.source import Source
+from pipeline.model.step import Effect, Step
+from pipeline.model.tree import Files, Given
+from pipeline.model.version import parse_tag
+from pipeline.release import Release, plan
+from pipeline.stages.context import Context, Databases, FipsModule, Options
+
+PRODUCTS = Path(__file__).resolve().parents[2] / "packaging" / "products"
+SCHEMAS = Files.of({"bom-1.6.schema.json": "{}"})
+
+
+def context(**options: object) -> Context:
+    base = Base("root", "sha256:1")
+    names = ("debian", "go", "grype", "syft", "trivy")
+    return Context(
+        product=load_product(PRODUCTS / "example"),
+        version=parse_tag("v1.2.3"),
+        source=Source(identity="git-tree:" + "a" * 40, revision="c" * 40, epoch=1_700_000_000),
+        policy=load_policy(PRODUCTS / "example" / "policy.toml"),
+        images={name: Image(name, replace(base, content=f"sha256:{name}")) for name in names},
+        options=Options(
+            databases=Databases.ADVISORIES,
+            today="2026-01-01",
+            signing_fingerprint="F" * 40,
+            **options,  # type: ignore[arg-type]
+        ),
+        given={"advisories": Given("advisories", "sha256:5")},
+    )
+
+
+def made(c: Context | None = None, schemas: Files = SCHEMAS) -> Release:
+    return plan(c or context(), schemas)
+
+
+def titles(release: Release) -> dict[str, Step]:
+    steps = list(steps_of(release.tree))
+    by_title = {step.title: step for step in steps}
+    assert len(by_title) == len(steps), "titles tell steps apart"
+    return by_title
+
+
+def changed(before: Release, after: Release) -> set[str]:
+    known = set(steps_of(before.tree))
+    return {step.title for step in steps_of(after.tree) if step not in known}
+
+
+def test_only_what_is_pinned_or_a_feed_may_use_the_network() -> None:
+    assert {title for title, step in titles(made()).items() if step.network} == {"go modules"}
+    feed = replace(context(), options=replace(context().options, databases=Databases.FEED))
+    online = {title for title, step in titles(made(feed)).items() if step.network}
+    assert online == {"go modules", "grype database from its feed", "trivy database from its feed"}
+
+
+def test_a_vendored_source_needs_no_network_at_all() -> None:
+    vendored = replace(context(), source=replace(context().source, vendored=True))
+    steps = titles(made(vendored))
+    assert not any(step.network for step in steps.values())
+    flags = {dict(step.env)["GOFLAGS"] for title, step in steps.items() if title.startswith("build ")}
+    assert flags == {"-mod=vendor"}
+
+
+def test_only_signing_sees_the_key() -> None:
+    assert {title for title, step in titles(made()).items() if step.secrets} == {"sign"}
+
+
+def test_nothing_is_indexed_or_signed_before_the_gate() -> None:
+    steps = titles(made())
+    assert steps["gate"] in predecessors(steps["index and checksums"])
+    assert steps["index and checksums"] in predecessors(steps["sign"])
+
+
+def test_every_artifact_is_scanned_proved_and_described() -> None:
+    release = made()
+    subjects = {(artifact.kind.value, artifact.subject) for artifact in release.artifacts if artifact.subject}
+    for binary in release.binaries:
+        assert {kind for kind, subject in subjects if subject == binary.name} == {"proof", "sbom", "notice"}
+        assert {f"grype {binary.name}", f"trivy {binary.name}"} <= set(titles(release))
+    assert len({artifact.name for artifact in release.artifacts}) == len(release.artifacts)
+
+
+@pytest.mark.parametrize(
+    ("change", "touched"),
+    [
+        (lambda c: replace(c, options=replace(c.options, today="2026-01-02")), {"judge"}),
+        (lambda c: replace(c, options=replace(c.options, signing_fingerprint="A" * 40)), {"sign"}),
+        (lambda c: replace(c, given={"advisories": Given("advisories", "sha256:6")}), {"grype", "trivy", "judge"}),
+    ],
+    ids=["another day", "another key", "other advisories"],
+)
+def test_a_change_touches_only_what_is_downstream(change: Callable[[Context], Context], touched: set[str]) -> None:
+    downstream = {"judge", "scan reports", "gate", "index and checksums", "sign"}
+    found = changed(made(), made(change(context())))
+    assert touched <= {title.split(" ")[0] for title in found}
+    assert not any(title.startswith(("build", "prove", "sbom", "syft", "go modules")) for title in found)
+    assert {title for title in found if not title.startswith(("grype", "trivy"))} <= downstream
+
+
+def test_other_schemas_touch_only_the_sboms_and_what_lists_them() -> None:
+    found = changed(made(), made(schemas=Files.of({"other.json": "{}"})))
+    assert {title.split(" ")[0] for title in found} == {"sbom", "index", "sign"}
+
+
+def test_the_commit_and_its_time_are_no_part_of_the_module_download() -> None:
+    step = titles(made())["go modules"]
+    later = replace(context(), source=replace(context().source, revision="d" * 40, epoch=1_800_000_000))
+    assert titles(made(later))["go modules"] == step
+
+
+def test_fips_variants_are_built_as_asked() -> None:
+    boring = dict(titles(made())["build linux-arm64 fips"].env)
+    assert (boring["GOEXPERIMENT"], boring["CGO_ENABLED"]) == ("boringcrypto", "1")
+    assert boring["CC"] == "aarch64-linux-gnu-gcc"
+    native = dict(titles(made(context(fips_module=FipsModule.GO)))["build linux-arm64 fips"].env)
+    assert (native["GOFIPS140"], native["CGO_ENABLED"]) == ("v1.0.0", "0")
+    standard = dict(titles(made())["build linux-arm64 standard"].env)
+    assert not {"GOEXPERIMENT", "GOFIPS140"} & set(standard)
+
+
+def test_compilers_have_no_network_and_no_proxy() -> None:
+    for title, step in titles(made()).items():
+        if title.startswith("build "):
+            assert step.effect is Effect.PURE
+            assert dict(step.env)["GOPROXY"] == "off"
+
+
+def test_a_target_that_does_not_exist_is_named_with_those_that_do() -> None:
+    with pytest.raises(UsageError, match="linux/riscv64") as caught:
+        made(context(targets=("linux/riscv64",)))
+    assert "linux/arm64" in caught.value.resolution
+
+
+def test_the_same_values_give_the_same_graph() -> None:
+    assert made().tree == made().tree
