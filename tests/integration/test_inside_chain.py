@@ -1,0 +1,180 @@
+"""The programs one after the other over a real binary, as a release runs them, and their documents' own schemas."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.inside import common
+from tests.conftest import require_tool
+
+ROOT = Path(__file__).parent.parent.parent
+DATA = ROOT / "tests" / "data" / "inside"
+SCHEMAS = ROOT / "packaging" / "schemas" / "release-pipeline"
+NAME = "weed-1.0-linux-amd64"
+SOURCE = 'package main\n\nimport "fmt"\n\nfunc main() { fmt.Println("version 1.0 abc1234") }\n'
+VALIDATE = """\
+import json, jsonschema, sys
+schema, document = (json.load(open(path)) for path in sys.argv[1:])
+jsonschema.Draft7Validator.check_schema(schema)
+jsonschema.Draft7Validator(schema).validate(document)
+"""
+
+
+class Chain:
+    """A folder where each program's output is the next one's input."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.artifacts = root / "artifacts"
+        self.artifacts.mkdir()
+
+    def run(self, program: str, **params: Any) -> subprocess.CompletedProcess[str]:
+        """Run a program from a folder that holds only it and `common.py`, as a step does."""
+        folder = self.root / f"program-{program}"
+        folder.mkdir(exist_ok=True)
+        for name in (program, "common"):
+            shutil.copy(Path(common.__file__).with_name(f"{name}.py"), folder)
+        (folder / "params.json").write_text(json.dumps(params))
+        argv = [sys.executable, "-B", "-s", str(folder / f"{program}.py"), str(folder / "params.json")]
+        env = {"PATH": os.environ["PATH"], "SOURCE_DATE_EPOCH": "1717992646"}
+        return subprocess.run(argv, cwd=self.root, env=env, capture_output=True, text=True, check=False)
+
+    def must(self, program: str, **params: Any) -> None:
+        """Run a program that succeeds and says nothing."""
+        done = self.run(program, **params)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def build(self) -> None:
+        """Build the binary and prove it."""
+        (self.root / "main.go").write_text(SOURCE)
+        (self.root / "go.mod").write_text("module weed.test\n\ngo 1.24\n")
+        env = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "CGO_ENABLED": "0"}
+        argv = [require_tool("go"), "build", "-trimpath", "-buildvcs=false", "-ldflags=-w -buildid="]
+        subprocess.run([*argv, "-o", str(self.artifacts / NAME), "."], cwd=self.root, env=env, check=True)
+        self.must(
+            "prove", binary=str(self.artifacts / NAME), os="linux", arch="amd64", variant="standard", fips_module="",
+            static=True, version_output="version 1.0 abc1234", out=str(self.artifacts / f"{NAME}.proof.json"),
+        )  # fmt: skip
+
+    def scan(self, *severities: str) -> None:
+        """Judge real reports, with what the policy names."""
+        for scanner in ("grype", "trivy"):
+            folder = self.root / "reports" / NAME / scanner
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(DATA / f"{scanner}.json", folder)
+        (self.root / "metadata.json").write_text('{"UpdatedAt": "2026-11-20T00:00:00Z"}')
+        gate = {"severities": ["critical", *severities], "only_fixable": False}
+        policy = {"gate": gate, "database_max_age_days": {"grype": 5, "trivy": 5}, "ignore": []}
+        self.must(
+            "gate", product="weed", version="1.0", reports=str(self.root / "reports"), today="2026-11-21",
+            binaries=[{"name": NAME, "target": "linux/amd64", "variant": "standard"}], policy=policy,
+            binaries_dir=str(self.artifacts), trivy_metadata=str(self.root / "metadata.json"),
+            out=str(self.root / "scan"),
+        )  # fmt: skip
+
+    def index(self) -> None:
+        """Render the scan, index everything, and put the index beside it."""
+        self.must("scan_report", scan=str(self.root / "scan" / "scan.json"), author="Us", out=str(self.root / "scan"))
+        kinds = {"scan.json": ("scan-report", "application/json"), "openvex.json": ("vex", "application/json")}
+        described = [
+            {"name": NAME, "kind": "binary", "media_type": "application/x-executable"},
+            {"name": f"{NAME}.proof.json", "kind": "proof", "media_type": "application/json", "subject": NAME},
+        ]
+        for file, (kind, media_type) in kinds.items():
+            shutil.copy(self.root / "scan" / file, self.artifacts / f"weed-1.0.{file}")
+            described.append({"name": f"weed-1.0.{file}", "kind": kind, "media_type": media_type})
+        self.must(
+            "index", artifacts_dir=str(self.artifacts), artifacts=described, product={"name": "weed"}, version="1.0",
+            source={"url": "https://git.test/weed", "commit": "abc1234", "epoch": 1717992646},
+            approval=str(self.root / "approval.json"), out=str(self.root / "index"),
+        )  # fmt: skip
+        shutil.copytree(self.root / "index", self.artifacts, dirs_exist_ok=True)
+
+
+@pytest.fixture
+def chain() -> Iterator[Chain]:
+    """A short path, as gpg's sockets need."""
+    with tempfile.TemporaryDirectory(prefix="c-") as root:
+        yield Chain(Path(root))
+
+
+def key(root: Path) -> str:
+    """Make a signing key and return its fingerprint; the private key is the secret `signing-key`."""
+    (root / "home").mkdir(mode=0o700)
+    (root / "secrets").mkdir()
+    env = {"PATH": os.environ["PATH"], "GNUPGHOME": str(root / "home")}
+    gpg = [require_tool("gpg"), "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""]
+    make = ("--quick-generate-key", "release@test", "ed25519", "sign", "1y")
+    subprocess.run([*gpg, *make], env=env, check=True, capture_output=True)
+    private = subprocess.run([*gpg, "--export-secret-keys"], env=env, check=True, capture_output=True).stdout
+    (root / "secrets" / "signing-key").write_bytes(private)
+    listing = subprocess.run([*gpg, "--with-colons", "-k"], env=env, check=True, capture_output=True, text=True).stdout
+    subprocess.run(["gpgconf", "--kill", "all"], env=env, check=True)
+    return next(line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr"))
+
+
+def test_from_a_binary_to_a_signed_release_that_verifies(chain: Chain) -> None:
+    chain.build()
+    chain.scan()
+    chain.must("approve", verdict=str(chain.root / "scan" / "verdict.json"), out=str(chain.root / "approval.json"))
+    chain.index()
+    fingerprint = key(chain.root)
+    chain.must(
+        "sign", artifacts_dir=str(chain.artifacts), fingerprint=fingerprint, out=str(chain.root / "signatures"),
+        secrets_dir=str(chain.root / "secrets"),
+    )  # fmt: skip
+    shutil.copytree(chain.root / "signatures", chain.artifacts, dirs_exist_ok=True)
+    done = chain.run("verify", release=str(chain.artifacts), fingerprint=fingerprint)
+    assert (done.returncode, done.stderr) == (0, "")
+    with (chain.artifacts / NAME).open("ab") as file:
+        file.write(b"!")
+    assert "is not the file that SHA256SUMS lists" in chain.run("verify", release=str(chain.artifacts)).stderr
+
+
+def test_a_closed_gate_stops_the_chain(chain: Chain) -> None:
+    chain.build()
+    chain.scan("high")
+    done = chain.run(
+        "approve", verdict=str(chain.root / "scan" / "verdict.json"), out=str(chain.root / "approval.json")
+    )
+    assert done.returncode == 1
+    assert "error: the gate is closed: high: EXAMPLE-2026-0002" in done.stderr
+    assert not (chain.root / "approval.json").exists()
+
+
+def test_documents_follow_their_schemas(chain: Chain) -> None:
+    python = next(
+        (
+            p
+            for p in (sys.executable, "/usr/bin/python3")
+            if not subprocess.run([p, "-c", "import jsonschema"]).returncode
+        ),
+        None,
+    )
+    if python is None:
+        if os.environ.get("CI"):
+            pytest.fail("no Python here has jsonschema (Debian: python3-jsonschema)")
+        pytest.skip("no Python here has jsonschema (Debian: python3-jsonschema)")
+    chain.build()
+    chain.scan()
+    chain.must("approve", verdict=str(chain.root / "scan" / "verdict.json"), out=str(chain.root / "approval.json"))
+    chain.index()
+    for name, document in (
+        ("binary-proof", chain.artifacts / f"{NAME}.proof.json"),
+        ("scan", chain.root / "scan" / "scan.json"),
+        ("verdict", chain.root / "scan" / "verdict.json"),
+        ("release", chain.artifacts / "release.json"),
+    ):
+        argv = [python, "-W", "ignore", "-c", VALIDATE, str(SCHEMAS / f"{name}.schema.json"), str(document)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), f"{name}: {done.stderr[-500:]}"
