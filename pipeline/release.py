@@ -10,7 +10,7 @@ from pipeline.model.product import Variant
 from pipeline.model.step import Step
 from pipeline.model.target import Target
 from pipeline.model.tree import Files, Merge, Tree
-from pipeline.stages import build, finish, sbom, scan
+from pipeline.stages import archive, build, finish, sbom, scan
 from pipeline.stages.context import Context
 
 
@@ -36,16 +36,9 @@ def plan(context: Context, schemas: Files) -> Release:
 
     Raises UsageError when the chosen targets and variants leave nothing to build.
     """
-    module_cache = build.modules(context)
-    binaries: list[Artifact] = []
-    artifacts: list[Artifact] = []
-    for target, variant in matrix(context):
-        built = build.binary(context, target, variant, module_cache)
-        binaries.append(built)
-        artifacts.append(built)
-        artifacts.append(build.proof(context, built, target, variant))
-        if "sbom" in context.product.stages:
-            artifacts.extend(sbom.sboms(context, built, schemas))
+    binaries, artifacts = _binaries(context, schemas)
+    if context.options.require_openssl_fips:
+        artifacts.append(build.openssl_fips(context))
     judged, approval, reports = None, None, None
     if "scan" in context.product.stages:
         scanned, judged = scan.scan(context, binaries)
@@ -64,6 +57,22 @@ def plan(context: Context, schemas: Files) -> Release:
         judged=judged,
         reports=reports,
     )
+
+
+def _binaries(context: Context, schemas: Files) -> tuple[list[Artifact], list[Artifact]]:
+    """Return the binaries, and all artifacts that are about one of them, the binaries included."""
+    module_cache = build.modules(context)
+    binaries: list[Artifact] = []
+    artifacts: list[Artifact] = []
+    for target, variant in matrix(context):
+        built = build.binary(context, target, variant, module_cache)
+        binaries.append(built)
+        artifacts += [built, build.proof(context, built, target, variant)]
+        about = sbom.sboms(context, built, schemas) if "sbom" in context.product.stages else ()
+        artifacts += about
+        if "archive" in context.product.stages:
+            artifacts.append(archive.archive(context, built, about))
+    return binaries, artifacts
 
 
 def matrix(context: Context) -> list[tuple[Target, Variant]]:

@@ -18,12 +18,13 @@ from pipeline.engine.base import Secret
 from pipeline.engine.local import LocalEngine
 from pipeline.errors import PipelineError, SigningError, UsageError
 from pipeline.images.catalog import Catalog
-from pipeline.images.spec import load_images
+from pipeline.images.spec import ToolchainSpec, load_images
 from pipeline.keys import SigningKey, find_key
 from pipeline.model.graph import steps_of
 from pipeline.model.image import Image
 from pipeline.model.policy import load_policy
 from pipeline.model.product import Product, load_product
+from pipeline.model.source import Source, check_go
 from pipeline.model.tree import Given, Tree
 from pipeline.model.version import Version, parse_tag
 from pipeline.progress import Progress
@@ -71,6 +72,7 @@ class Session:
         version = parse_tag(options.tag, product.version.scheme)
         checkout = await self._checkout(product, version)
         self.given["source"] = checkout.path
+        self._check_toolchain(checkout.source)
         databases, trees = self._databases(product, folder)
         return Context(
             product=product,
@@ -90,6 +92,12 @@ class Session:
             ),
             given=trees,
         )
+
+    def _check_toolchain(self, source: Source) -> None:
+        """Raise SourceError when the Go of images.toml is older than the source needs."""
+        toolchain = self.catalog.specs.tools.get("go")
+        if isinstance(toolchain, ToolchainSpec):
+            check_go(toolchain.version, source.go_directive, native_fips=self.options.fips_module == "go")
 
     async def _checkout(self, product: Product, version: Version) -> Checkout:
         options = self.options

@@ -130,6 +130,21 @@ def proof(context: Context, built: Artifact, target: Target, variant: Variant) -
     )
 
 
+def openssl_fips(context: Context) -> Artifact:
+    """Return the proof that the OpenSSL of the general image has a working FIPS provider; its step fails without."""
+    name = "openssl-fips.json"
+    step = inside(
+        "openssl_fips",
+        {"out": f"/out/{name}"},
+        title="require the OpenSSL FIPS provider",
+        image=context.image("debian"),
+        inputs={},
+        outputs=(name,),
+        epoch=context.epoch,
+    )
+    return Artifact(name=name, kind=Kind.PROOF, media_type="application/json", tree=step.out)
+
+
 def _environment(*, modules: str, flags: str, **extra: str) -> tuple[tuple[str, str], ...]:
     env = {
         "GOCACHE": "/work/go-build",

@@ -19,7 +19,7 @@ def test_the_release_holds_everything_the_requirement_names(dist: Path) -> None:
     expected = {"SHA256SUMS", "SHA512SUMS", "release.json", "release-notes.md"}
     expected |= {"scan.json", "scan.sarif", "scan.md", "openvex.json"}
     for binary in binaries:
-        suffixes = ("", ".proof.json", ".cdx.json", ".spdx.json", ".NOTICE.txt")
+        suffixes = ("", ".tar.gz", ".proof.json", ".cdx.json", ".spdx.json", ".NOTICE.txt")
         expected |= {f"{binary}{suffix}" for suffix in suffixes}
     signatures = {f"{name}.asc" for name in expected} | {"SHA256SUMS.gpg"}
     assert {path.name for path in dist.iterdir()} == expected | signatures | {"signing-key.asc"}

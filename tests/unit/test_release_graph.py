@@ -88,7 +88,7 @@ def test_every_artifact_is_scanned_proved_and_described() -> None:
     release = made()
     subjects = {(artifact.kind.value, artifact.subject) for artifact in release.artifacts if artifact.subject}
     for binary in release.binaries:
-        assert {kind for kind, subject in subjects if subject == binary.name} == {"proof", "sbom", "notice"}
+        assert {kind for kind, subject in subjects if subject == binary.name} == {"archive", "proof", "sbom", "notice"}
         assert {f"grype {binary.name}", f"trivy {binary.name}"} <= set(titles(release))
     assert len({artifact.name for artifact in release.artifacts}) == len(release.artifacts)
 
@@ -112,7 +112,7 @@ def test_a_change_touches_only_what_is_downstream(change: Callable[[Context], Co
 
 def test_other_schemas_touch_only_the_sboms_and_what_lists_them() -> None:
     found = changed(made(), made(schemas=Files.of({"other.json": "{}"})))
-    assert {title.split(" ")[0] for title in found} == {"sbom", "index", "sign"}
+    assert {title.split(" ")[0] for title in found} == {"sbom", "archive", "index", "sign"}
 
 
 def test_the_commit_and_its_time_are_no_part_of_the_module_download() -> None:

@@ -1,0 +1,41 @@
+"""Archive: each binary in a tar.gz with what belongs to it, the same bytes wherever it is packed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.model.artifact import Artifact, Kind
+from pipeline.model.tree import Merge, Pick, Tree
+from pipeline.stages.context import Context
+from pipeline.stages.inside import inside
+
+
+def archive(context: Context, built: Artifact, companions: Sequence[Artifact]) -> Artifact:
+    """Return `<binary>.tar.gz`: the program under its own name, `companions`, and the product's files of the source."""
+    name = f"{built.name}.tar.gz"
+    files: list[Tree] = [built.tree, *(companion.tree for companion in companions)]
+    if context.product.archive.files:
+        files.append(Pick(context.source.tree, paths=context.product.archive.files))
+    step = inside(
+        "tarball",
+        {
+            "root": "/in/tree",
+            "prefix": built.name,
+            "rename": {built.name: context.product.build.binary},
+            "out": f"/out/{name}",
+        },
+        title=f"archive {built.name}",
+        image=context.image("debian"),
+        inputs={"tree": Merge.of(*files)},
+        outputs=(name,),
+        epoch=context.epoch,
+    )
+    return Artifact(
+        name=name,
+        kind=Kind.ARCHIVE,
+        media_type="application/gzip",
+        tree=step.out,
+        target=built.target,
+        variant=built.variant,
+        subject=built.name,
+    )
