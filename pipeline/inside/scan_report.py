@@ -8,7 +8,7 @@ Outputs:
                 suppressed there, with the reason
   scan.md       the same for people, with what the scanners could not do
   openvex.json  OpenVEX 0.2.0: `not_affected` for what the policy accepts with a justification, `affected` with what is
-                done about it for what it accepts without one
+                done about it for what it accepts without one; no statements when it accepts nothing
 
 The only time in them is SOURCE_DATE_EPOCH, and the document's id is a UUID of version 5 over its content.
 """
@@ -120,7 +120,7 @@ def statement(scan: Json, finding: Json) -> Json:
         vulnerability["aliases"] = finding["aliases"]
     content: Json = {"vulnerability": vulnerability, "products": products}
     if entry.get("justification"):
-        about = {"justification": entry["justification"], "impact_statement": entry["reason"]}
+        about = {"justification": entry["justification"], "status_notes": entry["reason"]}
         return {**content, "status": "not_affected", **about}
     action = f"Accepted by {entry['owner']} until {entry['expires']}: {entry['reason']}"
     return {**content, "status": "affected", "action_statement": action}

@@ -69,6 +69,8 @@ def test_openvex_says_not_affected_only_with_a_justification() -> None:
     assert (document["author"], document["timestamp"], document["version"]) == ("Example", "2024-06-10T04:10:46Z", 1)
     first, second = document["statements"]
     assert (first["status"], first["justification"]) == ("not_affected", "component_not_present")
+    assert first["status_notes"] == "never reached"
+    assert "impact_statement" not in first  # the schema allows it or a justification, not both
     assert [product["hashes"] for product in first["products"]] == [{"sha-256": "11"}, {"sha-256": "22"}]
     assert first["products"][0]["@id"] == "pkg:generic/weed@1.0?checksum=sha256:11&file_name=weed-1"
     assert first["products"][0]["subcomponents"] == [{"@id": "pkg:golang/a@v1.0"}]
