@@ -5,6 +5,7 @@ go 1.25.8
 tool github.com/aquasecurity/trivy/cmd/trivy
 
 require (
+	github.com/aquasecurity/trivy v0.58.0
 	github.com/aquasecurity/trivy-db v0.0.0-20241120092622-333d808d7e45
 	go.etcd.io/bbolt v1.3.11
 	pipeline.internal/tools/osv v0.0.0
@@ -59,7 +60,6 @@ require (
 	github.com/aquasecurity/go-version v0.0.0-20241105054539-1951e80d786f // indirect
 	github.com/aquasecurity/table v1.8.0 // indirect
 	github.com/aquasecurity/tml v0.6.1 // indirect
-	github.com/aquasecurity/trivy v0.58.0 // indirect
 	github.com/aquasecurity/trivy-checks v1.4.0 // indirect
 	github.com/aquasecurity/trivy-java-db v0.0.0-20240109071736-184bd7481d48 // indirect
 	github.com/aquasecurity/trivy-kubernetes v0.6.7-0.20241101182546-89bffc3932bc // indirect

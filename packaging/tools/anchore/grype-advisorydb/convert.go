@@ -84,7 +84,7 @@ func write(
 	if err != nil || len(targets) == 0 {
 		return false, err
 	}
-	handle, err := vulnerability(advisory, provider)
+	handle, err := record(advisory, provider)
 	if err != nil {
 		return false, err
 	}
@@ -99,7 +99,7 @@ func write(
 	return true, nil
 }
 
-func vulnerability(advisory osv.Advisory, provider *v6.Provider) (*v6.VulnerabilityHandle, error) {
+func record(advisory osv.Advisory, provider *v6.Provider) (*v6.VulnerabilityHandle, error) {
 	ratings, err := severities(advisory)
 	if err != nil {
 		return nil, err

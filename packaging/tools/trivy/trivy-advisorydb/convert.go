@@ -153,13 +153,13 @@ func (c content) vulnerability(advisory osv.Advisory) (types.Vulnerability, erro
 	detail := types.Vulnerability{
 		Title:            strings.TrimSpace(advisory.Summary),
 		Description:      strings.TrimSpace(advisory.Details),
-		Severity:         severities[rating].String(),
 		CweIDs:           slices.Compact(cwes),
 		References:       advisory.URLs(),
 		PublishedDate:    utc(advisory.Published),
 		LastModifiedDate: utc(&advisory.Modified),
 	}
 	if rating != osv.Unknown {
+		detail.Severity = severities[rating].String()
 		detail.VendorSeverity = types.VendorSeverity{c.source: severities[rating]}
 	}
 	if len(vectors) > 0 {
