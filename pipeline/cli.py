@@ -131,6 +131,9 @@ def _run(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="OpenPGP private key, or $PIPELINE_SIGNING_KEY holds it (default: a development key, which is said)",
     )
+    finish.add_argument(
+        "--timings", metavar="FILE", help="write each step's wall time, and whether it was cached, as JSON"
+    )
     finish.add_argument("--dist", default="dist", metavar="DIR", help="where dist/<version>/ goes (default: dist)")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ class Progress:
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     ran: int = 0
     cached: int = 0
-    timings: dict[str, float] = field(default_factory=dict)
+    steps: list[dict[str, object]] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
     _running: dict[str, tuple[str, float, float]] = field(default_factory=dict)
     _spoke: float = field(default_factory=time.monotonic)
@@ -47,10 +48,11 @@ class Progress:
                     self._line("·", f"{step.title}: takes about {about}, once on this machine")
             case What.CACHED:
                 self.cached += 1
+                self._record(event, cached=True)
             case What.FINISHED:
                 self._running.pop(step.digest, None)
                 self.ran += 1
-                self.timings[step.title] = event.seconds
+                self._record(event, cached=False)
                 self._line("✓", f"{step.title}  {duration(event.seconds)}")
             case What.FAILED:
                 self._running.pop(step.digest, None)
@@ -61,6 +63,15 @@ class Progress:
     def note(self, text: str) -> None:
         """Print one line that is not about a step."""
         self._line("·", text)
+
+    def timings(self) -> str:
+        """Return every step with its wall time in seconds and whether it was cached, as JSON."""
+        elapsed = round(time.monotonic() - self._started, 3)
+        return json.dumps({"seconds": elapsed, "ran": self.ran, "cached": self.cached, "steps": self.steps}, indent=2)
+
+    def _record(self, event: Event, *, cached: bool) -> None:
+        row = {"title": event.step.title, "digest": event.step.digest}
+        self.steps.append({**row, "seconds": round(event.seconds, 3), "cached": cached})
 
     def summary(self) -> str:
         """Return one line: how many steps ran, how many were cached, and the wall time."""

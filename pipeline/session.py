@@ -90,7 +90,7 @@ class Session:
                 today=dt.datetime.now(dt.UTC).date().isoformat(),
                 signing_fingerprint=UNDECIDED,
             ),
-            given=trees,
+            given={**trees, **self._brought()},
         )
 
     def _check_toolchain(self, source: Source) -> None:
@@ -127,6 +127,14 @@ class Session:
             if place:
                 return kind, {name: self.give(name, Path(place))}
         return Databases.FEED, {}
+
+    def _brought(self) -> dict[str, Given]:
+        """Return the binaries of other machines' `pipeline build`, by artifact name."""
+        found: dict[str, Given] = {}
+        for leg in map(Path, self.options.legs):
+            tree = self.give(f"leg-{len(self.given)}", leg)
+            found.update({path.name: tree for path in leg.iterdir() if path.is_file()})
+        return found
 
     def give(self, name: str, path: Path) -> Given:
         """Make the directory `path` available to steps as `name`, identified by its content."""

@@ -25,7 +25,11 @@ SHOWN_REASONS = 12
 def run(options: Namespace) -> int:
     """Carry out the verb and say where the result lies."""
     session = open_session(options)
-    target = with_progress(session, lambda: _run(session, options.verb))
+    try:
+        target = with_progress(session, lambda: _run(session, options.verb))
+    finally:
+        if options.timings:
+            Path(options.timings).write_text(session.progress.timings() + "\n", encoding="utf-8")
     session.progress.note(session.progress.summary())
     print(target)
     return 0

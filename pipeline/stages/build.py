@@ -41,9 +41,23 @@ def modules(context: Context) -> Tree | None:
 
 
 def binary(context: Context, target: Target, variant: Variant, module_cache: Tree | None) -> Artifact:
-    """Return the binary of `variant` for `target`, compiled with no network."""
+    """Return the binary of `variant` for `target`: compiled with no network, or brought from another machine."""
+    name = context.product.artifact(context.version, target, variant)
+    brought = context.given.get(name)
+    step = _compile(context, target, variant, name, module_cache)
+    return Artifact(
+        name=name,
+        kind=Kind.BINARY,
+        media_type="application/x-executable",
+        tree=Pick(brought, paths=(name,)) if brought else step.out,
+        step=step,
+        target=str(target),
+        variant=variant.name,
+    )
+
+
+def _compile(context: Context, target: Target, variant: Variant, name: str, module_cache: Tree | None) -> Step:
     product, source = context.product, context.source
-    name = product.artifact(context.version, target, variant)
     fips = context.options.fips_module if variant.fips else None
     tags = [*product.tags(context.version, variant)]
     cgo = product.build.cgo
@@ -62,7 +76,7 @@ def binary(context: Context, target: Target, variant: Variant, module_cache: Tre
     argv += [f"-tags={','.join(sorted(set(tags)))}"] if tags else []
     argv += [f"-ldflags={' '.join(ldflags)}", "-o", f"/out/{name}", product.build.package]
     inputs = {"source": source.tree, **({"modules": module_cache} if module_cache else {})}
-    step = Step(
+    return Step(
         title=f"build {target.os}-{target.arch} {variant.name}",
         image=context.image(GO),
         argv=tuple(argv),
@@ -80,14 +94,6 @@ def binary(context: Context, target: Target, variant: Variant, module_cache: Tre
         caches=(Cache("/work/go-build", f"go-build-{target.arch}-{variant.name}"),),
         epoch=context.epoch,
         outputs=(name,),
-    )
-    return Artifact(
-        name=name,
-        kind=Kind.BINARY,
-        media_type="application/x-executable",
-        tree=step.out,
-        target=f"{target.os}/{target.arch}",
-        variant=variant.name,
     )
 
 

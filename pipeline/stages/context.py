@@ -49,7 +49,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """The values of one release. `given` holds trees from outside by name: `scan-db`, `advisories`."""
+    """The values of one release.
+
+    `given` holds trees from outside by name: `scan-db`, `advisories`, and binaries that were built elsewhere under
+    their artifacts' names.
+    """
 
     product: Product
     version: Version

@@ -51,3 +51,13 @@ def test_a_release_is_the_same_in_another_place_time_zone_locale_umask_and_on_on
     built = [line for line in done.stderr.splitlines() if "✓ build linux" in line]
     assert len(built) == 4, "the second release must really build"
     assert contents(tmp_path / "dist" / "1.2.3") == contents(dist)
+
+
+def test_a_release_of_binaries_from_two_machines_is_the_same(dist: Path, tmp_path: Path) -> None:
+    what = RELEASE[1:]
+    legs = []
+    for target in ("linux/amd64", "linux/arm64"):
+        leg = tmp_path / target.replace("/", "-")
+        legs += ["--from", succeeded(pipeline("build", *what, "--target", target, "--dist", str(leg))).strip()]
+    succeeded(pipeline(*RELEASE, *legs, "--dist", str(tmp_path / "dist")))
+    assert contents(tmp_path / "dist" / "1.2.3") == contents(dist)

@@ -144,5 +144,16 @@ def test_a_target_that_does_not_exist_is_named_with_those_that_do() -> None:
     assert "linux/arm64" in caught.value.resolution
 
 
+def test_a_binary_that_was_brought_is_not_compiled_but_proved_again() -> None:
+    name = "example-1.2.3-linux-arm64"
+    brought = made(replace(context(), given={**context().given, name: Given("leg", "sha256:7")}))
+    steps = titles(brought)
+    assert "build linux-arm64 standard" not in steps
+    assert "prove linux-arm64 standard" in steps
+    binary = {artifact.name: artifact for artifact in made().binaries}[name]
+    again = {artifact.name: artifact for artifact in brought.binaries}[name]
+    assert again.made_by == binary.made_by
+
+
 def test_the_same_values_give_the_same_graph() -> None:
     assert made().tree == made().tree
