@@ -115,7 +115,7 @@ def point(path: Path, target: str, aside: Path) -> None:
 
 
 def flush(paths: list[Path]) -> None:
-    """Bring files and directories to the disk, so that they outlive a power cut."""
+    """Bring files to the disk, so that they outlive a power cut."""
     if len(paths) > _MANY:
         descriptor = os.open(paths[0], os.O_RDONLY | os.O_CLOEXEC)
         try:

@@ -71,16 +71,16 @@ def identity(content: str, stats: Iterable[Sequence[int]]) -> str:
     return identify("laid/1", [content, [each[2] // 10**9 for each in stats]])
 
 
-def read(path: Path) -> Manifest | None:
+def read(path: Path | str) -> Manifest | None:
     """Return the manifest at `path`, or None for one that is not there, not whole, or of another format."""
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = json.loads(Path(path).read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return manifest if isinstance(manifest, dict) and manifest.get("format") == FORMAT else None
 
 
-def untouched(tree: Path, manifest: Manifest) -> bool:
+def untouched(tree: Path | str, manifest: Manifest) -> bool:
     """Return whether every file of a tree looks as it did when the manifest was written."""
     base = os.fspath(tree)
     names = [base, *(f"{base}/{item[0]}" for item in manifest["items"])]

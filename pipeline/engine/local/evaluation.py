@@ -22,7 +22,7 @@ from pipeline.engine.local.entry import TREE, Laid, seal
 from pipeline.engine.local.layout import describe, lay_out
 from pipeline.engine.local.log import StepLog
 from pipeline.engine.local.network import NetworkSettings
-from pipeline.engine.local.runner import Job, run_job
+from pipeline.engine.local.runner import Job, judge, run_job
 from pipeline.engine.local.schedule import Node, Results
 from pipeline.engine.local.store import Store
 from pipeline.errors import EngineError, ImageError, PipelineError, StepFailedError
@@ -77,20 +77,27 @@ class Evaluation:
             return self.context.made.get(node.digest)
         return self.context.store.lookup(node.digest)
 
+    def _find_again(self, node: Node, key: str) -> Laid | None:
+        """Return what another process has made meanwhile, or what is known by the content of its inputs."""
+        laid = self._find(node)
+        if laid or not isinstance(node, Step) or not node.cacheable:
+            return laid
+        return self.context.store.alias(key, None if self.context.fresh(node) else node.digest)
+
     async def _make(self, node: Node, results: Results) -> Laid:
         if isinstance(node, Pick) and schedule.is_view(node):
             part = results[schedule.node_of(node.tree).digest]
             return await anyio.to_thread.run_sync(_view, node, part)
         with store_errors(self.context.store.home):
             async with locked(self.context.store.lock(node.digest)):
-                laid = await anyio.to_thread.run_sync(self._find, node)
-                if laid is None and isinstance(node, Step):
-                    return await self._make_step(node, results)
-                if laid is None:
-                    assert not isinstance(node, Step)
-                    return await self._make_tree(node, results)
-                self._tell_found(node)
-                return laid
+                key = content_key(node, results) if isinstance(node, Step) else ""
+                laid = await anyio.to_thread.run_sync(self._find_again, node, key)
+                if laid:
+                    self._tell_found(node)
+                    return laid
+                if isinstance(node, Step):
+                    return await self._make_step(node, key, results)
+                return await self._make_tree(node, results)
 
     async def _make_tree(self, tree: Tree, results: Results) -> Laid:
         parts = [results[part.digest] for part in schedule.parts_of(schedule.node_of(tree))]
@@ -98,18 +105,17 @@ class Evaluation:
             entry = scratch / "entry"
             target = entry / TREE
             target.mkdir(parents=True)
-            items = await anyio.to_thread.run_sync(lay_out, tree, target, parts, self.given)
-            facts = {"kind": "tree", "title": describe(tree)}
-            return await self._keep(schedule.node_of(tree), entry, facts, items=items)
 
-    async def _make_step(self, step: Step, results: Results) -> Laid:
-        key = content_key(step, results)
-        if step.cacheable:
-            digest = None if self.context.fresh(step) else step.digest
-            laid = await anyio.to_thread.run_sync(self.context.store.alias, key, digest)
-            if laid:
-                self._tell_found(step)
+            def work() -> Laid:
+                items = lay_out(tree, target, parts, self.given)
+                facts = {"kind": "tree", "title": describe(tree)}
+                laid = self._keep(schedule.node_of(tree), entry, facts, items=items)
+                remove_tree(scratch)
                 return laid
+
+            return await anyio.to_thread.run_sync(work)
+
+    async def _make_step(self, step: Step, key: str, results: Results) -> Laid:
         async with self.context.fetches if step.network else self.context.slots:
             started = time.monotonic()
             self._tell(What.STARTED, step)
@@ -129,40 +135,47 @@ class Evaluation:
             show = lambda line: self._tell(What.OUTPUT, step, text=line)  # noqa: E731 - a name for one argument
             with StepLog(store.log(step.digest), step, [*values, *job.network.passwords], show) as log:
                 try:
-                    seconds = await run_job(job, log)
+                    code, seconds = await run_job(job, log)
+                    return await anyio.to_thread.run_sync(self._finish, job, log, code, seconds, key)
                 except StepFailedError as error:
                     if is_about_space(log.tail()) and not step.secrets:
                         raise full_disk(store.home, details=str(error)) from error
                     raise
-            facts = {"kind": "step", "title": step.title, "seconds": round(seconds, 3), "argv": step.argv}
-            return await self._keep(step, job.out.parent, facts, key=key)
 
-    async def _keep(
+    def _finish(self, job: Job, log: StepLog, code: int, seconds: float, key: str) -> Laid:
+        """Judge what a program left, keep it, and clean up: all that follows a run, in one turn of a thread."""
+        judge(job, log, code)
+        step = job.step
+        facts = {"kind": "step", "title": step.title, "seconds": round(seconds, 3), "argv": step.argv}
+        laid = self._keep(step, job.out.parent, facts, key=key)
+        remove_tree(job.scratch.parent)
+        return laid
+
+    def _keep(
         self, node: Node, entry: Path, facts: Mapping[str, object], *, key: str = "", items: Listing | None = None
     ) -> Laid:
         """Put what was made into the store, or beside it when it must be made again the next time."""
         context = self.context
         epoch = node.epoch if isinstance(node, Step) else BASE_EPOCH
-
-        def keep() -> Laid:
-            if context.fresh(node) and not (isinstance(node, Step) and node.cacheable):
-                target = context.store.aside / f"made-{node.digest.removeprefix('sha256:')}"
-                entry.rename(target)
-                context.made[node.digest] = seal(target, node.digest, epoch, boot="", items=items, **facts)
-                return context.made[node.digest]
-            digest = key if context.fresh(node) else node.digest
-            durable = isinstance(node, Step)
-            context.ran += 1
-            return context.store.commit(entry, digest, key=key, epoch=epoch, durable=durable, items=items, **facts)
-
-        return await anyio.to_thread.run_sync(keep)
+        if context.fresh(node) and not (isinstance(node, Step) and node.cacheable):
+            target = context.store.aside / f"made-{node.digest.removeprefix('sha256:')}"
+            entry.rename(target)
+            context.made[node.digest] = seal(target, node.digest, epoch, boot="", items=items, **facts)
+            return context.made[node.digest]
+        digest = key if context.fresh(node) else node.digest
+        durable = isinstance(node, Step)
+        context.ran += 1
+        return context.store.commit(entry, digest, key=key, epoch=epoch, durable=durable, items=items, **facts)
 
     @contextlib.asynccontextmanager
     async def job(self, step: Step, results: Results, secrets: Mapping[str, Secret]) -> AsyncIterator[Job]:
         """Yield `step` with everything that its sandbox needs, and clean up after it."""
         check_platform(step)
         root = find_root(step, self.context.roots)
-        path_of = {digest: laid.path for digest, laid in results.items()}
+
+        def place(trees: tuple[tuple[str, Tree], ...]) -> tuple[tuple[str, Path], ...]:
+            return tuple((name, results[schedule.node_of(tree).digest].path) for name, tree in trees)
+
         async with self._scratch() as scratch:
             out = scratch / "entry" / TREE
             private = scratch / "private"
@@ -174,8 +187,8 @@ class Evaluation:
                     root=root,
                     out=out,
                     scratch=private,
-                    inputs=tuple((name, path_of[schedule.node_of(tree).digest]) for name, tree in step.inputs),
-                    layers=tuple((at, path_of[schedule.node_of(tree).digest]) for at, tree in step.image.layers),
+                    inputs=place(step.inputs),
+                    layers=place(step.image.layers),
                     caches=tuple((each.mount, self._cache(each.key, scratch, stack)) for each in step.caches),
                     secrets=secrets,
                     network=self.context.network,
@@ -204,8 +217,9 @@ class Evaluation:
         try:
             yield path
         finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(remove_tree, path)
+            if path.exists():
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(remove_tree, path)
 
     def _tell_found(self, node: Node) -> None:
         if isinstance(node, Step):

@@ -12,9 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import anyio
-import anyio.to_thread
-
 from pipeline import process
 from pipeline.content import SpecialFileError, normalise
 from pipeline.engine.base import Secret
@@ -70,11 +67,10 @@ class Job:
         )
 
 
-async def run_job(job: Job, log: StepLog) -> float:
-    """Run the program to its end, and return how many seconds it took.
+async def run_job(job: Job, log: StepLog) -> tuple[int, float]:
+    """Run the program to its end, and return its exit code and how many seconds it took.
 
-    Raises StepFailedError when it fails, takes too long or does not leave what it promised, and EngineError when
-    the sandbox cannot be made.
+    Raises StepFailedError when it takes too long, and EngineError when the sandbox cannot be made.
     """
     step = job.step
     check_exposure(job)
@@ -96,8 +92,7 @@ async def run_job(job: Job, log: StepLog) -> float:
         raise failure(step, log, f"ran longer than {step.timeout:g} seconds and was stopped with all it had started")
     if code is None:
         code = _explain_sandbox(done, log)
-    await anyio.to_thread.run_sync(_judge, job, log, code)
-    return time.monotonic() - started
+    return code, time.monotonic() - started
 
 
 async def run_shell(job: Job, argv: tuple[str, ...]) -> int:
@@ -214,8 +209,8 @@ def _explain_sandbox(done: process.Completed, log: StepLog) -> int:
     )
 
 
-def _judge(job: Job, log: StepLog, code: int) -> None:
-    """Raise StepFailedError unless `code` is a good end and everything promised is there."""
+def judge(job: Job, log: StepLog, code: int) -> None:
+    """Settle the output; raise StepFailedError unless `code` is a good end and everything promised is there."""
     step = job.step
     if step.exit_code is ExitCode.IS_DATA and code < _FIRST_FAILURE:
         (job.out / "exit-code").write_text(f"{code}\n", encoding="ascii")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pipeline.content import LINK, fingerprints, remove_tree
+from pipeline.content import fingerprints, remove_tree
 from pipeline.engine.local import entry
 from pipeline.engine.local.disk import boot_id, flush, point, store_errors, try_lock, write_whole
 from pipeline.engine.local.entry import MANIFEST, TREE, Laid, Manifest
@@ -82,7 +82,7 @@ class Store:
 
     def folder(self, digest: str) -> Path:
         """Return where the entry for `digest` is, if it is there."""
-        return self.home / "store" / _shard(digest)
+        return Path(f"{self.home}/store/{_shard(digest)}")
 
     def log(self, digest: str) -> Path:
         """Return where the log of the step with this digest is, if it has run here."""
@@ -99,8 +99,9 @@ class Store:
     def has(self, digest: str) -> bool:
         """Return whether there is a sound entry for `digest`, without keeping it from being pruned."""
         with store_errors(self.home):
-            manifest = entry.read(self.folder(digest) / MANIFEST)
-            return manifest is not None and self._sound(self.folder(digest) / TREE, manifest)
+            folder = f"{self.home}/store/{_shard(digest)}"
+            manifest = entry.read(f"{folder}/{MANIFEST}")
+            return manifest is not None and self._sound(f"{folder}/{TREE}", manifest)
 
     def lookup(self, digest: str) -> Laid | None:
         """Return the entry for `digest` if it is there and sound, and keep it from being pruned until `close`.
@@ -142,22 +143,20 @@ class Store:
 
         `key` is a content key to find it by as well; `facts` go into the manifest. An entry that is not `durable`
         is cheap to make again: it is not forced to the disk, and hashed on its first use after a restart.
+        Directories are never forced there: after a power cut an entry may have gone, or lack a file and be
+        noticed, and is never taken for whole when it is not.
         Raises StoreError, and SpecialFileError for what cannot be kept.
         """
         with store_errors(self.home):
             laid = entry.seal(staging, digest, epoch, boot="" if durable else self._boot, **facts)
             if durable:
-                items = laid.listing()
-                paths = [laid.path / item.path for item in items if item.kind != "l"]
-                flush([*paths, laid.path, laid.manifest, staging])
+                flush([*(laid.path / item.path for item in laid.listing() if item.size), laid.manifest])
             target = self.folder(digest)
             with self._reading():
                 self._keep(target.name)
                 target.parent.mkdir(exist_ok=True)
                 self._discard(target)
                 staging.rename(target)
-            if durable:
-                flush([target.parent])
             if key:
                 where = f"../../store/{target.parent.name}/{target.name}"
                 point(self.home / "keys" / _shard(key), where, self.aside)
@@ -170,11 +169,11 @@ class Store:
             for folder in self.folders():
                 digest = f"sha256:{folder.name}"
                 manifest = entry.read(folder / MANIFEST)
-                if manifest is None:
+                if manifest is None and folder.is_dir():
                     with self._reading():
                         self._drop(folder, digest, "its manifest cannot be read")
                     damaged.append(digest)
-                elif not self._repair(folder, manifest, digest):
+                elif manifest and not self._repair(folder, manifest, digest):
                     damaged.append(digest)
         return damaged
 
@@ -237,7 +236,7 @@ class Store:
         folder = self.home / "store" / target.parent.name / target.name
         return folder if folder.is_dir() else None
 
-    def _sound(self, tree: Path, manifest: Manifest) -> bool:
+    def _sound(self, tree: Path | str, manifest: Manifest) -> bool:
         return manifest["boot"] in ("", self._boot) and entry.untouched(tree, manifest)
 
     def _repair(self, folder: Path, manifest: Manifest, digest: str) -> bool:
@@ -249,7 +248,7 @@ class Store:
                     self._drop(folder, digest, "its files are not what was stored")
             return False
         if manifest["boot"]:
-            flush([folder / TREE, *(folder / TREE / item.path for item in items if item.kind != LINK)])
+            flush([folder / TREE / item.path for item in items if item.size])
         entry.restore_times(folder / TREE, manifest)
         stats = fingerprints(folder / TREE, items)
         fresh = {**manifest, "stats": stats, "boot": ""}
