@@ -104,7 +104,9 @@ def step() -> Iterator[Step]:
         folder.mkdir()
         (folder / "weed").write_bytes(b"binary")
         entry = {"name": "weed", "size": 6, "sha256": verify.digest_of(folder / "weed", "sha256")}
-        (folder / "release.json").write_text(json.dumps({"product": "weed", "version": "1", "artifacts": [entry]}))
+        (folder / "release.json").write_text(
+            json.dumps({"product": {"name": "weed"}, "version": "1", "artifacts": [entry]})
+        )
         for algorithm in ("sha256", "sha512"):
             lines = [f"{verify.digest_of(folder / n, algorithm)}  {n}\n" for n in ("release.json", "weed")]
             (folder / f"{algorithm.upper()}SUMS").write_text("".join(lines))
