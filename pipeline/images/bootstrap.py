@@ -101,17 +101,18 @@ def arguments(recipe: Recipe, mode: str, target: Path, mirrors: tuple[str, ...])
     """Return the command line of mmdebstrap. The variant without apt is enough: nothing is added later."""
     options = [f"--dpkgopt=path-exclude={glob}" for glob in recipe.exclude]
     options += [f"--dpkgopt=path-include={glob}" for glob in recipe.keep]
-    if mode == "root":  # its working directory may lie below a folder that only root can enter
+    if mode == "root":  # its folders may lie below one that only root can enter
         options.append('--aptopt=APT::Sandbox::User "root"')
     return (
         "mmdebstrap",
         f"--mode={mode}",
         "--variant=essential",
         "--architectures=amd64",
-        "--format=tar",
+        f"--format={'directory' if mode == 'root' else 'tar'}",
         "--skip=cleanup/apt/lists",  # read afterwards, for the time of the snapshot
         f"--components={','.join(recipe.components)}",
         '--aptopt=Acquire::Languages "none"',
+        "--dpkgopt=force-unsafe-io",  # everything is written out once, at the end
         "--aptopt=Acquire::Retries 3",
         *options,
         f"--include={','.join(recipe.packages)}",
@@ -160,14 +161,14 @@ def _has_range(table: Path, user: str) -> bool:
 
 async def _build(recipe: Recipe, rootfs: Path, mirrors: tuple[str, ...], progress: Progress) -> Facts:
     mode = choose_mode()
+    # Another user id, which is what root is in a user namespace, could not write to a private home: mmdebstrap hands
+    # over an archive there. For the same reason its work folder is not put beside the result, out of a small /tmp.
     archive = rootfs.with_suffix(".tar")
-    # mmdebstrap's own work folder lies next to the result, not in a /tmp that may be small; but in the unshare
-    # mode another user id has to reach it, which a private home forbids.
-    work = {"TMPDIR": str(rootfs.parent)} if mode == "root" else {}
+    target, work = (rootfs, {"TMPDIR": str(rootfs.parent)}) if mode == "root" else (archive, {})
     variables = {"SOURCE_DATE_EPOCH": str(BASE_EPOCH), "DEBIAN_FRONTEND": "noninteractive", **work}
     progress(f"making the {recipe.suite} root file system ({len(recipe.packages)} packages and what they need)")
     done = await run(
-        arguments(recipe, mode, archive, mirrors),
+        arguments(recipe, mode, target, mirrors),
         env=environment(*INHERITED, "TMPDIR", **variables),
         timeout=TIMEOUT,
         sink=_Lines(progress),
@@ -176,21 +177,11 @@ async def _build(recipe: Recipe, rootfs: Path, mirrors: tuple[str, ...], progres
     )
     if done.code or done.timed_out:
         raise _failure(recipe, done)
-    progress("unpacking")
-    await run(
-        (
-            "tar",
-            "--extract",
-            "--no-same-owner",
-            "--same-permissions",
-            "--exclude=./dev/*",
-            f"--file={archive}",
-            f"--directory={rootfs}",
-        ),
-        timeout=TIMEOUT,
-        error=ImageError,
-    )
-    archive.unlink()
+    if target == archive:
+        progress("unpacking")
+        how = ("--extract", "--no-same-owner", "--same-permissions", "--exclude=./dev/*")
+        await run(("tar", *how, f"--file={archive}", f"--directory={rootfs}"), timeout=TIMEOUT, error=ImageError)
+        archive.unlink()
     version = await run(("mmdebstrap", "--version"), error=ImageError)
     return await anyio.to_thread.run_sync(_finish, recipe, rootfs, version.text)
 
@@ -231,7 +222,16 @@ def installed_packages(rootfs: Path) -> Iterator[str]:
 
 def clean(rootfs: Path) -> None:
     """Remove what says when and where a root was made: caches, logs, backups. Two makers get the same content."""
-    for folder in ("tmp", "run", "var/cache/apt", "var/cache/dnf", "var/cache/ldconfig", "var/lib/apt", "var/log"):
+    for folder in (
+        "dev",
+        "tmp",
+        "run",
+        "var/cache/apt",
+        "var/cache/dnf",
+        "var/cache/ldconfig",
+        "var/lib/apt",
+        "var/log",
+    ):
         for path in inside(rootfs, folder).glob("*"):
             _remove(path)
     for pattern in ("etc/*-", "var/cache/debconf/*-old", "var/lib/dpkg/*-old", "etc/dpkg/dpkg.cfg.d/99mmdebstrap"):

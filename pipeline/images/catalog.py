@@ -8,12 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import anyio.to_thread
-
 from pipeline.errors import ImageError
 from pipeline.images.bootstrap import bootstrap, debian_mirrors, recipe_of
 from pipeline.images.lock import Lock, Staleness, load_lock
-from pipeline.images.oci import export
 from pipeline.images.origin import EVERY, Archived, Bootstrapped, Folder, Mode, Origin, Pulled, origins
 from pipeline.images.pull import Source, materialise, read_source
 from pipeline.images.reference import Reference
@@ -168,24 +165,6 @@ class Catalog:
     def staleness(self, *, ask: bool) -> Staleness:
         """Return how images.lock differs from images.toml and, with `ask`, from what the registries say today."""
         return self._lock.staleness(self._references(), self._resolve if ask else None)
-
-    async def export(self, name: str, target: Path, trees: Mapping[str, Path] | None = None) -> str:
-        """Write the image `name` to `target` as an OCI archive; return the digest of its manifest.
-
-        `trees` are the directories of its layers, by where they lie; without them, only the root is written.
-        Raises ImageError when the root is not on this machine (see `prepare`) or `target` cannot be written.
-        """
-        root = self._roots.get(name)
-        if root is None:
-            raise ImageError(
-                f"the image {name!r} is not on this machine", resolution=f"run `pipeline images build {name}`"
-            )
-        layers = [("/", root.path), *sorted((trees or {}).items())]
-        path = self.image(name).path
-        try:
-            return await anyio.to_thread.run_sync(lambda: export(target, layers, path=path, name=name))
-        except OSError as error:
-            raise ImageError(f"{target} cannot be written: {error.strerror or error}") from error
 
     def describe(self) -> list[Row]:
         """Return a row for every image."""

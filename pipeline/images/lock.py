@@ -45,6 +45,12 @@ class Staleness:
     def __bool__(self) -> bool:
         return bool(self.missing or self.unused or self.moved)
 
+    def __str__(self) -> str:
+        lines = [f"{name}: never resolved" for name in self.missing]
+        lines += [f"{name}: no longer in images.toml" for name in self.unused]
+        lines += [f"{name}: was {before}, is {now}" for name, before, now in self.moved]
+        return "\n".join(lines)
+
 
 @dataclass(frozen=True, slots=True)
 class Lock:
@@ -109,7 +115,7 @@ class _Entry(Document):
     reference: str
     platform: Literal["linux/amd64"]
     digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
-    resolved: str = Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z$")
+    resolved: str = Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(Z|[+]00:00)$")
 
 
 class _Locks(Document):

@@ -101,6 +101,11 @@ def test_relocking_changes_only_what_moved() -> None:
     assert stale.missing == ("docker.io/library/new:1",)
     assert stale.unused == ("docker.io/library/old:1",)
     assert stale.moved == (("docker.io/library/debian:b", DIGEST, OTHER),)
+    assert str(stale).splitlines() == [
+        "docker.io/library/new:1: never resolved",
+        "docker.io/library/old:1: no longer in images.toml",
+        f"docker.io/library/debian:b: was {DIGEST}, is {OTHER}",
+    ]
     assert lock.staleness(["debian:a", "debian:b", "old:1"]).moved == ()
     fresh = lock.updated(wanted, resolve, NOW)
     assert [(found.reference, found.digest, found.resolved) for found in fresh.entries] == [
