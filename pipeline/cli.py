@@ -114,6 +114,14 @@ def _run(parser: argparse.ArgumentParser) -> None:
         "--variant", action="append", default=[], metavar="NAME", help="only this variant; may be repeated"
     )
     how.add_argument(
+        "--from",
+        dest="legs",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="take the binaries that `pipeline build` left in DIR on another machine; may be repeated",
+    )
+    how.add_argument(
         "--fips-module", choices=("boringcrypto", "go"), default="boringcrypto", help="default: boringcrypto"
     )
     how.add_argument(

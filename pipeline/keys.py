@@ -33,7 +33,7 @@ async def find_key(chosen: str | None, home: Path) -> SigningKey:
         return SigningKey(Secret(_read(Path(chosen))), chosen)
     if os.environ.get(VARIABLE):
         return SigningKey(Secret(os.environb[VARIABLE.encode()]), f"${VARIABLE}")
-    path = home / "keys" / "development.asc"
+    path = home / "signing" / "development.asc"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         await generate_key(DEVELOPMENT_IDENTITY, path)

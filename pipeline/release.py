@@ -68,7 +68,8 @@ def _binaries(context: Context, schemas: Files) -> tuple[list[Artifact], list[Ar
         built = build.binary(context, target, variant, module_cache)
         binaries.append(built)
         artifacts += [built, build.proof(context, built, target, variant)]
-        about = sbom.sboms(context, built, schemas) if "sbom" in context.product.stages else ()
+        licenses = module_cache or context.source.tree
+        about = sbom.sboms(context, built, schemas, licenses) if "sbom" in context.product.stages else ()
         artifacts += about
         if "archive" in context.product.stages:
             artifacts.append(archive.archive(context, built, about))

@@ -116,6 +116,7 @@ def proof(context: Context, built: Artifact, target: Target, variant: Variant) -
             "static": context.product.build.static,
             "version_argv": list(context.product.build.version_command),
             "version_output": expected,
+            "forbidden": ["/in/source", "/in/modules", "/work/"],
             "out": f"/out/{name}",
         },
         title=f"prove {target.os}-{target.arch} {variant.name}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.step import Step
@@ -12,9 +12,19 @@ from pipeline.stages.inside import inside
 
 FORMATS = {"cdx.json": "application/vnd.cyclonedx+json", "spdx.json": "application/spdx+json"}
 
+SYFT_ENV = {
+    "HOME": "/work",
+    "SYFT_CACHE_TTL": "0",
+    "SYFT_CHECK_FOR_APP_UPDATE": "false",
+    "XDG_CACHE_HOME": "/work/cache",
+}
 
-def catalogue(context: Context, built: Artifact) -> Tree:
-    """Return syft's own two documents about `built`, as it wrote them: `cdx.json` and `spdx.json`."""
+
+def catalogue(context: Context, built: Artifact, licenses: Tree) -> Tree:
+    """Return syft's own two documents about `built`, as it wrote them: `cdx.json` and `spdx.json`.
+
+    `licenses` holds the modules' license files: Go's module cache, or the source with its `vendor` folder.
+    """
     step = Step(
         title=f"syft {built.name}",
         image=context.image("syft"),
@@ -28,15 +38,22 @@ def catalogue(context: Context, built: Artifact) -> Tree:
             f"--source-version={context.version.number}",
             "--quiet",
         ),
-        inputs=(("binary", built.tree),),
-        env=(("HOME", "/work"), ("SYFT_CHECK_FOR_APP_UPDATE", "false"), ("XDG_CACHE_HOME", "/work/cache")),
+        inputs=(("binary", built.tree), ("modules", licenses)),
+        env=tuple(sorted({**SYFT_ENV, **_license_environment(context)}.items())),
         epoch=context.epoch,
         outputs=("cdx.json", "spdx.json"),
     )
     return step.out
 
 
-def sboms(context: Context, built: Artifact, schemas: Files) -> tuple[Artifact, ...]:
+def _license_environment(context: Context) -> dict[str, str]:
+    if context.source.vendored:
+        folder = str(PurePosixPath("/in/modules", context.product.source.module, "vendor"))
+        return {"SYFT_GOLANG_SEARCH_LOCAL_VENDOR_LICENSES": "true", "SYFT_GOLANG_LOCAL_VENDOR_DIR": folder}
+    return {"SYFT_GOLANG_SEARCH_LOCAL_MOD_CACHE_LICENSES": "true", "SYFT_GOLANG_LOCAL_MOD_CACHE_DIR": "/in/modules"}
+
+
+def sboms(context: Context, built: Artifact, schemas: Files, licenses: Tree) -> tuple[Artifact, ...]:
     """Return the CycloneDX and the SPDX document of `built`, valid and without random parts, and its licenses."""
     names = {suffix: f"{built.name}.{suffix}" for suffix in FORMATS}
     notice = f"{built.name}.NOTICE.txt"
@@ -57,7 +74,7 @@ def sboms(context: Context, built: Artifact, schemas: Files) -> tuple[Artifact, 
         },
         title=f"sbom {built.name}",
         image=context.image("debian"),
-        inputs={"raw": catalogue(context, built), "binary": built.tree, "schemas": schemas},
+        inputs={"raw": catalogue(context, built, licenses), "binary": built.tree, "schemas": schemas},
         outputs=(*names.values(), notice),
         epoch=context.epoch,
     )

@@ -15,9 +15,13 @@ GRYPE_ENV = {
     "GRYPE_DB_AUTO_UPDATE": "false",
     "GRYPE_DB_CACHE_DIR": "/in/database",
     "GRYPE_DB_VALIDATE_AGE": "false",
+    "GRYPE_TIMESTAMP": "false",
     "HOME": "/work",
     "XDG_CACHE_HOME": "/work/cache",
 }
+WRITABLE_DATABASE = "test -s /in/database/db/trivy.db && mkdir /work/cache && cp -R /in/database/db /work/cache/"
+"""trivy opens its database for writing, although it only reads, so it gets a copy. Without one it would make an empty
+one and find nothing, so its absence has to fail here."""
 REPORTS = {
     "scan.json": (Kind.SCAN_REPORT, "application/json"),
     "scan.sarif": (Kind.SCAN_REPORT, "application/sarif+json"),
@@ -42,7 +46,7 @@ def _from_advisories(context: Context, scanner: str) -> Tree:
     return Step(
         title=f"{scanner} database from advisories",
         image=context.image(scanner),
-        argv=(f"{scanner}-advisorydb", "-in", "/in/advisories", "-out", "/out"),
+        argv=(f"{scanner}-advisorydb", "-built", "newest", "-in", "/in/advisories", "-out", "/out"),
         inputs=(("advisories", context.given["advisories"]),),
         env=(("HOME", "/work"),),
     ).out
@@ -73,7 +77,7 @@ def grype(context: Context, built: Artifact, database: Tree) -> Step:
     return Step(
         title=f"grype {built.name}",
         image=context.image("grype"),
-        argv=("grype", f"file:/in/binary/{built.name}", "--output=json", "--file=/out/grype.json", "--quiet"),
+        argv=("grype", f"file:/in/binary/{built.name}", "--output=json", "--file=/out/grype.json"),
         inputs=(("binary", built.tree), ("database", database)),
         env=tuple(sorted(GRYPE_ENV.items())),
         exit_code=ExitCode.IS_DATA,
@@ -83,22 +87,23 @@ def grype(context: Context, built: Artifact, database: Tree) -> Step:
 
 def trivy(context: Context, built: Artifact, database: Tree) -> Step:
     """Return trivy's run over one binary; its report is `trivy.json`."""
+    command = (
+        "trivy",
+        "rootfs",
+        "--cache-dir=/work/cache",
+        "--format=json",
+        "--offline-scan",
+        "--output=/out/trivy.json",
+        "--quiet",
+        "--scanners=vuln",
+        "--skip-db-update",
+        "--skip-java-db-update",
+        "/in/binary",
+    )
     return Step(
         title=f"trivy {built.name}",
         image=context.image("trivy"),
-        argv=(
-            "trivy",
-            "rootfs",
-            "--cache-dir=/in/database",
-            "--format=json",
-            "--offline-scan",
-            "--output=/out/trivy.json",
-            "--quiet",
-            "--scanners=vuln",
-            "--skip-db-update",
-            "--skip-java-db-update",
-            "/in/binary",
-        ),
+        argv=("sh", "-c", f"{WRITABLE_DATABASE} && exec {' '.join(command)}"),
         inputs=(("binary", built.tree), ("database", database)),
         env=(("HOME", "/work"), ("TMPDIR", "/work")),
         exit_code=ExitCode.IS_DATA,

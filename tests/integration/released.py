@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,3 +39,19 @@ def contents(folder: Path) -> dict[str, tuple[int, float, str]]:
         for path in sorted(folder.iterdir())
         if not path.name.endswith(SIGNED)
     }
+
+
+TOOL_STEPS = ("fetch ", "build grype", "build syft", "build trivy")
+
+
+def second_home(first: Path, home: Path) -> Path:
+    """Make `home` with the images and tools of `first` and nothing that a release made: no output, no cache."""
+    home.mkdir(parents=True)
+    (home / "images").symlink_to(first / "images")
+    (home / "signing").symlink_to(first / "signing")
+    shutil.copytree(first / "store", home / "store", symlinks=True)
+    listed = json.loads(succeeded(pipeline("cache", "show", "--json", PIPELINE_HOME=str(home))))
+    for entry in listed["entries"]:
+        if not entry["title"].startswith(TOOL_STEPS):
+            shutil.rmtree(entry["path"], ignore_errors=True)
+    return home

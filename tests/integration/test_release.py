@@ -156,7 +156,7 @@ def test_accepted_findings_are_in_the_vex_document(dist: Path) -> None:
 
 def test_no_private_key_is_anywhere_in_the_store(dist: Path) -> None:
     home = Path(json.loads(succeeded(pipeline("cache", "show", "--json")))["home"])
-    secret = (home / "keys" / "development.asc").read_bytes()
+    secret = (home / "signing" / "development.asc").read_bytes()
     middle = secret.splitlines()[len(secret.splitlines()) // 2]
     for folder in ("store", "logs"):
         found = subprocess.run(

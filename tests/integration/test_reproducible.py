@@ -6,30 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
-from tests.integration.released import PROJECT, RELEASE, contents, pipeline, succeeded
-
-TOOL_STEPS = ("fetch ", "build grype", "build syft", "build trivy")
-
-
-def second_home(first: Path, folder: Path) -> Path:
-    """Return a home with the images and tools of `first` and nothing that a release made: no output, no cache."""
-    home = folder / "another place" / "home"
-    home.mkdir(parents=True)
-    (home / "images").symlink_to(first / "images")
-    (home / "keys").symlink_to(first / "keys")
-    shutil.copytree(first / "store", home / "store", symlinks=True)
-    listed = json.loads(succeeded(pipeline("cache", "show", "--json", PIPELINE_HOME=str(home))))
-    for entry in listed["entries"]:
-        if not entry["title"].startswith(TOOL_STEPS):
-            shutil.rmtree(entry["path"], ignore_errors=True)
-    return home
+from tests.integration.released import PROJECT, RELEASE, contents, pipeline, second_home, succeeded
 
 
 def test_a_release_is_the_same_in_another_place_time_zone_locale_umask_and_on_one_core(
     dist: Path, tmp_path: Path
 ) -> None:
     first = Path(json.loads(succeeded(pipeline("cache", "show", "--json")))["home"])
-    home = second_home(first, tmp_path)
+    home = second_home(first, tmp_path / "another place")
     source = tmp_path / "elsewhere"
     shutil.copytree(PROJECT / "examples" / "weed", source)
     arguments = [str(source) if argument == "examples/weed" else argument for argument in RELEASE]

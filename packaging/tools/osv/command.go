@@ -64,8 +64,8 @@ func Main(arguments []string, stderr io.Writer, scanner, name string, convert Co
 	}
 	in := flags.String("in", "", "the `directory` with the advisories")
 	out := flags.String("out", "", "the `directory` to write "+name+"/ into")
-	built := flags.String("built", "", "the age of the data as RFC 3339 or Unix `time`; without it SOURCE_DATE_EPOCH,\n"+
-		"and without that when the newest advisory was modified")
+	built := flags.String("built", "", "the age of the data: RFC 3339 or Unix `time`, or newest for when the newest\n"+
+		"advisory was modified; without it SOURCE_DATE_EPOCH, and without that newest")
 	source := flags.String("source", "osv", "the `name` of the advisories' source in reports")
 	strict := flags.Bool("strict", false, "fail when an advisory cannot be represented, instead of saying so")
 	switch err := flags.Parse(arguments); {
@@ -139,11 +139,11 @@ func (r Report) ids() []string {
 	return ids
 }
 
-// builtTime returns the time that the flag says, or SOURCE_DATE_EPOCH (https://reproducible-builds.org/specs/), or the
+// builtTime returns the time that the flag says (`newest`: the newest advisory's), or SOURCE_DATE_EPOCH (https://reproducible-builds.org/specs/), or the
 // newest advisory's.
 func builtTime(value, epoch string, set Set) (time.Time, error) {
 	switch {
-	case value == "" && epoch == "":
+	case value == "newest", value == "" && epoch == "":
 		return set.Newest().Truncate(time.Second), nil
 	case value == "":
 		value = epoch
