@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -171,6 +172,7 @@ def in_terminal(work: Callable[[], int]) -> tuple[str, int]:
     """Run `work` in a process of its own with a terminal; return what was shown there and the exit code."""
     pid, terminal = pty.fork()
     if not pid:
+        sys.stderr = os.fdopen(2, "w", closefd=False)  # the terminal, not what pytest reads
         os._exit(work())
     shown = b""
     try:
@@ -206,7 +208,8 @@ def test_a_shell_opens_in_exactly_that_sandbox_on_the_terminal(tmp_path: Path, r
 
     shown, code = in_terminal(work)
     assert code == 5
-    assert shown.split() == ["from-input", "mode=debug", "/work", "tty", "none"]
+    assert "its command is:\r\nsh -euc 'exit 1'\r\n" in shown
+    assert shown.split("exit 1'")[1].split() == ["from-input", "mode=debug", "/work", "tty", "none"]
 
 
 def test_a_shell_has_a_secret_only_if_it_is_given(tmp_path: Path, root: Path, image: Image) -> None:
@@ -221,7 +224,8 @@ def test_a_shell_has_a_secret_only_if_it_is_given(tmp_path: Path, root: Path, im
 
             return anyio.run(shell)
 
-    assert in_terminal(work) == ("key\r\n", 0)
+    shown, code = in_terminal(work)
+    assert (shown.splitlines()[-1], code) == ("key", 0)
 
 
 def test_the_title_is_not_identity(tmp_path: Path, root: Path, image: Image) -> None:

@@ -179,3 +179,28 @@ def test_an_ordinary_user_can_use_the_engine(tiny: Path, content: str) -> None:
         assert (again["ran"], again["cached"]) == ([], ["link 5"])
     finally:
         shutil.rmtree(home)
+
+
+def test_a_full_disk_can_be_pruned(tmp_path: Path, tiny: Path, content: str) -> None:
+    require_tool("unshare")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    inner = command(disk / "home", tiny, content, "chain")
+    prune = "import sys; from pathlib import Path; from pipeline.engine.local import Store\n"
+    prune += "with Store(Path(sys.argv[1])) as store: print('gone', len(store.prune()))"
+    script = f"""
+    mount -t tmpfs -o size=24m tmpfs {disk} || exit 77
+    "$@" > /dev/null && dd if=/dev/zero of={disk}/filler bs=4096 2>/dev/null
+    {sys.executable} -c "$PRUNE" {disk}/home && find {disk}/home/store -name manifest.json | wc -l
+    """
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", *inner],
+        cwd=PROJECT,
+        env={**environment(), "PRUNE": prune},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if done.returncode == 77:
+        pytest.skip("this machine does not let a user namespace mount a tmpfs")
+    assert done.stdout.split() == ["gone", "7", "0"], done.stderr

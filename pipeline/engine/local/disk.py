@@ -9,7 +9,7 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import anyio
@@ -19,6 +19,9 @@ from pipeline.errors import StoreError
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _MANY = 16
 """Above this number of files one flush of the whole file system is cheaper than one for each."""
+
+_RESERVE = 256 << 10
+"""Bytes that are set aside for the moment when the disk is full."""
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -57,6 +60,24 @@ def full_disk(home: Path, *, details: str) -> StoreError:
         details=details,
         resolution="run `pipeline cache prune`, or choose a folder on a larger disk",
     )
+
+
+def with_reserve(reserve: Path, work: Callable[[], None]) -> None:
+    """Do `work`, and on a full disk once more without the file `reserve`, which is there for that moment.
+
+    Deleting takes a little room at first, and a full disk is when people delete.
+    """
+    try:
+        work()
+    except OSError as error:
+        if error.errno not in _FULL or not reserve.exists():
+            raise
+        reserve.unlink(missing_ok=True)
+        work()
+        return
+    if not reserve.exists():
+        with contextlib.suppress(OSError):
+            reserve.write_bytes(bytes(_RESERVE))
 
 
 def try_lock(path: Path, *, shared: bool = False) -> int | None:

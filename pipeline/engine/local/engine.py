@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,9 @@ from pipeline.model.tree import Tree
 _FETCHES = 8
 """Steps that wait for the network do not wait for a core: this many run beside the others."""
 
+SIZE_LIMIT = 20 << 30
+"""Bytes that the store may take unless something else is said; cache directories come on top."""
+
 
 class LocalEngine:
     """Evaluates trees with bubblewrap, in the store at `home`.
@@ -46,7 +50,7 @@ class LocalEngine:
         jobs: int | None = None,
         observer: Observer = ignore,
         network: NetworkSettings | None = None,
-        size_limit: int | None = None,
+        size_limit: int | None = SIZE_LIMIT,
         use_caches: bool = True,
     ) -> None:
         if not sys.platform.startswith("linux"):
@@ -105,11 +109,12 @@ class LocalEngine:
         *,
         given: Mapping[str, Path] | None = None,
         secrets: Mapping[str, Secret] | None = None,
-        argv: tuple[str, ...] = ("/bin/sh",),
+        argv: tuple[str, ...] = (),
     ) -> int:
         """Open a shell on this terminal in the sandbox of `step`, with its inputs made, and return its exit code.
 
-        The shell has the secrets that are given and no others. What it writes to /out is thrown away.
+        Without an `argv` it is the best shell that the image has. It has the secrets that are given and no
+        others, says what the step would run, and what it writes to /out is thrown away.
         """
         evaluation = self._evaluation(given, secrets)
         results: dict[str, Laid] = {}
@@ -117,7 +122,10 @@ class LocalEngine:
             results[part.digest] = await evaluation.run(part)
         granted = {name: secret for name, secret in (secrets or {}).items() if name in step.secrets}
         async with evaluation.job(step, results, granted) as job:
-            return await run_shell(job, argv)
+            command = shlex.join(step.argv)
+            sys.stderr.write(f'this is where step "{step.title}" runs; its command is:\n{command}\n')
+            sys.stderr.flush()
+            return await run_shell(job, argv or (_shell_of(job.root),))
 
     def explain(self, step: Step) -> Reason:
         """Return whether `step` would come from the store, and if not, why it would run."""
@@ -128,3 +136,8 @@ class LocalEngine:
 
     def _evaluation(self, given: Mapping[str, Path] | None, secrets: Mapping[str, Secret] | None) -> Evaluation:
         return Evaluation(context=self._context, given=given or {}, secrets=secrets or {})
+
+
+def _shell_of(root: Path) -> str:
+    """Return bash where an image has it: dash cannot give a terminal back whose owner it does not see."""
+    return "/bin/bash" if os.path.lexists(root / "bin/bash") or os.path.lexists(root / "usr/bin/bash") else "/bin/sh"

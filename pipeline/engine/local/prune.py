@@ -27,8 +27,8 @@ class Usage:
     path: Path
 
 
-def usage(store: Store) -> list[Usage]:
-    """Return what is in the store, the longest unused first."""
+def usage(store: Store, *, caches: bool = True) -> list[Usage]:
+    """Return what is in the store, the longest unused first; with `caches`, whose files must be counted, these too."""
     found = []
     with store_errors(store.home):
         for folder in store.folders():
@@ -40,7 +40,7 @@ def usage(store: Store) -> list[Usage]:
                 digest = f"sha256:{folder.name}"
                 title, kind = manifest.get("title", ""), manifest.get("kind", "step")
                 found.append(Usage(digest=digest, title=title, kind=kind, size=size, used=used, path=folder))
-        for folder in (store.home / "caches").iterdir():
+        for folder in (store.home / "caches").iterdir() if caches else ():
             if folder.is_dir():
                 used = folder.stat().st_mtime
                 size = _size(folder)
@@ -54,7 +54,7 @@ def prune(store: Store, *, limit: int | None = None, older_than: float | None = 
     With neither: everything. What a running evaluation uses stays, in this process or another. Cache
     directories go by age or with everything, not to make room: what they hold prunes itself. Returns what went.
     """
-    everything = usage(store)
+    everything = usage(store, caches=limit is None or older_than is not None)
     now = time.time()
     total = sum(each.size for each in everything if each.kind != "cache")
     gone: list[Usage] = []
@@ -78,7 +78,20 @@ def prune(store: Store, *, limit: int | None = None, older_than: float | None = 
         for each in gone:
             if each.digest:
                 store.log(each.digest).unlink(missing_ok=True)
+        if limit is None or older_than is not None:
+            _prune_logs(store, now - (older_than or 0.0))
     return gone
+
+
+def _prune_logs(store: Store, before: float) -> None:
+    """Delete the logs that were last written before a time, but for those of steps that are running."""
+    for path in (store.home / "logs").iterdir():
+        if path.stat().st_mtime <= before:
+            lock = try_lock(store.lock(path.stem))
+            if lock is not None:
+                path.unlink(missing_ok=True)
+                store.lock(path.stem).unlink(missing_ok=True)
+                os.close(lock)
 
 
 def _away(store: Store, each: Usage, used: set[str]) -> Path | None:

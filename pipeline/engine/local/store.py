@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.content import fingerprints, remove_tree
 from pipeline.engine.local import entry
-from pipeline.engine.local.disk import boot_id, flush, point, store_errors, try_lock, write_whole
+from pipeline.engine.local.disk import boot_id, flush, point, store_errors, try_lock, with_reserve, write_whole
 from pipeline.engine.local.entry import MANIFEST, TREE, Laid, Manifest
 
 if TYPE_CHECKING:
@@ -44,24 +44,32 @@ class Store:
         self._mutex = threading.Lock()
         self._leased: set[str] = set()
         self._boot = boot_id()
+        name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self.aside = self.home / "tmp" / name
+        self._lease_path = self.home / "leases" / name
+        self._lease = self._gate = -1
         with store_errors(self.home):
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for name in ("store", "keys", "tmp", "locks", "leases", "logs", "caches"):
-                (self.home / name).mkdir(exist_ok=True)
-            self._gate = os.open(self.home / "gate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            self._reap()
-            name = f"{os.getpid()}-{secrets.token_hex(4)}"
-            lease = try_lock(self.home / "leases" / name)
-            assert lease is not None, "a random name is in use"
-            self._lease, self._lease_path = lease, self.home / "leases" / name
-            self.aside = self.home / "tmp" / name
-            self.aside.mkdir(mode=0o700)
+            with_reserve(self.home / "reserve", self._enter)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _enter(self) -> None:
+        """Make what every process needs in the store. Can be tried again."""
+        for each in ("store", "keys", "tmp", "locks", "leases", "logs", "caches"):
+            (self.home / each).mkdir(exist_ok=True)
+        if self._gate < 0:
+            self._gate = os.open(self.home / "gate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._reap()
+        if self._lease < 0:
+            lease = try_lock(self._lease_path)
+            assert lease is not None, "a random name is in use"
+            self._lease = lease
+        self.aside.mkdir(mode=0o700, exist_ok=True)
 
     def close(self) -> None:
         """Let go of what this process used, and delete what it left aside."""
