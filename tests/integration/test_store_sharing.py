@@ -95,16 +95,42 @@ def test_a_store_survives_sigkill_at_any_moment(tmp_path: Path, tiny: Path, cont
     assert not list(home.rglob(".*"))
 
 
-def test_a_killed_engine_leaves_no_program_running(tmp_path: Path, tiny: Path, content: str) -> None:
+@pytest.mark.parametrize("delay", [0.0, 0.005, 0.01, 0.1])
+def test_a_killed_engine_leaves_no_program_running(tmp_path: Path, tiny: Path, content: str, delay: float) -> None:
     process = start(command(tmp_path, tiny, content, "slow"))
     while not list(tmp_path.glob("logs/*")):
-        time.sleep(0.01)
+        time.sleep(0.001)
+    time.sleep(delay)
     process.kill()
     process.communicate(timeout=30)
-    deadline = time.monotonic() + 5
-    while running := [pid for pid in Path("/proc").glob("[0-9]*") if str(tmp_path) in _command_line(pid)]:
-        assert time.monotonic() < deadline, running
-        time.sleep(0.02)
+    time.sleep(0.2)
+    Store(tmp_path).close()
+    time.sleep(0.1)
+    assert _running(tmp_path) == []
+
+
+def test_a_sandbox_that_outlived_its_engine_is_ended_with_the_next(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        mine = store.aside
+    waiting = ["sh", "-c", "read -r line; :"]
+    orphan = subprocess.Popen([*waiting, f"{tmp_path}/tmp/1-dead/scratch"], stdin=subprocess.PIPE)
+    other = subprocess.Popen([*waiting, f"{tmp_path}/tmp/1-dead-not"], stdin=subprocess.PIPE)
+    try:
+        (tmp_path / "leases/1-dead").touch()
+        (tmp_path / "tmp/1-dead/scratch").mkdir(parents=True)
+        Store(tmp_path).close()
+        assert orphan.wait(timeout=10) == -signal.SIGKILL
+        assert other.poll() is None
+        assert list((tmp_path / "tmp").iterdir()) == []
+        assert not mine.exists()
+    finally:
+        for process in (orphan, other):
+            process.kill()
+            process.communicate()
+
+
+def _running(folder: Path) -> list[Path]:
+    return [pid for pid in Path("/proc").glob("[0-9]*") if str(folder) in _command_line(pid)]
 
 
 def _command_line(pid: Path) -> str:

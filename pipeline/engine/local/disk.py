@@ -8,7 +8,10 @@ import errno
 import fcntl
 import os
 import secrets
+import select
 import shutil
+import signal
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +25,12 @@ _MANY = 16
 
 _RESERVE = 256 << 10
 """Bytes that are set aside for the moment when the disk is full."""
+
+_DYING = 5.0
+"""Seconds to wait for a killed process."""
+
+_TOUCH_AFTER = 600.0
+"""Seconds after which a use is worth recording again."""
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -116,6 +125,26 @@ async def locked(path: Path) -> AsyncIterator[None]:
         os.close(descriptor)
 
 
+def kill_users(folder: Path) -> None:
+    """Kill every process that has a path below `folder` in its command line, and wait until it has gone.
+
+    Bubblewrap ends with the process that started it, except in the moment before it has asked the kernel for
+    that: then the engine's death leaves a sandbox behind that nobody waits for.
+    """
+    mark = os.fsencode(folder) + b"/"
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            descriptor = os.pidfd_open(int(entry.name))
+            try:
+                if mark in (entry / "cmdline").read_bytes():
+                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                    select.select([descriptor], [], [], _DYING)
+            finally:
+                os.close(descriptor)
+
+
 def write_whole(path: Path, data: bytes, aside: Path) -> None:
     """Write a file so that a reader sees the old bytes or the new ones, never a part; made in the folder `aside`."""
     fresh = aside / secrets.token_hex(6)
@@ -164,3 +193,10 @@ def boot_id() -> str:
 def is_about_space(output: str) -> bool:
     """Return whether a program's output speaks of a full disk or an exhausted quota."""
     return any(os.strerror(code) in output for code in _FULL)
+
+
+def touch(path: Path) -> None:
+    """Record a use in a file's modification time, unless one was recorded in the last minutes."""
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime > _TOUCH_AFTER:
+            os.utime(path)

@@ -139,3 +139,9 @@ def seal(staging: Path, digest: str, epoch: int, *, boot: str, items: Listing | 
 def dump(manifest: Manifest) -> bytes:
     """Return a manifest as it is written."""
     return json.dumps(manifest, separators=(",", ":")).encode("ascii")
+
+
+def shard(digest: str) -> str:
+    """Return where the entry for a digest lies in a folder of many."""
+    name = digest.removeprefix("sha256:")
+    return f"{name[:2]}/{name}"

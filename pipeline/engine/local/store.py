@@ -12,21 +12,26 @@ import fcntl
 import os
 import secrets
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.content import fingerprints, remove_tree
 from pipeline.engine.local import entry
-from pipeline.engine.local.disk import boot_id, flush, point, store_errors, try_lock, with_reserve, write_whole
+from pipeline.engine.local.disk import (
+    boot_id,
+    flush,
+    kill_users,
+    point,
+    store_errors,
+    try_lock,
+    with_reserve,
+    write_whole,
+)
 from pipeline.engine.local.entry import MANIFEST, TREE, Laid, Manifest
 
 if TYPE_CHECKING:
     from pipeline.engine.local.prune import Usage
-
-_TOUCH_AFTER = 600.0
-"""Seconds after which a use is worth recording again."""
 
 Notice = Callable[[str, str], None]
 
@@ -90,7 +95,7 @@ class Store:
 
     def folder(self, digest: str) -> Path:
         """Return where the entry for `digest` is, if it is there."""
-        return Path(f"{self.home}/store/{_shard(digest)}")
+        return Path(f"{self.home}/store/{entry.shard(digest)}")
 
     def log(self, digest: str) -> Path:
         """Return where the log of the step with this digest is, if it has run here."""
@@ -107,7 +112,7 @@ class Store:
     def has(self, digest: str) -> bool:
         """Return whether there is a sound entry for `digest`, without keeping it from being pruned."""
         with store_errors(self.home):
-            folder = f"{self.home}/store/{_shard(digest)}"
+            folder = f"{self.home}/store/{entry.shard(digest)}"
             manifest = entry.read(f"{folder}/{MANIFEST}")
             return manifest is not None and self._sound(f"{folder}/{TREE}", manifest)
 
@@ -129,14 +134,14 @@ class Store:
             laid = Laid(path=folder / TREE, identity=manifest["identity"], manifest=folder / MANIFEST)
             if not self._sound(laid.path, manifest) and not self._repair(folder, manifest, digest):
                 return None
-            _touch(folder / MANIFEST)
+            touch(folder / MANIFEST)
             return laid
 
     def alias(self, key: str, digest: str | None = None) -> Laid | None:
         """Return the entry that was recorded under the content key `key`; let `digest` name it too."""
         with store_errors(self.home):
             try:
-                target = (self.home / "keys" / _shard(key)).readlink()
+                target = (self.home / "keys" / entry.shard(key)).readlink()
             except FileNotFoundError:
                 return None
         laid = self.lookup(f"sha256:{target.name}")
@@ -167,7 +172,7 @@ class Store:
                 staging.rename(target)
             if key:
                 where = f"../../store/{target.parent.name}/{target.name}"
-                point(self.home / "keys" / _shard(key), where, self.aside)
+                point(self.home / "keys" / entry.shard(key), where, self.aside)
             return Laid(path=target / TREE, identity=laid.identity, manifest=target / MANIFEST)
 
     def verify(self) -> list[str]:
@@ -278,22 +283,11 @@ class Store:
                 remove_tree(away)
 
     def _reap(self) -> None:
-        """Delete what processes left aside that no longer live."""
+        """Delete what processes left aside that no longer live, and end what they left running."""
         for lease in (self.home / "leases").iterdir():
             descriptor = try_lock(lease)
             if descriptor is not None:
+                kill_users(self.home / "tmp" / lease.name)
                 remove_tree(self.home / "tmp" / lease.name)
                 lease.unlink(missing_ok=True)
                 os.close(descriptor)
-
-
-def _shard(digest: str) -> str:
-    name = digest.removeprefix("sha256:")
-    return f"{name[:2]}/{name}"
-
-
-def _touch(path: Path) -> None:
-    """Record a use in the manifest's modification time."""
-    with contextlib.suppress(OSError):
-        if time.time() - path.stat().st_mtime > _TOUCH_AFTER:
-            os.utime(path)
