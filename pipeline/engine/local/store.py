@@ -24,6 +24,7 @@ from pipeline.engine.local.disk import (
     kill_users,
     point,
     store_errors,
+    touch,
     try_lock,
     with_reserve,
     write_whole,
