@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline.errors import UsageError
 from pipeline.model.artifact import Artifact
@@ -31,11 +31,48 @@ class Release:
     reports: Tree | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stages:
+    """What the stages before the index make."""
+
+    artifacts: tuple[Artifact, ...]
+    binaries: tuple[Artifact, ...]
+    judged: Step | None = None
+    approval: Tree | None = None
+    reports: Tree | None = None
+
+
 def plan(context: Context, schemas: Files) -> Release:
     """Return the release of `context` as a value. Nothing runs.
 
     Raises UsageError when the chosen targets and variants leave nothing to build.
     """
+    made = _stages(context, schemas)
+    indexed = finish.index(context, made.artifacts, _described(context, schemas), made.approval)
+    unsigned = Merge.of(*(artifact.tree for artifact in made.artifacts), indexed.tree)
+    return Release(
+        context=context,
+        artifacts=(*made.artifacts, indexed),
+        binaries=made.binaries,
+        tree=Merge.of(unsigned, finish.signatures(context, unsigned)),
+        unsigned=unsigned,
+        judged=made.judged,
+        reports=made.reports,
+    )
+
+
+def _described(context: Context, schemas: Files) -> tuple[Artifact, ...]:
+    """Return the artifacts as `release.json` tells of them: on no particular day, and all made on one machine.
+
+    So two releases of the same source have the same index, whenever and on however many machines they were made.
+    """
+    names = {artifact.name for artifact in _stages(context, schemas).binaries}
+    given = {name: tree for name, tree in context.given.items() if name not in names}
+    timeless = replace(context, given=given, options=replace(context.options, today=""))
+    return _stages(timeless, schemas).artifacts
+
+
+def _stages(context: Context, schemas: Files) -> _Stages:
     binaries, artifacts = _binaries(context, schemas)
     if context.options.require_openssl_fips:
         artifacts.append(build.openssl_fips(context))
@@ -46,16 +83,8 @@ def plan(context: Context, schemas: Files) -> Release:
         reports = Merge.of(*(artifact.tree for artifact in scanned))
         artifacts.extend(scanned)
     artifacts.sort(key=lambda artifact: artifact.name)
-    indexed = finish.index(context, artifacts, approval)
-    unsigned = Merge.of(*(artifact.tree for artifact in artifacts), indexed.tree)
-    return Release(
-        context=context,
-        artifacts=(*artifacts, indexed),
-        binaries=tuple(binaries),
-        tree=Merge.of(unsigned, finish.signatures(context, unsigned)),
-        unsigned=unsigned,
-        judged=judged,
-        reports=reports,
+    return _Stages(
+        artifacts=tuple(artifacts), binaries=tuple(binaries), judged=judged, approval=approval, reports=reports
     )
 
 

@@ -80,7 +80,7 @@ def shell(options: Namespace) -> int:
     async def work() -> int:
         planned = await session.planned(signed=False)
         step = find_step(steps_of(planned.tree), options.step)
-        argv = ("/bin/sh", "-c", options.command) if options.command else ("/bin/sh",)
+        argv = ("/bin/sh", "-c", options.command) if options.command else ()
         with session.engine() as engine:
             return await engine.shell(step, given=session.given, argv=argv)
 

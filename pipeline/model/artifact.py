@@ -29,8 +29,7 @@ class Kind(Enum):
 class Artifact:
     """One file of a release: its name, what it is, and the tree that has it under that name at the top.
 
-    `subject` is the name of the artifact that this one speaks about (an SBOM's binary), or empty. `step` is the step
-    that makes the file, where the tree does not tell because it was made on another machine.
+    `subject` is the name of the artifact that this one speaks about (an SBOM's binary), or empty.
     """
 
     name: str
@@ -40,13 +39,10 @@ class Artifact:
     target: str = ""
     variant: str = ""
     subject: str = ""
-    step: Step | None = field(default=None, repr=False)
 
     @property
     def made_by(self) -> Step | None:
         """The step that makes the file, or None for one that was given."""
-        if self.step is not None:
-            return self.step
         tree = self.tree
         while isinstance(tree, Pick):
             tree = tree.tree

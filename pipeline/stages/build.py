@@ -44,13 +44,11 @@ def binary(context: Context, target: Target, variant: Variant, module_cache: Tre
     """Return the binary of `variant` for `target`: compiled with no network, or brought from another machine."""
     name = context.product.artifact(context.version, target, variant)
     brought = context.given.get(name)
-    step = _compile(context, target, variant, name, module_cache)
     return Artifact(
         name=name,
         kind=Kind.BINARY,
         media_type="application/x-executable",
-        tree=Pick(brought, paths=(name,)) if brought else step.out,
-        step=step,
+        tree=Pick(brought, paths=(name,)) if brought else _compile(context, target, variant, name, module_cache).out,
         target=str(target),
         variant=variant.name,
     )

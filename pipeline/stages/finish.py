@@ -13,8 +13,13 @@ from pipeline.stages.context import Context
 from pipeline.stages.inside import inside
 
 
-def index(context: Context, artifacts: Sequence[Artifact], approval: Tree | None) -> Artifact:
-    """Return `release.json` with its checksums: what each artifact is, its digest, and the step that made it."""
+def index(
+    context: Context, artifacts: Sequence[Artifact], described: Sequence[Artifact], approval: Tree | None
+) -> Artifact:
+    """Return `release.json` with its checksums: what each artifact is, its digest, and the step that made it.
+
+    `described` are the same artifacts as the index tells of them.
+    """
     everything = Merge.of(*(artifact.tree for artifact in artifacts))
     inputs: dict[str, Tree] = {"artifacts": everything}
     if approval is not None:
@@ -40,8 +45,8 @@ def index(context: Context, artifacts: Sequence[Artifact], approval: Tree | None
                 "tree": context.source.identity,
                 "epoch": context.epoch,
             },
-            "artifacts": [_describe(artifact) for artifact in artifacts],
-            "images": [_image(image) for image in _images(everything)],
+            "artifacts": [_describe(artifact) for artifact in described],
+            "images": [_image(image) for image in _images(Merge.of(*(artifact.tree for artifact in described)))],
         },
         title="index and checksums",
         image=context.image("debian"),

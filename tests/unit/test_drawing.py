@@ -31,7 +31,7 @@ def test_mermaid_has_a_node_a_step_and_an_arrow_an_input() -> None:
 
 def test_svg_is_xml_with_a_box_a_step_and_a_curve_an_input() -> None:
     root = ET.fromstring(svg(graph()))
-    boxes = [group for group in root.findall(f"{SVG}g")]
+    boxes = root.findall(f"{SVG}g")
     assert len(boxes) == 4
     assert len(root.findall(f"{SVG}path")) == 4
     titles = {(group.findtext(f"{SVG}title") or "").splitlines()[0] for group in boxes}
