@@ -1,99 +1,113 @@
 """The Dagger engine: a step is a chain on `dagger.Container`, a tree is a `dagger.Directory`.
 
-Dagger brings its own parallelism, cache, terminal and remote execution; nothing of that is done again here.
+Dagger brings its own parallelism, cache and remote execution; nothing of that is done again here. What a container of
+Dagger does not promise by itself, the program `seal` sees to (`pipeline.engine.dagger_step`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets as random
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import dagger
 
+from pipeline.engine import dagger_step as sealed
 from pipeline.engine.base import Event, Observer, What, ignore
-from pipeline.errors import EngineError, ImageError, StepFailedError
+from pipeline.engine.local.layout import describe
+from pipeline.errors import EngineError, PipelineError
 from pipeline.model.graph import steps_of
-from pipeline.model.image import Base, Image
-from pipeline.model.step import ExitCode, Step
+from pipeline.model.image import Image
+from pipeline.model.step import Step
 from pipeline.model.tree import BASE_EPOCH, Files, Given, Merge, Output, Pick, Tree
 
-TAIL_LINES = 20
-EXIT_CODE = "exit-code"
+Directories = Mapping[str, dagger.Directory]
 
 
 @dataclass(slots=True)
 class DaggerEngine:
     """Evaluates trees on the engine that `client` is connected to.
 
-    `archives` are OCI archives by the content of the base that they hold, for bases that no registry has.
+    `builder` is the image with a Go toolchain in which `seal` is compiled. `archives` are OCI archives by the content
+    of the base that they hold; other bases are pulled by their references. `variables` say how steps with network
+    reach it (a module proxy); what the engine itself sets for that is passed on too.
     """
 
     client: dagger.Client
+    builder: Image
     archives: Mapping[str, dagger.File] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
     observer: Observer = ignore
-    _bases: dict[str, asyncio.Task[dagger.Container]] = field(default_factory=dict)
-    _outputs: dict[str, asyncio.Task[dagger.Directory]] = field(default_factory=dict)
 
     async def evaluate(
-        self,
-        tree: Tree,
-        *,
-        given: Mapping[str, dagger.Directory] | None = None,
-        secrets: Mapping[str, dagger.Secret] | None = None,
+        self, tree: Tree, *, given: Directories | None = None, secrets: Mapping[str, dagger.Secret] | None = None
     ) -> dagger.Directory:
         """Carry out what `tree` needs and return its directory, evaluated.
 
         Raises StepFailedError with the end of a failed program's output, ImageError for a base that is not to be
-        had, EngineError for what was not given or for trees that bring the same file twice.
+        had, EngineError for what was not given, for trees that do not fit together and when the engine fails.
         """
         run = _Run(self, given or {}, secrets or {})
-        for step in steps_of(tree):
-            run.begin(step)
         try:
+            run.begin(tree)
             return await (await run.directory(tree)).sync()
-        except dagger.QueryError as error:
-            raise EngineError(f"the Dagger engine failed: {error}", resolution="look at its own log") from error
+        except dagger.DaggerError as error:
+            raise sealed.engine_failure(error) from error
         finally:
             await run.close()
 
 
 @dataclass(slots=True)
 class _Run:
-    """One evaluation: the tasks of its steps by digest."""
+    """One evaluation: each step and each tree is worked on once, by a task of its own."""
 
     engine: DaggerEngine
-    given: Mapping[str, dagger.Directory]
+    given: Directories
     secrets: Mapping[str, dagger.Secret]
+    nonce: str = field(default_factory=lambda: random.token_hex(16))
     tasks: dict[str, asyncio.Task[dagger.Directory]] = field(default_factory=dict)
+    seal: asyncio.Task[dagger.File] | None = None
 
-    def begin(self, step: Step) -> None:
-        """Start `step` as soon as what it needs is there."""
-        if step.digest not in self.tasks:
-            self.tasks[step.digest] = asyncio.create_task(self._output(step))
+    def begin(self, tree: Tree) -> None:
+        """Start every step below `tree` as soon as what it needs is there."""
+        for step in steps_of(tree):
+            self._once(step.out)
+
+    def _once(self, tree: Tree) -> asyncio.Task[dagger.Directory]:
+        if tree.digest not in self.tasks:
+            self.tasks[tree.digest] = asyncio.create_task(self._lay_out(tree))
+        return self.tasks[tree.digest]
 
     async def close(self) -> None:
         """Stop what is still running, and take note of every failure so that none is reported as lost."""
-        for task in self.tasks.values():
+        tasks = [*self.tasks.values(), *([self.seal] if self.seal else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def directory(self, tree: Tree) -> dagger.Directory:
         """Return the directory that `tree` describes."""
+        return await asyncio.shield(self._once(tree))
+
+    async def _lay_out(self, tree: Tree) -> dagger.Directory:
         match tree:
             case Files():
                 return self._files(tree)
             case Given():
                 if tree.name not in self.given:
-                    raise EngineError(f"nothing was given as {tree.name!r}", resolution="pass it to the engine")
+                    raise EngineError(
+                        f"the directory {tree.name!r} that this needs was not given",
+                        details=f"its identity: {tree.identity}",
+                    )
                 return self.given[tree.name].with_timestamps(BASE_EPOCH)
-            case Output():
-                return await asyncio.shield(self.tasks[tree.step.digest])
             case Merge():
                 return await self._merge(tree)
             case Pick():
                 return await self._pick(tree)
+            case Output():
+                return await self._output(tree.step)
 
     def _files(self, tree: Files) -> dagger.Directory:
         made = self.engine.client.directory()
@@ -103,16 +117,16 @@ class _Run:
             except UnicodeDecodeError:
                 raise EngineError(
                     f"the literal file {path} is not UTF-8, which Dagger cannot carry",
-                    resolution="give it as a directory instead",
+                    resolution="give it to the engine in a directory",
                 ) from None
             made = made.with_new_file(path, text, permissions=file.mode)
         return made.with_timestamps(BASE_EPOCH)
 
     async def _merge(self, tree: Merge) -> dagger.Directory:
         parts = await asyncio.gather(*(self.directory(part) for _, part in tree.parts))
-        made = self.engine.client.directory()
-        placed = list(zip([prefix for prefix, _ in tree.parts], parts, strict=True))
+        placed = [(prefix, part) for (prefix, _), part in zip(tree.parts, parts, strict=True)]
         await _check_disjoint(placed)
+        made = self.engine.client.directory()
         for prefix, part in placed:
             made = made.with_directory(prefix or "/", part)
         return made
@@ -120,116 +134,107 @@ class _Run:
     async def _pick(self, tree: Pick) -> dagger.Directory:
         source = await self.directory(tree.tree)
         if tree.root:
-            if not await source.exists(tree.root):
-                raise EngineError(f"{tree.root} is not there to be picked", resolution="look at the step that makes it")
+            if not await source.exists(tree.root, expected_type=dagger.ExistsType.DIRECTORY_TYPE):
+                raise EngineError(f"{describe(tree.tree)} has no directory {tree.root}")
             source = source.directory(tree.root)
         wanted = [*tree.paths, *tree.optional]
         if not wanted:
             return source
-        there = await asyncio.gather(*(source.exists(path, do_not_follow_symlinks=True) for path in wanted))
-        missing = [path for path, found in zip(wanted, there, strict=True) if not found and path in tree.paths]
+        missing = await _missing(source, tree.paths)
         if missing:
-            raise EngineError(
-                f"{', '.join(missing)} is not there to be picked", resolution="look at the step that makes it"
-            )
-        return self.engine.client.directory().with_directory("/", source, include=wanted)
+            base = f"{tree.root}/" if tree.root else ""
+            raise EngineError(f"{describe(tree.tree)} has no {', '.join(base + path for path in missing)}")
+        return self.engine.client.directory().with_directory("/", source, include=[_literal(path) for path in wanted])
 
     async def _output(self, step: Step) -> dagger.Directory:
-        container = await self._prepared(step)
-        self.engine.observer(Event(what=What.STARTED, step=step))
-        is_data = step.exit_code is ExitCode.IS_DATA
-        expect = dagger.ReturnType.ANY if is_data else dagger.ReturnType.SUCCESS
-        ran = container.with_exec(list(step.argv), use_entrypoint=False, expect=expect)
-        try:
-            code = await ran.exit_code()
-        except dagger.ExecError as error:
-            self.engine.observer(Event(what=What.FAILED, step=step))
-            raise failure(step, f"failed with exit code {error.exit_code}", error.stdout + error.stderr) from error
-        out = ran.directory("/out")
-        if is_data:
-            out = out.with_new_file(EXIT_CODE, f"{code}\n", permissions=0o644)
-        await self._check_promises(step, out)
-        self.engine.observer(Event(what=What.FINISHED, step=step))
+        layers = {mount: self.directory(tree) for mount, tree in step.image.layers}
+        inputs = {f"/in/{name}": self.directory(tree) for name, tree in step.inputs}
+        mounts = {**layers, **inputs}
+        found = await asyncio.gather(*mounts.values())
+        container = sealed.base(self.engine.client, step, self.engine.archives)
+        for mount, directory in zip(mounts, found, strict=True):
+            container = container.with_mounted_directory(mount, directory, read_only=True)
+        container = sealed.private(self.engine.client, container, step, self.secrets)
+        return await (self._bare(container, step) if self._builds_seal(step) else self._sealed(container, step))
+
+    def _builds_seal(self, step: Step) -> bool:
+        """Return whether `seal` cannot be there yet: the step fetches the toolchain that compiles it.
+
+        Such a step is pinned by what it fetches, so nothing in its environment can change its result.
+        """
+        return any(step == other for _, tree in self.engine.builder.layers for other in steps_of(tree))
+
+    async def _bare(self, container: dagger.Container, step: Step) -> dagger.Directory:
+        for name, value in {**self.engine.variables, **step.environment}.items():
+            container = container.with_env_variable(name, value)
+        out = await self._executed(step, container, step.argv, privileged=False)
+        missing = await _missing(out, step.outputs)
+        if missing:
+            raise sealed.not_made(step, missing)
         return out.with_timestamps(step.epoch)
 
-    async def _check_promises(self, step: Step, out: dagger.Directory) -> None:
-        there = await asyncio.gather(*(out.exists(path, do_not_follow_symlinks=True) for path in step.outputs))
-        missing = [path for path, found in zip(step.outputs, there, strict=True) if not found]
-        if missing:
-            raise failure(step, f"did not leave {', '.join(missing)} in /out", "")
-
-    async def _prepared(self, step: Step) -> dagger.Container:
+    async def _sealed(self, container: dagger.Container, step: Step) -> dagger.Directory:
+        if self.seal is None:
+            self.seal = asyncio.create_task(self._compiled())
+        seal = await asyncio.shield(self.seal)
         client = self.engine.client
-        names = [name for name, _ in step.inputs]
-        mounts = [mount for mount, _ in step.image.layers]
-        trees = [tree for _, tree in (*step.image.layers, *step.inputs)]
-        found = await asyncio.gather(*(self.directory(tree) for tree in trees))
-        container = await self._base(step.image)
-        for mount, tree in zip([*mounts, *(f"/in/{name}" for name in names)], found, strict=True):
-            container = container.with_mounted_directory(mount, tree, read_only=True)
-        for mount in ("/tmp", "/var/tmp", "/work"):
-            container = container.with_mounted_temp(mount)
-        for cache in step.caches:
-            container = container.with_mounted_cache(cache.mount, client.cache_volume(cache.key))
-        for name in step.secrets:
-            if name not in self.secrets:
-                raise EngineError(f"{step.title} needs the secret {name!r}", resolution="pass it to the engine")
-            container = container.with_mounted_secret(f"/run/secrets/{name}", self.secrets[name], mode=0o400)
-        for variable, value in sorted(step.environment.items()):
-            container = container.with_env_variable(variable, value)
-        if not step.cacheable:
-            container = container.with_env_variable("PIPELINE_RUN", random.token_hex(16))
-        return container.with_directory("/out", client.directory()).with_workdir("/work")
+        spec = client.file("step.json", sealed.specification(step, self.engine.variables, self.nonce))
+        container = container.with_mounted_file(sealed.SEAL, seal).with_mounted_file(sealed.SPECIFICATION, spec)
+        return await self._executed(step, container, (sealed.SEAL, *step.argv), privileged=not step.network)
 
-    async def _base(self, image: Image) -> dagger.Container:
-        """Return the base with an empty environment, the same one for every step."""
-        return await _bare(self._root(image.base))
+    async def _compiled(self) -> dagger.File:
+        builder = self.engine.builder
+        for _, tree in builder.layers:
+            self.begin(tree)
+        found = await asyncio.gather(*(self.directory(tree) for _, tree in builder.layers))
+        container = sealed.root(self.engine.client, builder.base, sealed.PLATFORM, self.engine.archives)
+        for (mount, _), directory in zip(builder.layers, found, strict=True):
+            container = container.with_mounted_directory(mount, directory, read_only=True)
+        return await sealed.compiled(container, self._files(sealed.source()), builder.path).sync()
 
-    def _root(self, base: Base) -> dagger.Container:
-        client = self.engine.client
-        if base.content in self.engine.archives:
-            return client.container().import_(self.engine.archives[base.content])
-        if not base.reference:
-            raise ImageError(
-                f"this engine has no image for {base.name}",
-                resolution="export it with `pipeline images export` and pass the folder as --images",
-            )
-        container = client.container().from_(base.reference)
-        match base.manager:
-            case "apt":
-                install = ["apt-get", "install", "--yes", "--no-install-recommends", *base.packages]
-                return container.with_exec(["apt-get", "update"]).with_exec(install) if base.packages else container
-            case "dnf":
-                return container.with_exec(["dnf", "install", "--assumeyes", *base.packages])
-            case _:
-                return container
+    async def _executed(
+        self, step: Step, container: dagger.Container, argv: tuple[str, ...], *, privileged: bool
+    ) -> dagger.Directory:
+        started = time.monotonic()
+        self.engine.observer(Event(what=What.STARTED, step=step))
+        ran = container.with_exec(list(argv), insecure_root_capabilities=privileged)
+        try:
+            out = await ran.directory("/out").sync()
+        except dagger.ExecError as error:
+            self.engine.observer(Event(what=What.OUTPUT, step=step, text=error.stdout))
+            raise self._noted(step, started, sealed.step_failure(step, error)) from error
+        except dagger.QueryError as error:
+            raise self._noted(step, started, sealed.engine_failure(error, step)) from error
+        self.engine.observer(Event(what=What.FINISHED, step=step, seconds=time.monotonic() - started))
+        return out
+
+    def _noted(self, step: Step, started: float, failure: PipelineError) -> PipelineError:
+        self.engine.observer(Event(what=What.FAILED, step=step, seconds=time.monotonic() - started))
+        return failure
 
 
-async def _bare(container: dagger.Container) -> dagger.Container:
-    for variable in await container.env_variables():
-        container = container.without_env_variable(await variable.name())
-    return container.without_entrypoint().with_user("0")
+async def _missing(directory: dagger.Directory, paths: tuple[str, ...]) -> list[str]:
+    there = await asyncio.gather(*(directory.exists(path, do_not_follow_symlinks=True) for path in paths))
+    return [path for path, found in zip(paths, there, strict=True) if not found]
 
 
-async def _check_disjoint(parts: Iterable[tuple[str, dagger.Directory]]) -> None:
-    """Raise EngineError when two trees bring the same file."""
-    seen: set[str] = set()
-    for prefix, part in parts:
-        for path in await part.glob("**"):
-            full = f"{prefix}/{path}" if prefix else path
-            if full.endswith("/"):
-                continue
-            if full in seen:
-                raise EngineError(f"two trees bring {full}", resolution="a stage merges what must be kept apart")
-            seen.add(full)
+def _literal(path: str) -> str:
+    """Return the pattern that matches only `path` (Go's path.Match, as Dagger uses it)."""
+    return "".join(f"\\{character}" if character in "*?[]\\!" else character for character in path)
 
 
-def failure(step: Step, what: str, output: str) -> StepFailedError:
-    """Return the error that says what happened to a step."""
-    lines = [f"digest:  {step.digest}", f"command: {' '.join(step.argv)}"]
-    lines += [f"  | {line}" for line in output.splitlines()[-TAIL_LINES:]]
-    return StepFailedError(
-        f'step "{step.title}" {what}',
-        details="\n".join(lines),
-        resolution=f"`dagger call shell --step {step.digest[7:19]}` opens a shell in exactly this step",
-    )
+async def _check_disjoint(parts: list[tuple[str, dagger.Directory]]) -> None:
+    """Raise EngineError when two trees bring the same file, or one a file where the other has a directory."""
+    listings = await asyncio.gather(*(part.glob("**/*") for _, part in parts)) if len(parts) > 1 else []
+    seen: dict[str, bool] = {}
+    for (prefix, _), listing in zip(parts, listings, strict=False):
+        for found in listing:
+            path = f"{prefix}/{found}" if prefix else found
+            folder = path.endswith("/")
+            path = path.rstrip("/")
+            if path in seen and not (folder and seen[path]):
+                raise EngineError(
+                    f"two trees that are put together both bring {path}",
+                    resolution="put one of them below a prefix, or pick what is needed of it",
+                )
+            seen[path] = folder

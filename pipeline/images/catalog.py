@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.errors import ImageError
 from pipeline.images.bootstrap import bootstrap, debian_mirrors, recipe_of
+from pipeline.images.exported import Exported
 from pipeline.images.lock import Lock, Staleness, load_lock
 from pipeline.images.origin import EVERY, Archived, Bootstrapped, Folder, Mode, Origin, Pulled, origins
 from pipeline.images.pull import Source, materialise, read_source
@@ -47,7 +48,8 @@ class Catalog:
     An image is bootstrapped, or with `pull` taken from its registry as images.lock says. `overrides` are by image
     name: another reference, `oci-archive:FILE`, `oci:FOLDER`, `root-dir:FOLDER`, `bootstrap` or `reference`; the name
     `*` moves all references to a mirror. With `local`, images of registries are unpacked on this machine by
-    `prepare`; without, an engine pulls them itself. `mirrors` are for mmdebstrap.
+    `prepare`; without, an engine pulls them itself. `exported` are bootstrapped roots of another machine, which an
+    engine has as archives. `mirrors` are for mmdebstrap.
     """
 
     def __init__(
@@ -59,15 +61,18 @@ class Catalog:
         overrides: Mapping[str, str] | None = None,
         pull: bool = False,
         local: bool = True,
+        exported: Mapping[str, Exported] | None = None,
         mirrors: tuple[str, ...] | None = None,
     ) -> None:
         self.specs = specs
         self._lock = load_lock(specs.folder / LOCK) if lock is None else lock
         self._local = local
+        self._exported = exported or {}
         self._mirror = (overrides or {}).get(EVERY, "")
         self._mirrors = debian_mirrors(os.environ) if mirrors is None else mirrors
         self._store = Roots(home)
-        self._origins = origins(specs, self._lock, overrides or {}, Mode.REFERENCE if pull else Mode.BOOTSTRAP)
+        chosen = {**dict.fromkeys(self._exported, Mode.BOOTSTRAP.value), **(overrides or {})}
+        self._origins = origins(specs, self._lock, chosen, Mode.REFERENCE if pull else Mode.BOOTSTRAP)
         self._sources: dict[str, Source] = {}
         self._roots: dict[str, Root] = {}
         for name in self._origins:
@@ -84,7 +89,8 @@ class Catalog:
         root = self._roots.get(name)
         match origin:
             case Bootstrapped():
-                content = root.content if root else ""
+                given = self._exported.get(name)
+                content = given.content if given else (root.content if root else "")
                 return Base(name, content, stands_in_for=spec.bootstrap.stands_in_for)
             case Pulled(reference) if not self._local:
                 content = self._digest(name, reference.digest)

@@ -24,6 +24,8 @@ class Adapter(Protocol):
 
     image: Image
     """An image with a POSIX shell, bash and basic tools."""
+    shows_commands: bool
+    """Whether the engine shows every command line before anything can look for secrets in it."""
     listener: str
     """The address at which a step with network reaches a server that the test starts on this machine."""
 
@@ -54,6 +56,7 @@ class LocalAdapter:
     """The embedded engine over a tiny root file system."""
 
     listener = "127.0.0.1"
+    shows_commands = False
 
     def __init__(self, folder: Path, root: Path) -> None:
         require_tool("bwrap")
@@ -91,4 +94,11 @@ class LocalAdapter:
         self.engine.close()
 
 
-ADAPTERS: dict[str, Callable[[Path, Path], Adapter]] = {"local": LocalAdapter}
+def _dagger(folder: Path, root: Path) -> Adapter:
+    # Imported here: dagger-io takes half a second, and the embedded engine's tests need none of it.
+    from tests.contract.dagger_adapter import DaggerAdapter
+
+    return DaggerAdapter(folder, root)
+
+
+ADAPTERS: dict[str, Callable[[Path, Path], Adapter]] = {"dagger": _dagger, "local": LocalAdapter}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from pipeline import process
 from pipeline.content import SpecialFileError, normalise
+from pipeline.engine import failure as wording
 from pipeline.engine.base import Secret
 from pipeline.engine.local.log import StepLog
 from pipeline.engine.local.network import NetworkSettings
@@ -21,9 +21,6 @@ from pipeline.engine.local.redact import SHORT, forms
 from pipeline.engine.local.sandbox import Bind, Sandbox, make_scratch
 from pipeline.errors import EngineError, StepFailedError
 from pipeline.model.step import ExitCode, Step
-
-_FIRST_FAILURE = 126
-"""Exit codes from here on say that the program could not run or was killed (POSIX, XCU 2.8.2), never a result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +86,7 @@ async def run_job(job: Job, log: StepLog) -> tuple[int, float]:
         log.finish()
         code = status.exit_code()
     if done.timed_out:
-        raise failure(step, log, f"ran longer than {step.timeout:g} seconds and was stopped with all it had started")
+        raise _failed(step, log, wording.took_longer(step.timeout))
     if code is None:
         code = _explain_sandbox(done, log)
     return code, time.monotonic() - started
@@ -110,10 +107,7 @@ def check_exposure(job: Job) -> None:
     for name, secret in job.secrets.items():
         value = secret.reveal().strip().decode("utf-8", "surrogateescape")
         if value and any(value in text for text in exposed):
-            raise EngineError(
-                f'step "{job.step.title}" has the value of secret {name!r} in its command line or environment',
-                resolution=f"let its program read /run/secrets/{name}",
-            )
+            raise wording.exposed(job.step, name)
 
 
 def check_output(job: Job) -> None:
@@ -123,24 +117,11 @@ def check_output(job: Job) -> None:
         for folder, _, names in os.walk(job.out):
             for file in (Path(folder) / each for each in names):
                 if file.is_file() and not file.is_symlink() and _gives_away(file, value):
-                    where = file.relative_to(job.out)
-                    raise StepFailedError(
-                        f'step "{job.step.title}" left the value of secret {name!r} in /out/{where}',
-                        resolution="a secret may be used by a program, and never become a part of its result",
-                    )
+                    raise wording.left_secret(job.step, name, str(file.relative_to(job.out)))
 
 
-def failure(step: Step, log: StepLog, what: str) -> StepFailedError:
-    """Return the error that says what happened to a step, and how to look into it."""
-    details = [
-        f"digest:  {step.digest}",
-        f"command: {shlex.join(step.argv)}",
-        f"log:     {log.path}",
-        *(f"  | {line}" for line in log.tail().splitlines()),
-    ]
-    short = step.digest.removeprefix("sha256:")[:12]
-    resolution = f"read the log, or run `pipeline shell {short}` for a shell in exactly this step"
-    return StepFailedError(f'step "{step.title}" {what}', details="\n".join(details), resolution=resolution)
+def _failed(step: Step, log: StepLog, what: str) -> StepFailedError:
+    return wording.failed(step, what, output=log.tail(wording.TAIL_LINES).splitlines(), log=str(log.path))
 
 
 class _Status:
@@ -212,28 +193,18 @@ def _explain_sandbox(done: process.Completed, log: StepLog) -> int:
 def judge(job: Job, log: StepLog, code: int) -> None:
     """Settle the output; raise StepFailedError unless `code` is a good end and everything promised is there."""
     step = job.step
-    if step.exit_code is ExitCode.IS_DATA and code < _FIRST_FAILURE:
+    if step.exit_code is ExitCode.IS_DATA and code < wording.FIRST_FAILURE:
         (job.out / "exit-code").write_text(f"{code}\n", encoding="ascii")
     elif code:
-        raise failure(step, log, f"failed with exit code {code}{_meaning(code)}")
+        raise _failed(step, log, wording.ended_with(code))
     missing = [path for path in step.outputs if not os.path.lexists(job.out / path)]
     if missing:
-        raise failure(step, log, f"did not make {', '.join(f'/out/{path}' for path in missing)}")
+        raise _failed(step, log, wording.did_not_make(missing))
     try:
         normalise(job.out, step.epoch)
     except SpecialFileError as error:
-        raise failure(step, log, f"left a {error.kind} in its output: /out/{error.path}") from error
+        raise _failed(step, log, f"left a {error.kind} in its output: /out/{error.path}") from error
     check_output(job)
-
-
-def _meaning(code: int) -> str:
-    if code == _FIRST_FAILURE:
-        return " (the program cannot be executed)"
-    if code == _FIRST_FAILURE + 1:
-        return " (the program was not found)"
-    if code == 128 + signal.SIGKILL:
-        return " (killed by SIGKILL: perhaps the machine ran out of memory)"
-    return f" (killed by {process.describe_signal(code - 128)})" if 128 < code < 128 + 65 else ""
 
 
 def _gives_away(file: Path, value: bytes) -> bool:

@@ -1,0 +1,54 @@
+"""What `pipeline images export` writes beside its archives, and an engine without a registry reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.errors import ImageError
+from pipeline.model.document import Document
+
+INDEX = "images.json"
+
+
+class Exported(Document):
+    """One image: the archive in the same folder, the content of the root in it, and what it stands in for."""
+
+    archive: str
+    content: str
+    stands_in_for: str = ""
+
+
+_INDEX = TypeAdapter(dict[str, Exported])
+
+
+def parse(text: str | bytes, where: str = INDEX) -> dict[str, Exported]:
+    """Return the exported images by name. Raises ImageError for a text that is no such index."""
+    try:
+        return _INDEX.validate_json(text)
+    except ValidationError as error:
+        raise ImageError(
+            f"{where} does not describe exported images",
+            details=str(error),
+            resolution="write the folder anew with `pipeline images export --output DIR`",
+        ) from error
+
+
+def read(path: Path) -> dict[str, Exported]:
+    """Return the exported images of the index `path`. Raises ImageError."""
+    try:
+        return parse(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ImageError(
+            f"{path} cannot be read: {error.strerror}",
+            resolution="name a folder that `pipeline images export --output DIR` has written",
+        ) from error
+
+
+def write(path: Path, images: Mapping[str, Exported]) -> None:
+    """Write the index. Raises OSError."""
+    described = {name: image.model_dump() for name, image in images.items()}
+    path.write_text(json.dumps(described, indent=2, sort_keys=True) + "\n", encoding="utf-8")
