@@ -18,8 +18,8 @@ from pipeline.model.image import Base, Image
 from pipeline.model.step import Cache, Effect, Step
 from pipeline.model.tree import Files, Pick, Tree
 
-MODULE_CACHE = Cache("/work/.cache/go-mod", "go-mod")
-"""Modules as downloaded. Shared by every step that downloads some."""
+MODULE_CACHE = "/work/.cache/go-mod"
+"""Where a step keeps the modules that it downloads."""
 
 BUILD_CACHE = Cache("/work/.cache/go-build", "go-build")
 """What Go compiled. Shared by every step that compiles: the scanners have hundreds of packages in common."""
@@ -63,8 +63,8 @@ def _module(specs: ImageSpecs, module: str, go: Image) -> Tree:
         image=go,
         argv=_argv("go_vendor"),
         inputs=(("program", _program("go_vendor", module=module)), ("source", source)),
-        env=(("GOMODCACHE", MODULE_CACHE.mount),),
-        caches=(MODULE_CACHE,),
+        env=(("GOMODCACHE", MODULE_CACHE),),
+        caches=(Cache(MODULE_CACHE, f"go-mod-{module}"),),
         effect=Effect.FETCH,
         outputs=("vendor/modules.txt",),
     )
