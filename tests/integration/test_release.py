@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,22 +69,25 @@ def test_the_release_verifies_with_plain_tools(dist: Path, tmp_path: Path) -> No
     subprocess.run(["gpgconf", "--kill", "all"], env=env, check=False)
 
 
-@pytest.mark.parametrize("damage", ["changed", "missing", "extra", "unsigned", "exchanged"])
+def _change(release: Path) -> None:
+    binary = release / "example-1.2.3-linux-amd64"
+    binary.write_bytes(binary.read_bytes()[:-1] + b"x")
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "a changed byte": _change,
+    "a missing file": lambda release: (release / "scan.json").unlink(),
+    "an extra file": lambda release: (release / "backdoor").write_text("x"),
+    "a missing signature": lambda release: (release / "release.json.asc").unlink(),
+    "another file's signature": lambda release: shutil.copy(release / "scan.md.asc", release / "release.json.asc"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_verify_notices(dist: Path, tmp_path: Path, damage: str) -> None:
     copy = tmp_path / "1.2.3"
     shutil.copytree(dist, copy)
-    binary = copy / "example-1.2.3-linux-amd64"
-    match damage:
-        case "changed":
-            binary.write_bytes(binary.read_bytes()[:-1] + b"x")
-        case "missing":
-            (copy / "scan.json").unlink()
-        case "extra":
-            (copy / "backdoor").write_text("x")
-        case "unsigned":
-            (copy / "release.json.asc").unlink()
-        case "exchanged":
-            shutil.copy(copy / "SHA512SUMS.asc", copy / "release.json.asc")
+    DAMAGES[damage](copy)
     done = pipeline("verify", str(copy))
     assert done.returncode == 10
     assert "does not check out" in done.stderr

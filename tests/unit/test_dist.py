@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def test_what_fails_half_way_leaves_the_old_release_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deliver(make_release(tmp_path / "one", a="1"), tmp_path / "dist" / "1.0")
-    real = dist.shutil.copyfile
+    real = shutil.copyfile
     copied: list[object] = []
 
     def fail_on_the_second(source: Path, destination: Path, **options: bool) -> Path:
@@ -67,7 +68,7 @@ def test_what_fails_half_way_leaves_the_old_release_and_nothing_else(
             raise OSError(28, "No space left on device", str(destination))
         return real(source, destination, **options)
 
-    monkeypatch.setattr(dist.shutil, "copyfile", fail_on_the_second)
+    monkeypatch.setattr(shutil, "copyfile", fail_on_the_second)
     with pytest.raises(StoreError, match="No space left") as caught:
         deliver(make_release(tmp_path / "two", a="2", b="3"), tmp_path / "dist" / "1.0")
     assert "--dist" in caught.value.resolution
