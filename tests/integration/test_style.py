@@ -1,0 +1,33 @@
+"""Formatting, lints and types are tests like the others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)],
+    ids=["lint", "format", "types"],
+)
+def test_the_code_passes(argv: tuple[str, ...]) -> None:
+    done = subprocess.run([BIN / argv[0], *argv[1:]], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+def test_no_file_names_this_machine() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True)
+    here = str(PROJECT) + "/"
+    found = [
+        name
+        for name in listed.stdout.splitlines()
+        if (PROJECT / name).is_file() and here in (PROJECT / name).read_text("utf-8", errors="replace")
+    ]
+    assert found == []
