@@ -48,9 +48,21 @@ def binary(context: Context, target: Target, variant: Variant, module_cache: Tre
         name=name,
         kind=Kind.BINARY,
         media_type="application/x-executable",
-        tree=Pick(brought, paths=(name,)) if brought else _compile(context, target, variant, name, module_cache).out,
+        tree=(_take(context, brought, name) if brought else _compile(context, target, variant, name, module_cache)).out,
         target=str(target),
         variant=variant.name,
+    )
+
+
+def _take(context: Context, brought: Tree, name: str) -> Step:
+    """Return the step that takes over a binary: on its way between machines it may have lost its mode."""
+    return Step(
+        title=f"take over {name}",
+        image=context.image("debian"),
+        argv=("install", "-m", "0755", f"/in/brought/{name}", f"/out/{name}"),
+        inputs=(("brought", Pick(brought, paths=(name,))),),
+        epoch=context.epoch,
+        outputs=(name,),
     )
 
 
