@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -134,14 +133,6 @@ def test_a_mirror_that_cannot_be_reached_is_an_error_that_leaves_nothing(catalog
     assert "127.0.0.1" in caught.value.details
     assert any("apt-get update" in line for line in said)
     assert [path.suffix for path in (tmp_path / "images").iterdir()] == [".lock"]
-
-
-def test_a_package_that_does_not_exist_is_named(catalog: Catalog, tmp_path: Path) -> None:
-    recipe = replace(recipe_of(catalog.specs, "trixie"), packages=("no-such-package-anywhere",))
-    with pytest.raises(ImageError) as caught:
-        anyio.run(partial(bootstrap, recipe, Roots(tmp_path), mirrors=(), progress=lambda _: None))
-    assert "no-such-package-anywhere" in caught.value.details
-    assert "images.toml" in caught.value.resolution
 
 
 MAKER = """
