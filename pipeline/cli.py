@@ -49,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     _version(verbs)
     _images(verbs)
     _cache(verbs)
+    _bundle(verbs)
     _verb(verbs, "products", "list the products that can be released", "inspect:products")
     doctor = _verb(
         verbs, "doctor", "check that this machine can make a release; every finding says how to mend it", "doctor:run"
@@ -200,6 +201,21 @@ def _cache(verbs: Parsers[argparse.ArgumentParser]) -> None:
     prune = _verb(actions, "prune", "remove entries that were not used for the longest time", "cache:prune")
     prune.add_argument("--keep", default="0", metavar="SIZE", help="how much may stay: 500M, 10G (default: nothing)")
     prune.add_argument("--all", action="store_true", help="also remove images and compiler caches")
+
+
+def _bundle(verbs: Parsers[argparse.ArgumentParser]) -> None:
+    bundle = verbs.add_parser("bundle", help="carry what a release needs to a machine without network")
+    actions = bundle.add_subparsers(dest="action", metavar="ACTION", required=True)
+    create = _verb(
+        actions,
+        "create",
+        "fetch and make roots, tools, modules and sources, and put them into one file",
+        "bundle:create",
+    )
+    _run(create)
+    create.add_argument("--output", required=True, metavar="FILE", help="the tar archive to write")
+    install = _verb(actions, "install", "unpack a bundle into this machine's home", "bundle:install")
+    install.add_argument("bundle", metavar="FILE", help="what `pipeline bundle create` wrote")
 
 
 def run(arguments: Sequence[str]) -> int:

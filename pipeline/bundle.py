@@ -1,0 +1,87 @@
+"""Bundles: what a release needs from the network, carried to a machine that has none."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pipeline.errors import StoreError, UsageError
+from pipeline.model.graph import direct_steps, predecessors
+from pipeline.model.step import Effect, Step
+from pipeline.model.tree import Tree
+
+FOLDERS = ("images", "store", "git", "pins")
+"""What a bundle may hold, seen from the home. Keys, logs and caches stay where they are."""
+
+
+def needed(tree: Tree) -> tuple[Step, ...]:
+    """Return the steps whose results make the rest of `tree` possible without a network.
+
+    These are the steps that fetch, and those that make a tool; what either was made from is not needed any more.
+    """
+    found: dict[str, Step] = {}
+    seen: set[str] = set()
+    pending = list(direct_steps((tree,)))
+    while pending:
+        step = pending.pop()
+        if step.digest in seen:
+            continue
+        seen.add(step.digest)
+        for tool in direct_steps(tuple(layer for _, layer in step.image.layers)):
+            found[tool.digest] = tool
+        if step.effect is Effect.FETCH:
+            found[step.digest] = step
+        else:
+            tools = {tool.digest for tool in direct_steps(tuple(layer for _, layer in step.image.layers))}
+            pending.extend(before for before in predecessors(step) if before.digest not in tools)
+    return tuple(sorted(found.values(), key=lambda step: step.title))
+
+
+def write(target: Path, home: Path, folders: Iterable[Path]) -> int:
+    """Write the tar archive `target` with `folders` of `home`, whole or not at all, and return its size in bytes."""
+    aside = target.with_name(f".{target.name}.partial")
+    try:
+        with tarfile.open(aside, "w", format=tarfile.PAX_FORMAT) as archive:
+            for folder in sorted(folders):
+                archive.add(folder, arcname=str(folder.relative_to(home)))
+        aside.replace(target)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise StoreError(
+            f"cannot write the bundle {target}: {error.strerror}", resolution="make room, or name another file"
+        ) from error
+    return target.stat().st_size
+
+
+def install(source: Path, home: Path) -> int:
+    """Unpack the bundle `source` into `home` and return the number of its files. What is there already stays.
+
+    Raises UsageError for an archive that holds anything that a bundle does not.
+    """
+    try:
+        with tarfile.open(source) as archive:
+            members = list(_checked(archive, source))
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Modes as they are: a root has folders that anybody may write to. Names were checked above.
+            archive.extraction_filter = staticmethod(lambda member, _: member)
+            archive.extractall(home, members=[member for member in members if not _present(home, member)])  # noqa: S202
+    except (OSError, tarfile.TarError) as error:
+        raise UsageError(f"{source} cannot be unpacked: {error}", resolution="copy the bundle again") from error
+    return sum(1 for member in members if member.isfile())
+
+
+def _checked(archive: tarfile.TarFile, source: Path) -> Iterator[tarfile.TarInfo]:
+    links: set[str] = set()
+    for member in archive:
+        parts = member.name.split("/")
+        behind = any("/".join(parts[:depth]) in links for depth in range(1, len(parts)))
+        if parts[0] not in FOLDERS or member.isdev() or ".." in parts or behind:
+            raise UsageError(f"{source} is no bundle: it holds {member.name}", resolution="make one: `pipeline bundle`")
+        if member.issym():
+            links.add(member.name)
+        yield member
+
+
+def _present(home: Path, member: tarfile.TarInfo) -> bool:
+    return (home / member.name).is_symlink() or ((home / member.name).exists() and not member.isdir())
