@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import shutil
 import subprocess
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -94,6 +96,12 @@ def release(options: Namespace) -> Iterator[Finding]:
         context = anyio.run(session.context)
         plan(context, load_schemas(session.packaging))
         yield Finding("release", f"{context.product.name} {context.version} from {context.source.commit[:12]}")
+        made = dt.datetime.fromtimestamp(context.epoch, dt.UTC)
+        ahead = context.epoch - time.time()
+        late = "set this machine's clock: signatures and expiry dates depend on it" if ahead > 0 else ""
+        yield Finding(
+            "clock", f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC, the source is of {made:%Y-%m-%d %H:%M}", late
+        )
     except PipelineError as error:
         yield Finding("release", error.brief, error.resolution or "see the line above")
     if not (options.signing_key or os.environ.get(VARIABLE)):
