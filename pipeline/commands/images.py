@@ -9,11 +9,9 @@ from pathlib import Path
 
 from pipeline.commands.cache import size
 from pipeline.errors import ImageError, UsageError
-from pipeline.images.lock import load_lock, save_lock
+from pipeline.images.lock import save_lock
 from pipeline.images.oci import export as write_archive
-from pipeline.images.spec import load_images
 from pipeline.model.image import DEFAULT_PATH
-from pipeline.project import packaging_folder
 from pipeline.session import Session, open_session, with_progress
 
 
@@ -30,22 +28,17 @@ def show(options: Namespace) -> int:
 
 def lock(options: Namespace) -> int:
     """Resolve every reference to the digest that its registry has now, and write packaging/images.lock."""
-    from pipeline.images.registry import resolve
-
-    folder = packaging_folder()
-    path = folder / "images.lock"
-    references = sorted({image.reference for image in load_images(folder).images.values()})
-    known = load_lock(path)
+    session = open_session(options)
+    path = session.packaging / "images.lock"
     if options.check:
-        stale = known.staleness(references, resolve)
+        stale = session.catalog.staleness(ask=True)
         if stale:
             raise ImageError("images.lock is out of date", details=str(stale), resolution="run `pipeline images lock`")
         print("images.lock is up to date")
         return 0
-    now = dt.datetime.now(dt.UTC).replace(microsecond=0).isoformat()
-    updated = known.updated(references, resolve, now)
+    updated = session.catalog.relock(dt.datetime.now(dt.UTC).replace(microsecond=0).isoformat())
     save_lock(path, updated)
-    print(f"{len(references)} references locked in {path}")
+    print(f"{len(updated.entries)} references locked in {path}")
     return 0
 
 

@@ -70,6 +70,8 @@ class ProgramSpec(Document):
     module: Name
     package: GoPackage
     variables: dict[Variable, Value] = Field(default_factory=dict)
+    seconds: int = Field(default=0, ge=0)
+    """What compiling it takes with two cores to itself, to tell people what they wait for."""
 
 
 class Bootstrap(Document):

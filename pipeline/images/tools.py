@@ -90,6 +90,7 @@ def _module(specs: ImageSpecs, module: str, go: Image) -> Tree:
         caches=(BUILD_CACHE,),
         outputs=tuple(f"{program['folder']}/{program['program']}" for program in programs),
         timeout=TIMEOUT,
+        expected_seconds=sum(tool.seconds for tool in tools.values()),
     )
     return build.out
 
