@@ -23,7 +23,7 @@ from pipeline.transport import advice, user_environment
 FETCH_TIMEOUT = 3600.0
 """Seconds. A shallow fetch of one commit of a large repository over a slow line."""
 
-_CONFIG = """\
+CONFIG = """\
 # Written by the pipeline. Git reads this instead of the user's own configuration.
 [core]
 \tattributesFile = /dev/null
@@ -40,7 +40,7 @@ _CONFIG = """\
 [safe]
 \tdirectory = *
 """
-_ATTRIBUTES = "* -text -eol -ident -filter -working-tree-encoding\n"
+ATTRIBUTES = "* -text -eol -ident -filter -working-tree-encoding\n"
 """For `info/attributes`, which outranks every .gitattributes of a tree: files are laid out byte for byte."""
 
 _NOT_OFFERED = re.compile(r"not our ref|unadvertised object|does not allow request|no such remote ref", re.IGNORECASE)
@@ -58,7 +58,7 @@ class Git:
     def configure(self) -> None:
         """Write the configuration that git reads here instead of the user's."""
         self.root.mkdir(parents=True, exist_ok=True)
-        (self.root / ".gitconfig").write_text(_CONFIG, encoding="utf-8")
+        (self.root / ".gitconfig").write_text(CONFIG, encoding="utf-8")
 
     async def prepare(self) -> None:
         """Create what is missing, and remove what a killed process left behind. Only for the lock's holder."""
@@ -67,7 +67,7 @@ class Git:
         if not (self.repository / "HEAD").is_file():
             await self.run("init", "--bare", "--quiet", "--template=")
         (self.repository / "info").mkdir(exist_ok=True)
-        (self.repository / "info" / "attributes").write_text(_ATTRIBUTES, encoding="utf-8")
+        (self.repository / "info" / "attributes").write_text(ATTRIBUTES, encoding="utf-8")
         for stale in (
             *self.repository.glob("*.lock"),
             *(self.repository / "refs").rglob("*.lock"),

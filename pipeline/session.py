@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
 from argparse import Namespace
@@ -13,31 +12,29 @@ from typing import TypeVar
 
 import anyio
 
-from pipeline import content
+from pipeline import choice, content
+from pipeline.choice import Choice
 from pipeline.engine.base import Secret
 from pipeline.engine.local import LocalEngine
 from pipeline.errors import PipelineError, SigningError, UsageError
 from pipeline.images.catalog import Catalog
-from pipeline.images.spec import ToolchainSpec, load_images
+from pipeline.images.spec import load_images
 from pipeline.keys import SigningKey, find_key
 from pipeline.model.graph import steps_of
 from pipeline.model.image import Image
 from pipeline.model.policy import load_policy
 from pipeline.model.product import Product, load_product
-from pipeline.model.source import Source, check_go
 from pipeline.model.tree import Given, Tree
-from pipeline.model.version import Version, parse_tag
+from pipeline.model.version import Version
 from pipeline.progress import Progress
 from pipeline.project import home_folder, packaging_folder
 from pipeline.release import Release, plan
 from pipeline.source import Checkout, resolve
 from pipeline.stages import finish
-from pipeline.stages.context import Context, Databases, FipsModule, Options
+from pipeline.stages.context import Context, Databases
 from pipeline.stages.sbom import load_schemas
 
 Result = TypeVar("Result")
-UNDECIDED = "0" * 40
-"""The signing fingerprint in a graph that is only looked at."""
 
 
 @dataclass(slots=True)
@@ -67,37 +64,32 @@ class Session:
         options = self.options
         folder = self.packaging / "products" / options.product
         product = load_product(folder)
-        if not options.tag:
-            raise UsageError("which version? --tag is missing", resolution="name the tag, as in --tag v1.2.3")
-        version = parse_tag(options.tag, product.version.scheme)
-        checkout = await self._checkout(product, version)
+        chosen = self._choice()
+        checkout = await self._checkout(product, chosen.version(product))
         self.given["source"] = checkout.path
-        self._check_toolchain(checkout.source)
         databases, trees = self._databases(product, folder)
-        return Context(
-            product=product,
-            version=version,
-            source=checkout.source,
-            policy=load_policy(Path(options.policy) if options.policy else folder / "policy.toml"),
+        return chosen.context(
+            product,
+            checkout.source,
+            load_policy(Path(options.policy) if options.policy else folder / "policy.toml"),
+            specs=self.catalog.specs,
             images=self.images(),
-            options=Options(
-                fips_module=FipsModule(options.fips_module),
-                require_openssl_fips=options.require_openssl_fips,
-                snapshot=options.snapshot,
-                targets=tuple(options.target),
-                variants=_variants(product, tuple(options.variant)),
-                databases=databases,
-                today=dt.datetime.now(dt.UTC).date().isoformat(),
-                signing_fingerprint=UNDECIDED,
-            ),
+            databases=databases,
             given={**trees, **self._brought()},
         )
 
-    def _check_toolchain(self, source: Source) -> None:
-        """Raise SourceError when the Go of images.toml is older than the source needs."""
-        toolchain = self.catalog.specs.tools.get("go")
-        if isinstance(toolchain, ToolchainSpec):
-            check_go(toolchain.version, source.go_directive, native_fips=self.options.fips_module == "go")
+    def _choice(self) -> Choice:
+        options = self.options
+        return Choice(
+            product=options.product,
+            tag=options.tag or "",
+            snapshot=options.snapshot,
+            targets=tuple(options.target),
+            variants=tuple(options.variant),
+            fips_enabled=os.environ.get("FIPS_ENABLED", ""),
+            fips_module=options.fips_module,
+            require_openssl_fips=options.require_openssl_fips,
+        )
 
     async def _checkout(self, product: Product, version: Version) -> Checkout:
         options = self.options
@@ -115,18 +107,15 @@ class Session:
 
     def _databases(self, product: Product, folder: Path) -> tuple[Databases, dict[str, Given]]:
         options = self.options
-        if options.scan_db and options.advisories:
-            raise UsageError("--scan-db and --advisories exclude each other", resolution="give one of them")
-        advisories = options.advisories
-        if not advisories and not options.scan_db and product.scan.database == "advisories":
-            advisories = str(folder / product.scan.advisories)
-        for name, kind, place in (
-            ("scan-db", Databases.GIVEN, options.scan_db),
-            ("advisories", Databases.ADVISORIES, advisories),
-        ):
-            if place:
-                return kind, {name: self.give(name, Path(place))}
-        return Databases.FEED, {}
+        kind = choice.databases(product, scan_db=bool(options.scan_db), advisories=bool(options.advisories))
+        match kind:
+            case Databases.GIVEN:
+                return kind, {"scan-db": self.give("scan-db", Path(options.scan_db))}
+            case Databases.ADVISORIES:
+                place = Path(options.advisories or folder / product.scan.advisories)
+                return kind, {"advisories": self.give("advisories", place)}
+            case Databases.FEED:
+                return kind, {}
 
     def _brought(self) -> dict[str, Given]:
         """Return the binaries of other machines' `pipeline build`, by artifact name."""
@@ -185,17 +174,6 @@ class Session:
     async def evaluate(self, engine: LocalEngine, tree: Tree) -> Path:
         """Carry out `tree` on `engine` and return where its files are until the engine is closed."""
         return await engine.evaluate(tree, given=self.given, secrets=self.secrets)
-
-
-def _variants(product: Product, chosen: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the variants asked for: by name, or by FIPS_ENABLED in the environment, or none for the default."""
-    fips = os.environ.get("FIPS_ENABLED", "").strip().lower()
-    if chosen or not fips:
-        return chosen
-    if fips not in {"true", "false", "1", "0"}:
-        raise UsageError(f"FIPS_ENABLED is {fips!r}", resolution="set it to true or false, or leave it unset for both")
-    wanted = fips in {"true", "1"}
-    return tuple(variant.name for variant in product.variants() if variant.fips == wanted)
 
 
 def open_session(options: Namespace) -> Session:

@@ -73,8 +73,7 @@ async def resolve(
 
     Raises SourceError, or VersionError for a tag that does not exist.
     """
-    if commit and not _COMMIT.fullmatch(commit):
-        raise SourceError(f"{show(commit)} is not a commit", resolution="give all 40 digits, as `git rev-parse` does")
+    check_commit(commit)
     git = Git(home / "git")
     async with locked(home / "git" / "lock", lambda: say("waiting for another pipeline that is getting its source")):
         await git.prepare()
@@ -97,6 +96,12 @@ async def resolve(
         else:
             source = await _from_path(request, Path(where).absolute())
         return await _finished(request, source)
+
+
+def check_commit(commit: str | None) -> None:
+    """Raise SourceError for what is not the full name of a commit."""
+    if commit and not _COMMIT.fullmatch(commit):
+        raise SourceError(f"{show(commit)} is not a commit", resolution="give all 40 digits, as `git rev-parse` does")
 
 
 async def _tagged(request: _Request, location: Location, *, work_tree: bool = False) -> Source:

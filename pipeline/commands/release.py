@@ -6,20 +6,12 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
+from pipeline.choice import gate_closed, part
 from pipeline.dist import deliver
 from pipeline.engine.local import LocalEngine
-from pipeline.errors import GateClosedError
-from pipeline.model.artifact import Kind
-from pipeline.model.tree import Merge, Pick
+from pipeline.model.tree import Pick
 from pipeline.release import Release
 from pipeline.session import Session, open_session, with_progress
-
-KINDS = {
-    "build": {Kind.BINARY, Kind.PROOF},
-    "sbom": {Kind.BINARY, Kind.PROOF, Kind.SBOM, Kind.NOTICE},
-    "scan": {Kind.SCAN_REPORT, Kind.VEX},
-}
-SHOWN_REASONS = 12
 
 
 def run(options: Namespace) -> int:
@@ -43,9 +35,8 @@ async def _run(session: Session, verb: str) -> Path:
             await _judge(session, engine, planned, target)
             deliver(await session.evaluate(engine, planned.tree), target)
             return target
-        chosen = [artifact.tree for artifact in planned.artifacts if artifact.kind in KINDS[verb]]
         place = target.with_name(f"{target.name}-{verb}")
-        deliver(await session.evaluate(engine, Merge.of(*chosen)), place)
+        deliver(await session.evaluate(engine, part(planned, verb)), place)
         if verb == "scan":
             await _judge(session, engine, planned, target)
         return place
@@ -63,11 +54,4 @@ async def _judge(session: Session, engine: LocalEngine, planned: Release, target
         return
     reports = target.with_name(f"{target.name}-rejected")
     deliver(await session.evaluate(engine, planned.reports), reports)
-    reasons = [str(reason) for reason in verdict["reasons"]]
-    more = [f"  … and {len(reasons) - SHOWN_REASONS} more"] if len(reasons) > SHOWN_REASONS else []
-    raise GateClosedError(
-        f"the gate is closed: {planned.context.product.name} {planned.context.version} is not released",
-        details="\n".join([f"  {reason}" for reason in reasons[:SHOWN_REASONS]] + more),
-        resolution=f"read {reports}; then update what is vulnerable, or accept a finding in policy.toml with a reason,"
-        " an owner and an expiry date",
-    )
+    raise gate_closed(planned.context, verdict, str(reports))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import runpy
-import sys
 from argparse import Namespace
 from pathlib import Path
 
+from pipeline.choice import verified
 from pipeline.errors import VerificationError
 from pipeline.process import find_program
 
@@ -19,16 +19,5 @@ def run(options: Namespace) -> int:
     verify = runpy.run_path(str(script))["verify"]
     params = {"release": options.release, "key": options.key or "", "fingerprint": options.fingerprint}
     result = verify(params)
-    if result["problems"]:
-        raise VerificationError(
-            f"{options.release} does not check out",
-            details="\n".join(f"  {problem}" for problem in result["problems"]),
-            resolution="do not install it; fetch it again, or ask who published it",
-        )
-    sys.stdout.write(
-        f"{result['product']} {result['version']}: {result['files']} files check out, "
-        f"signed by {', '.join(result['signed_by'])}\n"
-    )
-    if not result["key_is_pinned"]:
-        print("note: checked with the key inside the release; compare its fingerprint with one you trust")
+    print(verified(options.release, result), end="")
     return 0

@@ -2,7 +2,8 @@
 
 Params:
   artifacts_dir    the folder with the files to sign, all of them at its top (default `/in/artifacts`)
-  fingerprint      the primary key's fingerprint, 40 hexadecimal digits or 64 (required): another key is refused
+  fingerprint      the primary key's fingerprint, 40 hexadecimal digits or 64: another key is refused
+  ephemeral_identity   in place of a fingerprint: whose a key is that is made here, used once and never leaves
   min_valid_days   for how many days from now the key must still be valid (default 90)
   secrets_dir      default `/run/secrets`; holds `signing-key` (armored, binary, or base64 of either) and, for a key
                    that is protected by one, `signing-passphrase`
@@ -230,17 +231,33 @@ def sign_all(signing: Keyring, checking: Keyring, fingerprint: str, files: list[
         list(pool.map(sign, jobs[1:]))
 
 
-def main(params: Params) -> None:
-    """Sign everything."""
+def wanted_key(params: Params) -> str:
+    """Return the fingerprint of the key that must sign. Raises Problem for what is none."""
     wanted = str(params["fingerprint"]).replace(" ", "").upper()
     if not re.fullmatch(r"[0-9A-F]{40}|[0-9A-F]{64}", wanted):
         raise Problem(f"{params['fingerprint']!r} is not the fingerprint of a key: it has 40 or 64 hexadecimal digits")
+    return wanted
+
+
+def make_key(ring: Keyring, identity: str) -> str:
+    """Make a key for this run alone in the keyring, and return its fingerprint."""
+    unlock = ("--pinentry-mode", "loopback", "--passphrase", "")
+    ring.gpg(*unlock, "--quick-generate-key", identity, "rsa4096", "sign", "1y")
+    return next(record[9] for record in ring.records("--list-secret-keys") if record[0] == "fpr")
+
+
+def main(params: Params) -> None:
+    """Sign everything."""
+    identity = str(params.get("ephemeral_identity", ""))
+    wanted = "" if identity else wanted_key(params)
     files = files_to_sign(params.path("artifacts_dir", "/in/artifacts"))
-    key, passphrase = read_secrets(params.path("secrets_dir", "/run/secrets"))
+    key, passphrase = (b"", b"") if identity else read_secrets(params.path("secrets_dir", "/run/secrets"))
     out = params.path("out", "/out")
     out.mkdir(parents=True, exist_ok=True)
     with keyrings(passphrase) as (signing, checking):
-        if signing.gpg("--import", data=key, check=False).returncode != 0:
+        if identity:
+            wanted = make_key(signing, identity)
+        elif signing.gpg("--import", data=key, check=False).returncode != 0:
             raise Problem("the secret signing-key is not an OpenPGP private key that gpg can import")
         keys = signing.records("--fixed-list-mode", "--list-secret-keys")
         signatures = signing.records("--fixed-list-mode", "--list-sigs")

@@ -45,6 +45,8 @@ class Options:
     databases: Databases = Databases.FEED
     today: str = ""
     signing_fingerprint: str = ""
+    ephemeral_key: bool = False
+    """Sign with a key that is made for this run and kept by nobody. Never for shipping."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

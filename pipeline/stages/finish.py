@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.graph import steps_of
 from pipeline.model.image import Image
-from pipeline.model.step import Effect, Step
+from pipeline.model.step import Effect, ExitCode, Step
 from pipeline.model.tree import Merge, Output, Tree
 from pipeline.stages.context import Context
 from pipeline.stages.inside import inside
+
+EPHEMERAL_IDENTITY = "Key of one run - not for shipping <ephemeral@localhost>"
 
 
 def index(
@@ -73,20 +75,41 @@ def inspect_key(image: Image) -> Step:
 
 def signatures(context: Context, release: Tree) -> Tree:
     """Return a detached signature for every file of `release`, and the public key to check them with."""
+    options = context.options
+    fingerprint = "" if options.ephemeral_key else options.signing_fingerprint
+    return sign(release, image=context.image("debian"), fingerprint=fingerprint, epoch=context.epoch)
+
+
+def sign(files: Tree, *, image: Image, fingerprint: str, epoch: int) -> Tree:
+    """Return the signatures of `files` by the secret `signing-key`, which must have that fingerprint.
+
+    Without one, by a key that the step makes for itself and keeps from everybody: its result is never the same.
+    """
+    key = {"fingerprint": fingerprint} if fingerprint else {"ephemeral_identity": EPHEMERAL_IDENTITY}
     return inside(
         "sign",
-        {
-            "artifacts_dir": "/in/artifacts",
-            "fingerprint": context.options.signing_fingerprint,
-            "out": "/out",
-        },
+        {"artifacts_dir": "/in/artifacts", "out": "/out", **key},
         title="sign",
-        image=context.image("debian"),
-        inputs={"artifacts": release},
-        outputs=("SHA256SUMS.asc", "signing-key.asc"),
-        secrets=("signing-key",),
-        epoch=context.epoch,
+        image=image,
+        inputs={"artifacts": files},
+        outputs=("signing-key.asc",),
+        secrets=("signing-key",) if fingerprint else (),
+        effect=Effect.PURE if fingerprint else Effect.VOLATILE,
+        epoch=epoch,
     ).out
+
+
+def verify(image: Image, inputs: Mapping[str, Tree], *, key: str, fingerprint: str) -> Step:
+    """Return the step that checks the release in the input `release`: `verification.json` with what it found."""
+    return inside(
+        "verify",
+        {"release": "/in/release", "key": key, "fingerprint": fingerprint, "out": "/out/verification.json"},
+        title="verify the release",
+        image=image,
+        inputs=inputs,
+        outputs=("verification.json",),
+        exit_code=ExitCode.IS_DATA,
+    )
 
 
 def _describe(artifact: Artifact) -> dict[str, str]:

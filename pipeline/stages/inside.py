@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 from pipeline.model.image import Image
-from pipeline.model.step import Effect, Step
+from pipeline.model.step import Effect, ExitCode, Step
 from pipeline.model.tree import BASE_EPOCH, Files, Tree
 
 
@@ -30,6 +30,7 @@ def inside(
     env: Mapping[str, str] | None = None,
     secrets: tuple[str, ...] = (),
     effect: Effect = Effect.PURE,
+    exit_code: ExitCode = ExitCode.MUST_BE_ZERO,
 ) -> Step:
     """Return the step that runs `pipeline/inside/<program>.py` with `params` as its JSON parameters.
 
@@ -45,6 +46,7 @@ def inside(
         env=tuple(sorted((env or {}).items())),
         secrets=secrets,
         effect=effect,
+        exit_code=exit_code,
         epoch=epoch,
         outputs=outputs,
     )

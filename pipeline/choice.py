@@ -1,0 +1,142 @@
+"""What a person asks for, in the same words on the command line and in the Dagger module, and what follows from it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import GateClosedError, UsageError, VerificationError
+from pipeline.images.spec import ImageSpecs, ToolchainSpec
+from pipeline.model.artifact import Kind
+from pipeline.model.image import Image
+from pipeline.model.policy import Policy
+from pipeline.model.product import Product
+from pipeline.model.source import Source, check_go
+from pipeline.model.tree import Given, Merge
+from pipeline.model.version import Version, parse_tag
+from pipeline.release import Release
+from pipeline.stages.context import Context, Databases, FipsModule, Options
+
+UNDECIDED = "0" * 40
+"""The signing fingerprint in a graph that is only looked at."""
+
+KINDS = {
+    "build": {Kind.BINARY, Kind.PROOF},
+    "sbom": {Kind.BINARY, Kind.PROOF, Kind.SBOM, Kind.NOTICE},
+    "scan": {Kind.SCAN_REPORT, Kind.VEX},
+}
+"""The artifacts that each verb short of a whole release makes."""
+
+SHOWN_REASONS = 12
+
+_TRUE, _FALSE = {"true", "1"}, {"false", "0"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What to release, and how. `fips_enabled` is the value of FIPS_ENABLED, empty when it is not set."""
+
+    product: str
+    tag: str
+    snapshot: bool = False
+    targets: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    fips_enabled: str = ""
+    fips_module: str = FipsModule.BORINGCRYPTO.value
+    require_openssl_fips: bool = False
+
+    def version(self, product: Product) -> Version:
+        """Return the version. Raises UsageError without a tag and VersionError for one that is none."""
+        if not self.tag:
+            raise UsageError("which version? --tag is missing", resolution="name the tag, as in --tag v1.2.3")
+        return parse_tag(self.tag, product.version.scheme)
+
+    def context(
+        self,
+        product: Product,
+        source: Source,
+        policy: Policy,
+        *,
+        specs: ImageSpecs,
+        images: Mapping[str, Image],
+        databases: Databases,
+        given: Mapping[str, Given],
+    ) -> Context:
+        """Return the values of the release. Raises UsageError, and SourceError for a source that needs a newer Go."""
+        toolchain = specs.tools.get("go")
+        if isinstance(toolchain, ToolchainSpec):
+            check_go(toolchain.version, source.go_directive, native_fips=self.fips_module == FipsModule.GO.value)
+        return Context(
+            product=product,
+            version=self.version(product),
+            source=source,
+            policy=policy,
+            images=images,
+            options=Options(
+                fips_module=FipsModule(self.fips_module),
+                require_openssl_fips=self.require_openssl_fips,
+                snapshot=self.snapshot,
+                targets=self.targets,
+                variants=self._variants(product),
+                databases=databases,
+                today=dt.datetime.now(dt.UTC).date().isoformat(),
+                signing_fingerprint=UNDECIDED,
+            ),
+            given=given,
+        )
+
+    def _variants(self, product: Product) -> tuple[str, ...]:
+        """Return the variants asked for: by name, or by FIPS_ENABLED, or none for the product's own choice."""
+        fips = self.fips_enabled.strip().lower()
+        if self.variants or not fips:
+            return self.variants
+        if fips not in _TRUE | _FALSE:
+            raise UsageError(
+                f"FIPS_ENABLED is {fips!r}", resolution="set it to true or false, or leave it unset for both"
+            )
+        return tuple(variant.name for variant in product.variants() if variant.fips == (fips in _TRUE))
+
+
+def databases(product: Product, *, scan_db: bool, advisories: bool) -> Databases:
+    """Return where the scanners' databases come from, when those directories are given or not. Raises UsageError."""
+    if scan_db and advisories:
+        raise UsageError("--scan-db and --advisories exclude each other", resolution="give one of them")
+    if scan_db:
+        return Databases.GIVEN
+    return Databases.ADVISORIES if advisories or product.scan.database == "advisories" else Databases.FEED
+
+
+def part(release: Release, verb: str) -> Merge:
+    """Return what the verb `build`, `sbom` or `scan` makes of a release."""
+    return Merge.of(*(artifact.tree for artifact in release.artifacts if artifact.kind in KINDS[verb]))
+
+
+def gate_closed(context: Context, verdict: Mapping[str, Any], where: str) -> GateClosedError:
+    """Return the error for a release that the verdict is against; `where` is what to read."""
+    reasons = [str(reason) for reason in verdict["reasons"]]
+    more = [f"  … and {len(reasons) - SHOWN_REASONS} more"] if len(reasons) > SHOWN_REASONS else []
+    return GateClosedError(
+        f"the gate is closed: {context.product.name} {context.version} is not released",
+        details="\n".join([f"  {reason}" for reason in reasons[:SHOWN_REASONS]] + more),
+        resolution=f"read {where}; then update what is vulnerable, or accept a finding in policy.toml with a reason,"
+        " an owner and an expiry date",
+    )
+
+
+def verified(release: str, result: Mapping[str, Any]) -> str:
+    """Return what is said of a release that checks out. Raises VerificationError with every problem of another."""
+    if result["problems"]:
+        raise VerificationError(
+            f"{release} does not check out",
+            details="\n".join(f"  {problem}" for problem in result["problems"]),
+            resolution="do not install it; fetch it again, or ask who published it",
+        )
+    text = (
+        f"{result['product']} {result['version']}: {result['files']} files check out, "
+        f"signed by {', '.join(result['signed_by'])}\n"
+    )
+    if result["key_is_pinned"]:
+        return text
+    return text + "note: checked with the key inside the release; compare its fingerprint with one you trust\n"

@@ -1,0 +1,273 @@
+"""One run on Dagger: from a function's arguments to a graph, and from a graph to directories of the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import dagger
+
+from pipeline import content
+from pipeline.choice import Choice, databases, gate_closed, verified
+from pipeline.engine.dagger import DaggerEngine
+from pipeline.errors import ImageError, SigningError, SourceError, UsageError
+from pipeline.git import ATTRIBUTES, CONFIG
+from pipeline.images import exported
+from pipeline.images.catalog import Catalog
+from pipeline.images.spec import BUILDER, load_images
+from pipeline.location import parse_url
+from pipeline.model.graph import steps_of
+from pipeline.model.guard import unknown_tag
+from pipeline.model.policy import Policy, load_policy
+from pipeline.model.product import Product, load_product
+from pipeline.model.source import GIVEN_NAME, Source, go_directive, go_module
+from pipeline.model.tree import BASE_EPOCH, Given, Pick, Tree
+from pipeline.model.version import Version
+from pipeline.project import packaging_folder
+from pipeline.release import Release, plan
+from pipeline.source import check_commit
+from pipeline.stages import finish
+from pipeline.stages.context import Context, Databases
+from pipeline.stages.inside import inside
+from pipeline.stages.sbom import load_schemas
+
+Directories = Mapping[str, dagger.Directory]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The arguments of a function: a choice, and what the engine has for it."""
+
+    choice: Choice
+    source: dagger.Directory | None = None
+    commit: str = ""
+    policy: dagger.File | None = None
+    scan_db: dagger.Directory | None = None
+    advisories: dagger.Directory | None = None
+    legs: tuple[dagger.Directory, ...] = ()
+    signing_key: dagger.Secret | None = None
+
+
+@dataclass(slots=True)
+class DaggerSession:
+    """What one call works with. Made by `open_session`."""
+
+    client: dagger.Client
+    catalog: Catalog
+    engine: DaggerEngine
+    given: dict[str, dagger.Directory] = field(default_factory=dict)
+    secrets: dict[str, dagger.Secret] = field(default_factory=dict)
+
+    async def evaluate(self, tree: Tree) -> dagger.Directory:
+        """Carry out `tree` and return its directory. Raises what the engine raises, ImageError for unknown images."""
+        unknown = sorted({step.image.base.name for step in steps_of(tree) if not step.image.base.known})
+        if unknown:
+            raise ImageError(
+                f"images.lock has no digest for {', '.join(unknown)}, so it is not known what would be pulled",
+                resolution="run `pipeline images lock` where the registries can be reached and commit images.lock, or "
+                "write the images with `pipeline images export --output DIR` and pass that folder as --images",
+            )
+        return await self.engine.evaluate(tree, given=self.given, secrets=self.secrets)
+
+    async def planned(self, request: Request, *, key: bool = False) -> Release:
+        """Return the graph that a request asks for; with `key`, signed by its key or by one of this run alone."""
+        context = await self.context(request)
+        if key and request.signing_key:
+            fingerprint = await self.fingerprint(request.signing_key)
+            context = replace(context, options=replace(context.options, signing_fingerprint=fingerprint))
+        elif key:
+            context = replace(context, options=replace(context.options, ephemeral_key=True))
+        return plan(context, load_schemas(packaging_folder()))
+
+    async def context(self, request: Request) -> Context:
+        """Return the values of a request. Runs the step that reads the source."""
+        choice = request.choice
+        folder = packaging_folder() / "products" / choice.product
+        product = load_product(folder)
+        source = await self.source(product, choice.version(product), request)
+        kind = databases(product, scan_db=bool(request.scan_db), advisories=bool(request.advisories))
+        return choice.context(
+            product,
+            source,
+            await _policy(request.policy, folder),
+            specs=self.catalog.specs,
+            images={name: self.catalog.image(name) for name in self.catalog.names()},
+            databases=kind,
+            given={**await self._databases(kind, request, product), **await self._brought(request.legs)},
+        )
+
+    async def source(self, product: Product, version: Version, request: Request) -> Source:
+        """Return what the source is, and keep its files for the steps. Raises SourceError and VersionError."""
+        check_commit(request.commit or None)
+        ref = version.git_ref(product.source.tag)
+        given, revision = request.source, ""
+        if given is None and product.source.path:
+            given = self._own(product.source.path)
+        elif given is None:
+            given, revision = await self._cloned(product, version, ref)
+        if request.commit and revision and request.commit != revision:
+            raise SourceError(
+                f"the tag {ref} is commit {revision}, not {request.commit}",
+                resolution="correct --commit, or leave it out",
+            )
+        name = "repository"
+        self.given[name] = given
+        step = inside(
+            "checkout",
+            {
+                "source": "/in/source",
+                "ref": ref,
+                "revision": revision,
+                "commit": request.commit,
+                "folder": product.source.path,
+                "module": product.source.module,
+                "snapshot": request.choice.snapshot,
+                "epoch": BASE_EPOCH,
+                "config": CONFIG,
+                "attributes": ATTRIBUTES,
+                "out": "/out",
+            },
+            title="read the source",
+            image=self.catalog.image("debian"),
+            inputs={"source": Given(name, f"dagger:{await given.digest()}")},
+            outputs=("source.json",),
+        )
+        found = json.loads(await (await self.evaluate(step.out)).file("source.json").contents())
+        if "tags" in found:
+            rules = product.source.tag, product.version.scheme
+            problem = unknown_tag(version, style=rules[0], scheme=rules[1], tags=found["tags"])
+            raise SourceError(problem.brief, details="Looked in --source", resolution=problem.resolution)
+        self.given[GIVEN_NAME] = await self.evaluate(Pick(step.out, root="tree"))
+        return _source(found, product)
+
+    def _own(self, folder: str) -> dagger.Directory:
+        """Return a folder of this project, which comes with the module and without its history."""
+        return self.client.current_module().source().directory(folder)
+
+    async def _cloned(self, product: Product, version: Version, ref: str) -> tuple[dagger.Directory, str]:
+        """Return the product's own repository at the tag, and the commit that the tag names."""
+        repository = self.client.git(product.source.git)
+        try:
+            tags = {tag.removeprefix("refs/tags/") for tag in await repository.tags()}
+        except dagger.QueryError as error:
+            raise SourceError(
+                f"cannot read the repository {product.source.git}",
+                details=str(error),
+                resolution="check that the engine reaches it, or pass a directory as --source",
+            ) from error
+        if ref not in tags:
+            rules = product.source.tag, product.version.scheme
+            problem = unknown_tag(version, style=rules[0], scheme=rules[1], tags=tags)
+            raise SourceError(problem.brief, details=f"Looked in {product.source.git}", resolution=problem.resolution)
+        tag = repository.tag(ref)
+        return tag.tree(depth=1), await tag.commit()
+
+    async def _databases(self, kind: Databases, request: Request, product: Product) -> dict[str, Given]:
+        match kind:
+            case Databases.GIVEN:
+                assert request.scan_db is not None
+                return {"scan-db": await self._give("scan-db", request.scan_db)}
+            case Databases.ADVISORIES:
+                folder = f"packaging/products/{product.name}/{product.scan.advisories}"
+                return {"advisories": await self._give("advisories", request.advisories or self._own(folder))}
+            case Databases.FEED:
+                return {}
+
+    async def _give(self, name: str, directory: dagger.Directory) -> Given:
+        """Make a directory available to steps, identified by its content as the embedded engine does."""
+        self.given[name] = directory
+        with tempfile.TemporaryDirectory() as folder:
+            await directory.export(f"{folder}/{name}")
+            return Given(name, await asyncio.to_thread(content.digest_of, Path(folder) / name))
+
+    async def _brought(self, legs: tuple[dagger.Directory, ...]) -> dict[str, Given]:
+        """Return the binaries of other machines' `build`, by artifact name."""
+        found: dict[str, Given] = {}
+        for number, leg in enumerate(legs):
+            tree = await self._give(f"leg-{number}", leg)
+            found.update({entry: tree for entry in await leg.entries() if not entry.endswith("/")})
+        return found
+
+    async def fingerprint(self, key: dagger.Secret) -> str:
+        """Return the fingerprint of a signing key, for later steps to have the key. Raises SigningError."""
+        self.secrets["signing-key"] = key
+        step = finish.inspect_key(self.catalog.image("debian"))
+        described = await (await self.evaluate(step.out)).file("key.json").contents()
+        fingerprint = str(json.loads(described)["fingerprint"])
+        if not fingerprint:
+            raise SigningError("--signing-key holds no usable key", resolution="make one with `pipeline keygen`")
+        return fingerprint
+
+    async def verify(self, release: dagger.Directory, key: dagger.File | None, fingerprint: str) -> str:
+        """Return what a release that checks out is said to be. Raises VerificationError with every problem."""
+        self.given |= {"release": release, "key": self.client.directory()}
+        if key:
+            self.given["key"] = self.given["key"].with_file("key.asc", key)
+        inputs: dict[str, Tree] = {
+            name: Given(name, f"dagger:{await self.given[name].digest()}") for name in ("key", "release")
+        }
+        step = finish.verify(
+            self.catalog.image("debian"), inputs, key="/in/key/key.asc" if key else "", fingerprint=fingerprint
+        )
+        found = await self.evaluate(step.out)
+        result = json.loads(await found.file("verification.json").contents())
+        return verified("the release", result)
+
+    async def judge(self, release: Release) -> None:
+        """Raise GateClosedError when the verdict is against the release."""
+        if release.judged is None:
+            return
+        found = await self.evaluate(Pick(release.judged.out, paths=("verdict.json",)))
+        verdict = json.loads(await found.file("verdict.json").contents())
+        if not verdict["open"]:
+            raise gate_closed(release.context, verdict, "the reports of `dagger call scan --report-only`")
+
+
+def _source(found: dict[str, object], product: Product) -> Source:
+    go_mod = str(found["go_mod"])
+    return Source(
+        identity=f"git-tree:{found['tree']}",
+        revision=str(found["revision"]),
+        ref=str(found["ref"]),
+        epoch=int(str(found["epoch"])),
+        url=parse_url(product.source.git).fetch_url if found.get("tagged") else "",
+        module=go_module(go_mod),
+        go_directive=go_directive(go_mod),
+        vendored=bool(found["vendored"]),
+        verified=bool(found["verified"]),
+        snapshot=bool(found["snapshot"]),
+        dirty=bool(found["dirty"]),
+    )
+
+
+async def _policy(file: dagger.File | None, folder: Path) -> Policy:
+    if file is None:
+        return load_policy(folder / "policy.toml")
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "policy.toml"
+        await asyncio.to_thread(path.write_text, await file.contents(), encoding="utf-8")
+        return load_policy(path)
+
+
+async def open_session(client: dagger.Client, images: dagger.Directory | None) -> DaggerSession:
+    """Return a session whose images come from `images`, a folder of `pipeline images export`, or from registries."""
+    roots = exported.parse(await _index(images)) if images else {}
+    catalog = Catalog(
+        load_images(packaging_folder()), home=Path("/nonexistent"), pull=True, local=False, exported=roots
+    )
+    archives = {root.content: images.file(root.archive) for root in roots.values()} if images else {}
+    engine = DaggerEngine(client, catalog.image(BUILDER), archives=archives)
+    return DaggerSession(client, catalog, engine)
+
+
+async def _index(images: dagger.Directory) -> str:
+    if not await images.exists(exported.INDEX):
+        raise UsageError(
+            f"the folder of --images has no {exported.INDEX}",
+            resolution="write it with `pipeline images export --output DIR`",
+        )
+    return await images.file(exported.INDEX).contents()

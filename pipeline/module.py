@@ -1,0 +1,295 @@
+"""A git tag becomes a built, scanned, signed release: the same verbs and the same files as of the command line.
+
+Every function takes the same words as `pipeline`, and runs the same graph of steps. Without a registry at hand, pass
+`--images`, a folder that `pipeline images export` has written.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated, ParamSpec, TypeVar, cast
+
+import dagger
+from dagger import Doc, dag, enum_type, function, object_type
+from dagger.mod import Enum
+from dagger.mod._exceptions import FunctionError
+
+from pipeline.choice import Choice, part
+from pipeline.dagger_session import DaggerSession, Request, open_session
+from pipeline.drawing import mermaid, svg
+from pipeline.errors import PipelineError
+from pipeline.model.graph import steps_of
+from pipeline.model.tree import BASE_EPOCH, Given
+from pipeline.stages import finish
+from pipeline.stages.context import FipsModule
+
+Tag = Annotated[str, Doc("The version, with or without v: v3.68, 4.44, v1.2.3-rc.1")]
+ProductName = Annotated[str, Doc("A folder of packaging/products")]
+Source = Annotated[
+    dagger.Directory | None,
+    Doc("A repository or a plain directory; without it, the product's own repository is cloned at the tag"),
+]
+Commit = Annotated[str, Doc("The commit that a directory without .git was made from; without it, that is a snapshot")]
+Snapshot = Annotated[bool, Doc("Not for shipping: what a release refuses is only recorded")]
+Targets = Annotated[list[str] | None, Doc("Only these targets, as in linux/arm64")]
+Variants = Annotated[list[str] | None, Doc("Only these variants of the product")]
+RequireOpensslFips = Annotated[bool, Doc("Fail unless an OpenSSL FIPS provider is there")]
+PolicyFile = Annotated[dagger.File | None, Doc("The gate's policy (default: the product's policy.toml)")]
+ScanDb = Annotated[
+    dagger.Directory | None, Doc("Scanner databases: grype/ and trivy/ in it, instead of the vendors' feeds")
+]
+Advisories = Annotated[dagger.Directory | None, Doc("OSV advisories to make the scanner databases from")]
+Legs = Annotated[list[dagger.Directory] | None, Doc("What `build` has made on other machines: those binaries are used")]
+Images = Annotated[
+    dagger.Directory | None, Doc("A folder of `pipeline images export`, for an engine that reaches no registry")
+]
+SigningKey = Annotated[
+    dagger.Secret | None,
+    Doc("OpenPGP private key, armored; without it, a key of this run signs and is forgotten: not for shipping"),
+]
+
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def uncached(method: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Make a method a function of the module that Dagger runs each time: its result depends on the day, or a secret.
+
+    The steps below it are cached all the same. (The SDK has this policy at run time, and not in its types.)
+    """
+    made = function(cache="never")(method)  # type: ignore[call-overload]
+    return cast(Callable[Parameters, Result], made)
+
+
+@enum_type
+class Fips(Enum):
+    """The validated module that a FIPS binary uses."""
+
+    BORINGCRYPTO = "BORINGCRYPTO", "BoringCrypto"
+    GO = "GO", "The Go Cryptographic Module, CMVP certificate 5247"
+
+
+FipsArgument = Annotated[Fips, Doc("The validated module that FIPS binaries use")]
+
+
+@enum_type
+class Drawing(Enum):
+    """How a graph is drawn."""
+
+    MERMAID = "MERMAID", "Mermaid text"
+    SVG = "SVG", "One self-contained SVG document"
+
+
+@asynccontextmanager
+async def _session(images: dagger.Directory | None) -> AsyncIterator[DaggerSession]:
+    """Open a session, and let an error for people reach them as its text, without a traceback around it."""
+    try:
+        yield await open_session(dag, images)
+    except PipelineError as error:
+        # The SDK logs a traceback of every exception but this one, which it has for errors that speak for themselves.
+        raise FunctionError(str(error), extra={"exit_code": error.exit_code}) from None
+
+
+def _request(
+    tag: str,
+    product: str,
+    source: dagger.Directory | None,
+    commit: str,
+    snapshot: bool,
+    target: list[str] | None,
+    variant: list[str] | None,
+    fips_module: Fips,
+    require_openssl_fips: bool,
+    **brought: object,
+) -> Request:
+    choice = Choice(
+        product=product,
+        tag=tag,
+        snapshot=snapshot,
+        targets=tuple(target or ()),
+        variants=tuple(variant or ()),
+        fips_module=FipsModule[fips_module.name].value,
+        require_openssl_fips=require_openssl_fips,
+    )
+    return Request(choice=choice, source=source, commit=commit, **brought)  # type: ignore[arg-type]
+
+
+@object_type
+class Pipeline:
+    """Turns a git tag into a built, scanned, signed release."""
+
+    @uncached
+    async def release(
+        self,
+        tag: Tag,
+        product: ProductName = "seaweedfs",
+        source: Source = None,
+        commit: Commit = "",
+        snapshot: Snapshot = False,
+        target: Targets = None,
+        variant: Variants = None,
+        fips_module: FipsArgument = Fips.BORINGCRYPTO,
+        require_openssl_fips: RequireOpensslFips = False,
+        policy: PolicyFile = None,
+        scan_db: ScanDb = None,
+        advisories: Advisories = None,
+        leg: Legs = None,
+        images: Images = None,
+        signing_key: SigningKey = None,
+    ) -> dagger.Directory:
+        """Build, scan, index and sign everything: the folder of a whole release. Fails when the gate is closed."""
+        chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, require_openssl_fips)
+        request = _request(
+            *chosen, policy=policy, scan_db=scan_db, advisories=advisories, legs=tuple(leg or ()),
+            signing_key=signing_key,
+        )  # fmt: skip
+        async with _session(images) as session:
+            planned = await session.planned(request, key=True)
+            await session.judge(planned)
+            return await session.evaluate(planned.tree)
+
+    @uncached
+    async def build(
+        self,
+        tag: Tag,
+        product: ProductName = "seaweedfs",
+        source: Source = None,
+        commit: Commit = "",
+        snapshot: Snapshot = False,
+        target: Targets = None,
+        variant: Variants = None,
+        fips_module: FipsArgument = Fips.BORINGCRYPTO,
+        require_openssl_fips: RequireOpensslFips = False,
+        images: Images = None,
+    ) -> dagger.Directory:
+        """Build the binaries, and prove what each of them is."""
+        chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, require_openssl_fips)
+        async with _session(images) as session:
+            return await session.evaluate(part(await session.planned(_request(*chosen)), "build"))
+
+    @uncached
+    async def sbom(
+        self,
+        tag: Tag,
+        product: ProductName = "seaweedfs",
+        source: Source = None,
+        commit: Commit = "",
+        snapshot: Snapshot = False,
+        target: Targets = None,
+        variant: Variants = None,
+        fips_module: FipsArgument = Fips.BORINGCRYPTO,
+        images: Images = None,
+    ) -> dagger.Directory:
+        """Build the binaries and their SBOMs, as CycloneDX and SPDX, with a notice of their licenses."""
+        chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, False)
+        async with _session(images) as session:
+            return await session.evaluate(part(await session.planned(_request(*chosen)), "sbom"))
+
+    @uncached
+    async def scan(
+        self,
+        tag: Tag,
+        product: ProductName = "seaweedfs",
+        source: Source = None,
+        commit: Commit = "",
+        snapshot: Snapshot = False,
+        target: Targets = None,
+        variant: Variants = None,
+        fips_module: FipsArgument = Fips.BORINGCRYPTO,
+        policy: PolicyFile = None,
+        scan_db: ScanDb = None,
+        advisories: Advisories = None,
+        leg: Legs = None,
+        images: Images = None,
+        report_only: Annotated[bool, Doc("Return the reports also when the gate is closed")] = False,
+    ) -> dagger.Directory:
+        """Build and scan: the reports. Fails with the reasons when the gate is closed."""
+        chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, False)
+        request = _request(
+            *chosen, policy=policy, scan_db=scan_db, advisories=advisories, legs=tuple(leg or ())
+        )  # fmt: skip
+        async with _session(images) as session:
+            planned = await session.planned(request)
+            if not report_only:
+                await session.judge(planned)
+            return await session.evaluate(part(planned, "scan"))
+
+    @uncached
+    async def plan(
+        self,
+        tag: Tag,
+        product: ProductName = "seaweedfs",
+        source: Source = None,
+        commit: Commit = "",
+        snapshot: Snapshot = False,
+        target: Targets = None,
+        variant: Variants = None,
+        fips_module: FipsArgument = Fips.BORINGCRYPTO,
+        require_openssl_fips: RequireOpensslFips = False,
+        images: Images = None,
+    ) -> str:
+        """List the steps of a release, each with its digest and its image. Runs none of them."""
+        chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, require_openssl_fips)
+        async with _session(images) as session:
+            planned = await session.planned(_request(*chosen))
+            steps = list(steps_of(planned.tree))
+            width = max(len(step.title) for step in steps)
+            rows = [f"{step.digest}  {step.title:<{width}}  {step.image.name}" for step in steps]
+            return "\n".join([*rows, f"{len(steps)} steps", ""])
+
+    @uncached
+    async def graph(
+        self,
+        tag: Tag,
+        product: ProductName = "seaweedfs",
+        source: Source = None,
+        commit: Commit = "",
+        snapshot: Snapshot = False,
+        target: Targets = None,
+        variant: Variants = None,
+        fips_module: FipsArgument = Fips.BORINGCRYPTO,
+        drawing: Annotated[Drawing, Doc("How it is drawn")] = Drawing.MERMAID,
+        images: Images = None,
+    ) -> str:
+        """Draw the steps of a release and what feeds what. Runs none of them."""
+        chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, False)
+        async with _session(images) as session:
+            tree = (await session.planned(_request(*chosen))).tree
+            return svg(tree) if drawing is Drawing.SVG else mermaid(tree)
+
+    @uncached
+    async def sign(
+        self,
+        artifacts: Annotated[dagger.Directory, Doc("The files to sign, all at the top of the directory")],
+        signing_key: Annotated[dagger.Secret, Doc("OpenPGP private key, armored")],
+        images: Images = None,
+    ) -> dagger.Directory:
+        """Sign files that are there already: a detached signature for each, and the public key."""
+        async with _session(images) as session:
+            session.given["artifacts"] = artifacts
+            files = Given("artifacts", f"dagger:{await artifacts.digest()}")
+            fingerprint = await session.fingerprint(signing_key)
+            image = session.catalog.image("debian")
+            return await session.evaluate(finish.sign(files, image=image, fingerprint=fingerprint, epoch=BASE_EPOCH))
+
+    @uncached
+    async def verify(
+        self,
+        release: Annotated[dagger.Directory, Doc("The folder of a release")],
+        key: Annotated[dagger.File | None, Doc("The trusted public key (default: the one in the release)")] = None,
+        fingerprint: Annotated[str, Doc("The fingerprint that must have signed")] = "",
+        images: Images = None,
+    ) -> str:
+        """Check a finished release: nothing missing, extra, changed or unsigned. Fails with every problem."""
+        async with _session(images) as session:
+            return await session.verify(release, key, fingerprint)
+
+    @uncached
+    async def images(self, images: Images = None) -> str:
+        """List the images that steps run in, with what is really used for each and what stands in for what."""
+        async with _session(images) as session:
+            return "".join(
+                f"{row.name:<16} {row.used}  {row.content or 'not locked'}\n"
+                + (f"{'':<16} stands in for {row.stands_in_for}: {row.note}\n" if row.stands_in_for else "")
+                for row in session.catalog.describe()
+            )
