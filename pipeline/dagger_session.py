@@ -15,24 +15,21 @@ from pipeline import content
 from pipeline.choice import Choice, databases, gate_closed, verified
 from pipeline.engine.dagger import DaggerEngine
 from pipeline.errors import ImageError, SigningError, SourceError, UsageError
-from pipeline.git import ATTRIBUTES, CONFIG
 from pipeline.images import exported
 from pipeline.images.catalog import Catalog
 from pipeline.images.spec import BUILDER, load_images
-from pipeline.location import parse_url
 from pipeline.model.graph import steps_of
-from pipeline.model.guard import unknown_tag
 from pipeline.model.policy import Policy, load_policy
 from pipeline.model.product import Product, load_product
-from pipeline.model.source import GIVEN_NAME, Source, go_directive, go_module
-from pipeline.model.tree import BASE_EPOCH, Given, Pick, Tree
+from pipeline.model.source import GIVEN_NAME, Source
+from pipeline.model.tree import Given, Pick, Tree
 from pipeline.model.version import Version
 from pipeline.project import packaging_folder
 from pipeline.release import Release, plan
 from pipeline.source import check_commit
 from pipeline.stages import finish
+from pipeline.stages.checkout import FILES, FOUND, checkout, no_such_tag, parameters, source_of
 from pipeline.stages.context import Context, Databases
-from pipeline.stages.inside import inside
 from pipeline.stages.sbom import load_schemas
 
 Directories = Mapping[str, dagger.Directory]
@@ -114,35 +111,16 @@ class DaggerSession:
                 f"the tag {ref} is commit {revision}, not {request.commit}",
                 resolution="correct --commit, or leave it out",
             )
-        name = "repository"
-        self.given[name] = given
-        step = inside(
-            "checkout",
-            {
-                "source": "/in/source",
-                "ref": ref,
-                "revision": revision,
-                "commit": request.commit,
-                "folder": product.source.path,
-                "module": product.source.module,
-                "snapshot": request.choice.snapshot,
-                "epoch": BASE_EPOCH,
-                "config": CONFIG,
-                "attributes": ATTRIBUTES,
-                "out": "/out",
-            },
-            title="read the source",
-            image=self.catalog.image("debian"),
-            inputs={"source": Given(name, f"dagger:{await given.digest()}")},
-            outputs=("source.json",),
+        self.given["repository"] = given
+        params = parameters(
+            product, version, revision=revision, commit=request.commit, snapshot=request.choice.snapshot
         )
-        found = json.loads(await (await self.evaluate(step.out)).file("source.json").contents())
-        if "tags" in found:
-            rules = product.source.tag, product.version.scheme
-            problem = unknown_tag(version, style=rules[0], scheme=rules[1], tags=found["tags"])
-            raise SourceError(problem.brief, details="Looked in --source", resolution=problem.resolution)
-        self.given[GIVEN_NAME] = await self.evaluate(Pick(step.out, root="tree"))
-        return _source(found, product)
+        repository = Given("repository", f"dagger:{await given.digest()}")
+        step = checkout(repository, params, image=self.catalog.image("debian"))
+        found = await self.evaluate(step.out)
+        source = source_of(json.loads(await found.file(FOUND).contents()), product, version)
+        self.given[GIVEN_NAME] = found.directory(FILES)
+        return source
 
     def _own(self, folder: str) -> dagger.Directory:
         """Return a folder of this project, which comes with the module and without its history."""
@@ -152,7 +130,7 @@ class DaggerSession:
         """Return the product's own repository at the tag, and the commit that the tag names."""
         repository = self.client.git(product.source.git)
         try:
-            tags = {tag.removeprefix("refs/tags/") for tag in await repository.tags()}
+            tags = [tag.removeprefix("refs/tags/") for tag in await repository.tags()]
         except dagger.QueryError as error:
             raise SourceError(
                 f"cannot read the repository {product.source.git}",
@@ -160,9 +138,7 @@ class DaggerSession:
                 resolution="check that the engine reaches it, or pass a directory as --source",
             ) from error
         if ref not in tags:
-            rules = product.source.tag, product.version.scheme
-            problem = unknown_tag(version, style=rules[0], scheme=rules[1], tags=tags)
-            raise SourceError(problem.brief, details=f"Looked in {product.source.git}", resolution=problem.resolution)
+            raise no_such_tag(product, version, tags, where=product.source.git)
         tag = repository.tag(ref)
         return tag.tree(depth=1), await tag.commit()
 
@@ -225,23 +201,6 @@ class DaggerSession:
         verdict = json.loads(await found.file("verdict.json").contents())
         if not verdict["open"]:
             raise gate_closed(release.context, verdict, "the reports of `dagger call scan --report-only`")
-
-
-def _source(found: dict[str, object], product: Product) -> Source:
-    go_mod = str(found["go_mod"])
-    return Source(
-        identity=f"git-tree:{found['tree']}",
-        revision=str(found["revision"]),
-        ref=str(found["ref"]),
-        epoch=int(str(found["epoch"])),
-        url=parse_url(product.source.git).fetch_url if found.get("tagged") else "",
-        module=go_module(go_mod),
-        go_directive=go_directive(go_mod),
-        vendored=bool(found["vendored"]),
-        verified=bool(found["verified"]),
-        snapshot=bool(found["snapshot"]),
-        dirty=bool(found["dirty"]),
-    )
 
 
 async def _policy(file: dagger.File | None, folder: Path) -> Policy:

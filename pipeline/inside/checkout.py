@@ -156,7 +156,6 @@ def of_commit(git: Git, commit: str, params: Params) -> Json:
         "verified": True,
         "snapshot": params["snapshot"],
         "dirty": False,
-        "tagged": True,
     }
 
 

@@ -146,7 +146,7 @@ func protectProc() error {
 // hideHost takes away what an engine mounts into every container: the machine's devices and settings as /sys, and the
 // files by which names are resolved on a network that this step does not have.
 func hideHost() error {
-	for _, path := range []string{"/sys", "/etc/resolv.conf", "/etc/hosts", "/etc/hostname", "/run/pipeline"} {
+	for _, path := range []string{"/sys", "/etc/resolv.conf", "/etc/hosts", "/etc/hostname", "/run/pipeline/seal", SpecPath} {
 		for {
 			err := syscall.Unmount(path, syscall.MNT_DETACH)
 			if err == nil {

@@ -1,0 +1,76 @@
+"""Source: what a repository or a directory is that an engine has, found by a step where this machine cannot look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.errors import VersionError
+from pipeline.git import ATTRIBUTES, CONFIG
+from pipeline.location import parse_url
+from pipeline.model.guard import unknown_tag
+from pipeline.model.image import Image
+from pipeline.model.product import Product
+from pipeline.model.source import Source, go_directive, go_module
+from pipeline.model.step import Step
+from pipeline.model.tree import BASE_EPOCH, Tree
+from pipeline.model.version import Version
+from pipeline.stages.inside import inside
+
+FOUND = "source.json"
+FILES = "tree"
+
+
+def checkout(source: Tree, params: dict[str, Any], *, image: Image) -> Step:
+    """Return the step that says what `source` is (`source.json`) and lays out its files (`tree/`)."""
+    own = {"source": "/in/source", "out": "/out"}
+    return inside(
+        "checkout",
+        {**params, **own},
+        title="read the source",
+        image=image,
+        inputs={"source": source},
+        outputs=(FOUND,),
+    )
+
+
+def parameters(
+    product: Product, version: Version, *, revision: str = "", commit: str = "", snapshot: bool = False
+) -> dict[str, Any]:
+    """Return what the program has to know. `revision` is the commit that was fetched for the version's tag."""
+    return {
+        "ref": version.git_ref(product.source.tag),
+        "revision": revision,
+        "commit": commit,
+        "folder": product.source.path,
+        "module": product.source.module,
+        "snapshot": snapshot,
+        "epoch": BASE_EPOCH,
+        "config": CONFIG,
+        "attributes": ATTRIBUTES,
+    }
+
+
+def source_of(found: dict[str, Any], product: Product, version: Version) -> Source:
+    """Return the source that the program has found. Raises VersionError when it has no such tag."""
+    if "tags" in found:
+        raise no_such_tag(product, version, found["tags"], where="--source")
+    return Source(
+        identity=f"git-tree:{found['tree']}",
+        revision=found["revision"],
+        ref=found["ref"],
+        epoch=found["epoch"],
+        url=parse_url(product.source.git).fetch_url if found["ref"] else "",
+        module=go_module(found["go_mod"]),
+        go_directive=go_directive(found["go_mod"]),
+        vendored=found["vendored"],
+        verified=found["verified"],
+        snapshot=found["snapshot"],
+        dirty=found["dirty"],
+    )
+
+
+def no_such_tag(product: Product, version: Version, tags: list[str], *, where: str) -> VersionError:
+    """Return the error for a version whose tag is not among `tags`."""
+    rules = product.source.tag, product.version.scheme
+    problem = unknown_tag(version, style=rules[0], scheme=rules[1], tags=tags)
+    return VersionError(problem.brief, details=f"Looked in {where}", resolution=problem.resolution)
