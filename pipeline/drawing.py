@@ -27,7 +27,7 @@ def mermaid(tree: Tree) -> str:
 def svg(tree: Tree) -> str:
     """Return the graph below `tree` as one self-contained SVG document, steps in columns by depth."""
     steps = list(steps_of(tree))
-    places = _places(steps)
+    places, direct = _places(steps), _direct(steps)
     width = max((x for x, _ in places.values()), default=0) + BOX_WIDTH + MARGIN
     height = max((y for _, y in places.values()), default=0) + BOX_HEIGHT + MARGIN
     parts = [
@@ -35,13 +35,28 @@ def svg(tree: Tree) -> str:
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
     ]
     for step in steps:
-        parts.extend(_arrow(places[before.digest], places[step.digest]) for before in predecessors(step))
+        parts.extend(_arrow(places[before.digest], places[step.digest]) for before in direct[step.digest])
     parts.extend(_box(step, *places[step.digest]) for step in steps)
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
 def _id(step: Step) -> str:
     return "s" + step.digest.removeprefix("sha256:")[:12]
+
+
+def _direct(steps: list[Step]) -> dict[str, list[Step]]:
+    """Return the predecessors of each step without those that another predecessor needs as well.
+
+    An arrow that follows from two others only hides them.
+    """
+    above: dict[str, set[str]] = {}
+    found: dict[str, list[Step]] = {}
+    for step in steps:
+        before = predecessors(step)
+        implied = set().union(*(above[each.digest] for each in before))
+        found[step.digest] = [each for each in before if each.digest not in implied]
+        above[step.digest] = implied | {each.digest for each in before}
+    return found
 
 
 def _places(steps: list[Step]) -> dict[str, tuple[int, int]]:

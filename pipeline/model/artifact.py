@@ -41,6 +41,11 @@ class Artifact:
     subject: str = ""
 
     @property
+    def label(self) -> str:
+        """What the file is for, in short: `linux-arm64 fips`."""
+        return f"{self.target.replace('/', '-')} {self.variant}".strip()
+
+    @property
     def made_by(self) -> Step | None:
         """The step that makes the file, or None for one that was given."""
         tree = self.tree

@@ -24,7 +24,7 @@ def archive(context: Context, built: Artifact, companions: Sequence[Artifact]) -
             "rename": {built.name: context.product.build.binary},
             "out": f"/out/{name}",
         },
-        title=f"archive {built.name}",
+        title=f"archive {built.label}",
         image=context.image("debian"),
         inputs={"tree": Merge.of(*files)},
         outputs=(name,),

@@ -26,7 +26,7 @@ def catalogue(context: Context, built: Artifact, licenses: Tree) -> Tree:
     `licenses` holds the modules' license files: Go's module cache, or the source with its `vendor` folder.
     """
     step = Step(
-        title=f"syft {built.name}",
+        title=f"syft {built.label}",
         image=context.image("syft"),
         argv=(
             "syft",
@@ -72,7 +72,7 @@ def sboms(context: Context, built: Artifact, schemas: Files, licenses: Tree) -> 
             "out_spdx": f"/out/{names['spdx.json']}",
             "out_notice": f"/out/{notice}",
         },
-        title=f"sbom {built.name}",
+        title=f"sbom {built.label}",
         image=context.image("debian"),
         inputs={"raw": catalogue(context, built, licenses), "binary": built.tree, "schemas": schemas},
         outputs=(*names.values(), notice),

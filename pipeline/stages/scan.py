@@ -75,7 +75,7 @@ def _trivy_feed(context: Context) -> Tree:
 def grype(context: Context, built: Artifact, database: Tree) -> Step:
     """Return grype's run over one binary; its report is `grype.json`."""
     return Step(
-        title=f"grype {built.name}",
+        title=f"grype {built.label}",
         image=context.image("grype"),
         argv=("grype", f"file:/in/binary/{built.name}", "--output=json", "--file=/out/grype.json"),
         inputs=(("binary", built.tree), ("database", database)),
@@ -101,7 +101,7 @@ def trivy(context: Context, built: Artifact, database: Tree) -> Step:
         "/in/binary",
     )
     return Step(
-        title=f"trivy {built.name}",
+        title=f"trivy {built.label}",
         image=context.image("trivy"),
         argv=("sh", "-c", f"{WRITABLE_DATABASE} && exec {' '.join(command)}"),
         inputs=(("binary", built.tree), ("database", database)),

@@ -89,7 +89,7 @@ def test_every_artifact_is_scanned_proved_and_described() -> None:
     subjects = {(artifact.kind.value, artifact.subject) for artifact in release.artifacts if artifact.subject}
     for binary in release.binaries:
         assert {kind for kind, subject in subjects if subject == binary.name} == {"archive", "proof", "sbom", "notice"}
-        assert {f"grype {binary.name}", f"trivy {binary.name}"} <= set(titles(release))
+        assert {f"grype {binary.label}", f"trivy {binary.label}"} <= set(titles(release))
     assert len({artifact.name for artifact in release.artifacts}) == len(release.artifacts)
 
 
