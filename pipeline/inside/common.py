@@ -7,6 +7,8 @@ the only time it knows is `SOURCE_DATE_EPOCH`.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import json
 import os
@@ -99,6 +101,16 @@ def source_date_epoch() -> int:
 def timestamp(seconds: int) -> str:
     """Return `seconds` since 1970 as UTC in RFC 3339, section 5.6."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def decode_key(data: bytes) -> bytes:
+    """Return an OpenPGP key as gpg reads it: base64 around an armored or binary key is taken off."""
+    if data.lstrip().startswith(b"-----BEGIN") or data[:1] >= b"\x80":
+        return data
+    try:
+        return base64.b64decode(b"".join(data.split()), validate=True)
+    except binascii.Error:
+        return data
 
 
 def run_program(main: Callable[[Params], None]) -> NoReturn:

@@ -7,29 +7,17 @@ Reads the secret `/run/secrets/signing-key` (armored, binary, or base64 of eithe
 
 from __future__ import annotations
 
-import base64
-import binascii
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING or __package__:
-    from pipeline.inside.common import Json, Params, Problem, run_program, write_json
+    from pipeline.inside.common import Json, Params, Problem, decode_key, run_program, write_json
 else:
-    from common import Json, Params, Problem, run_program, write_json
+    from common import Json, Params, Problem, decode_key, run_program, write_json
 
 SECRET = Path("/run/secrets/signing-key")
-
-
-def decode(data: bytes) -> bytes:
-    """Return the key as gpg reads it: base64 around an armored or binary key is taken off."""
-    if data.lstrip().startswith(b"-----BEGIN") or data[:1] >= b"\x80":
-        return data
-    try:
-        return base64.b64decode(b"".join(data.split()), validate=True)
-    except binascii.Error:
-        return data
 
 
 def describe(colons: str) -> Json:
@@ -61,7 +49,7 @@ def main(params: Params) -> None:
         raise Problem("this step was given no signing key")
     with tempfile.TemporaryDirectory(dir="/work") as home:
         argv = ["gpg", "--batch", "--homedir", home, "--with-colons", "--show-keys"]
-        shown = subprocess.run(argv, input=decode(SECRET.read_bytes()), capture_output=True, check=False)
+        shown = subprocess.run(argv, input=decode_key(SECRET.read_bytes()), capture_output=True, check=False)
     write_json(Path(params["out"]), describe(shown.stdout.decode("utf-8", "replace")))
 
 

@@ -20,8 +20,6 @@ passphrase, which gpg reads from its standard input.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import os
 import re
@@ -35,9 +33,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING or __package__:
-    from pipeline.inside.common import Params, Problem, run_program
+    from pipeline.inside.common import Params, Problem, decode_key, run_program
 else:
-    from common import Params, Problem, run_program
+    from common import Params, Problem, decode_key, run_program
 
 DAY = 86400
 RSA, ECDSA, EDDSA = {"1", "3"}, "19", "22"  # RFC 9580, section 9.1
@@ -105,20 +103,10 @@ def keyrings(passphrase: bytes) -> Iterator[tuple[Keyring, Keyring]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def decode(data: bytes) -> bytes:
-    """Return the key as gpg reads it: base64 around an armored or binary key is taken off."""
-    if data.lstrip().startswith(b"-----BEGIN") or data[:1] >= b"\x80":
-        return data
-    try:
-        return base64.b64decode(b"".join(data.split()), validate=True)
-    except binascii.Error:
-        return data
-
-
 def read_secrets(folder: Path) -> tuple[bytes, bytes]:
     """Return (private key, passphrase). Raises Problem when there is no key."""
     try:
-        key = decode((folder / "signing-key").read_bytes())
+        key = decode_key((folder / "signing-key").read_bytes())
     except FileNotFoundError:
         raise Problem("there is no signing key: the secret signing-key is missing") from None
     if not key.strip():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.inside import sign
+from pipeline.inside import common, sign
 from pipeline.inside.common import Problem
 
 FINGERPRINT = "AB" * 20
@@ -91,13 +91,13 @@ def test_weak_hashes_count_where_they_are_the_newest() -> None:
 
 @pytest.mark.parametrize("data", [b"-----BEGIN PGP PRIVATE KEY BLOCK-----\n", b"\x95\x01\x02"])
 def test_keys_may_come_wrapped_in_base64(data: bytes) -> None:
-    assert sign.decode(data) == data
+    assert common.decode_key(data) == data
     wrapped = base64.encodebytes(data * 30)
-    assert sign.decode(wrapped) == data * 30
+    assert common.decode_key(wrapped) == data * 30
 
 
 def test_nonsense_is_left_for_gpg_to_refuse() -> None:
-    assert sign.decode(b"not a key!") == b"not a key!"
+    assert common.decode_key(b"not a key!") == b"not a key!"
 
 
 def test_secrets(tmp_path: Path) -> None:
