@@ -6,11 +6,11 @@ Every function takes the same words as `pipeline`, and runs the same graph of st
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from enum import Enum
 from typing import Annotated, ParamSpec, TypeVar, cast
 
 import dagger
 from dagger import Doc, dag, enum_type, function, object_type
-from dagger.mod import Enum
 from dagger.mod._exceptions import FunctionError
 
 from pipeline.choice import Choice, part
@@ -65,8 +65,10 @@ def uncached(method: Callable[Parameters, Result]) -> Callable[Parameters, Resul
 class Fips(Enum):
     """The validated module that a FIPS binary uses."""
 
-    BORINGCRYPTO = "BORINGCRYPTO", "BoringCrypto"
-    GO = "GO", "The Go Cryptographic Module, CMVP certificate 5247"
+    BORINGCRYPTO = "BORINGCRYPTO"
+    """BoringCrypto."""
+    GO = "GO"
+    """The Go Cryptographic Module, CMVP certificate 5247."""
 
 
 FipsArgument = Annotated[Fips, Doc("The validated module that FIPS binaries use")]
@@ -76,8 +78,10 @@ FipsArgument = Annotated[Fips, Doc("The validated module that FIPS binaries use"
 class Drawing(Enum):
     """How a graph is drawn."""
 
-    MERMAID = "MERMAID", "Mermaid text"
-    SVG = "SVG", "One self-contained SVG document"
+    MERMAID = "MERMAID"
+    """Mermaid text."""
+    SVG = "SVG"
+    """One self-contained SVG document."""
 
 
 @asynccontextmanager

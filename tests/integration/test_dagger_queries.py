@@ -1,0 +1,256 @@
+"""What the Dagger engine and the module ask of Dagger's API: every query is valid, and says what it should."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import dagger
+import pytest
+from dagger.client._connection import _shared
+from dagger.mod._exceptions import FunctionError
+
+from pipeline.engine import dagger_step
+from pipeline.engine.dagger import DaggerEngine
+from pipeline.errors import EngineError, ImageError
+from pipeline.images.catalog import Catalog
+from pipeline.images.exported import Exported
+from pipeline.images.spec import load_images
+from pipeline.model.graph import steps_of
+from pipeline.model.image import Base, Image
+from pipeline.model.step import Cache, Effect, ExitCode, Step
+from pipeline.model.tree import Files, Given, Merge, Pick
+from pipeline.module import Pipeline
+from pipeline.project import packaging_folder
+from tests.dagger_api import Api, Call, serving
+
+ARCHIVED = Base("archived", "sha256:archived")
+PULLED = Base("pulled", "sha256:pulled", reference="debian@sha256:1", manager="apt", packages=("git",))
+FEDORA = Base("fedora", "sha256:fedora", reference="fedora@sha256:2", manager="dnf", packages=("git",))
+TOOLCHAIN = Step(
+    title="toolchain", image=Image("bootstrap", ARCHIVED), argv=("fetch",), effect=Effect.FETCH, outputs=("bin/go",)
+)
+BUILDER = Image("go", ARCHIVED, (("/usr/local/go", TOOLCHAIN.out),))
+FOUND = {
+    "tree": "a" * 40, "revision": "1" * 40, "ref": "", "epoch": 1_700_000_000, "verified": False, "snapshot": False,
+    "dirty": False, "go_mod": "module example.org/weed\n\ngo 1.24\n", "vendored": False,
+}  # fmt: skip
+IMAGES = {name: {"archive": "root.tar", "content": "sha256:root", "stands_in_for": ""} for name in ("debian", "go")}
+IMAGES |= dict.fromkeys(("syft", "grype", "trivy"), IMAGES["go"])
+FILES = {
+    "images.json": json.dumps(IMAGES),
+    "source.json": json.dumps(FOUND),
+    "key.json": json.dumps({"fingerprint": "F" * 40}),
+    "verdict.json": json.dumps({"open": True}),
+    "verification.json": json.dumps(
+        {"problems": [], "product": "example", "version": "1.2.3", "files": 7, "signed_by": ["F"], "key_is_pinned": 1}
+    ),
+}
+
+
+def ask(work: Callable[[dagger.Client], Awaitable[Any]], **files: str) -> tuple[Api, Any]:
+    """Return the server after `work` with a client of it, and what `work` returned."""
+
+    async def connected() -> Any:
+        async with dagger.Connection(dagger.Config()) as client:
+            return await work(client)
+
+    with serving({**FILES, **{name.replace("_", "."): text for name, text in files.items()}}) as api:
+        return api, anyio.run(connected)
+
+
+def call(work: Callable[[], Awaitable[Any]], **files: str) -> tuple[Api, Any]:
+    """Return the same for a function of the module, which has a connection that all share."""
+
+    async def connected() -> Any:
+        _shared._params = None  # those of the server of an earlier test
+        async with await dagger.connect():
+            return await work()
+
+    with serving({**FILES, **{name.replace("_", "."): text for name, text in files.items()}}) as api:
+        return api, anyio.run(connected)
+
+
+def evaluate(tree: Any) -> Api:
+    async def work(client: dagger.Client) -> None:
+        engine = DaggerEngine(client, BUILDER, archives={ARCHIVED.content: client.host().file("root.tar")})
+        given = {"outside": client.host().directory("given")}
+        await engine.evaluate(tree, given=given, secrets={"key": client.secret("env://THE_KEY")})
+
+    return ask(work)[0]
+
+
+def execution(api: Api, program: str) -> Call:
+    (found,) = {
+        (call.arguments["args"][0], call.arguments["args"][1:2] == [program]): call
+        for call in api.named("withExec")
+        if program in call.arguments["args"][:2]
+    }.values()
+    return found
+
+
+def spec_of(call: Call) -> dict[str, Any]:
+    """Return what `seal` is told in the chain of an execution."""
+    (mount,) = [c for c in call.chain if c.arguments.get("path") == dagger_step.SPECIFICATION]
+    return dict(mount.arguments)
+
+
+def test_every_kind_of_tree_and_step_is_a_valid_query() -> None:
+    fetched = Step(title="fetch", image=BUILDER, argv=("download",), effect=Effect.FETCH, outputs=("x",))
+    pure = Step(
+        title="pure",
+        image=Image("image", PULLED, (("/opt/tool", Files.of({"tool": "x"})),)),
+        argv=("compile", "a b", "$HOME"),
+        inputs=(
+            ("both", Merge.of(fetched.out, ("below", Files.of({"f": "text"})))),
+            ("part", Pick(Given("outside", "test:1"), paths=("a[1]",), root="top", optional=("b",))),
+        ),
+        env=(("NAME", "value"),),
+        caches=(Cache("/work/cache", "cache"),),
+        exit_code=ExitCode.IS_DATA,
+    )
+    secret = Step(title="secret", image=Image("other", FEDORA), argv=("use",), secrets=("key",), effect=Effect.VOLATILE)
+    api = evaluate(Merge.of(("one", pure.out), ("two", secret.out)))
+    sealed = execution(api, "compile")
+    assert sealed.arguments["args"] == [dagger_step.SEAL, "compile", "a b", "$HOME"]
+    assert sealed.arguments["insecureRootCapabilities"] is True
+    assert not sealed.arguments.get("expand", False)
+    assert not execution(api, "download").arguments.get("insecureRootCapabilities", False)
+    assert execution(api, "fetch").arguments["args"] == ["fetch"]
+    mounts = {c.arguments["path"]: c for c in sealed.chain if c.name == "withMountedDirectory"}
+    assert sorted(mounts) == ["/in/both", "/in/part", "/opt/tool"]
+    assert all(mount.arguments["readOnly"] for mount in mounts.values())
+    (mounted,) = [c for c in execution(api, "use").chain if c.name == "withMountedSecret"]
+    assert (mounted.arguments["path"], mounted.arguments["mode"]) == ("/run/secrets/key", 0o400)
+    assert ["apt-get", "install"] in [c.arguments["args"][:2] for c in api.named("withExec")]
+    assert ["dnf", "install"] in [c.arguments["args"][:2] for c in api.named("withExec")]
+    (picked,) = [c for c in api.named("withDirectory") if c.arguments.get("include")]
+    assert picked.arguments["include"] == ["a\\[1\\]", "b"]
+
+
+def test_a_step_that_is_never_cached_differs_from_run_to_run() -> None:
+    step = Step(title="t", image=BUILDER, argv=("use",), secrets=("key",), effect=Effect.VOLATILE)
+    pure = Step(title="t", image=BUILDER, argv=("use",))
+    runs = [json.loads(dagger_step.specification(step, {}, nonce))["run"] for nonce in ("1", "2")]
+    assert runs == ["1", "2"]
+    assert dagger_step.specification(pure, {"GOPROXY": "x"}, "1") == dagger_step.specification(pure, {}, "2")
+
+
+def test_a_root_that_no_archive_holds_and_no_registry_has_is_an_error() -> None:
+    with pytest.raises(ImageError, match="no image for lost"):
+        evaluate(Step(title="t", image=Image("lost", Base("lost", "sha256:lost")), argv=("x",)).out)
+
+
+def test_bytes_that_are_no_text_are_an_error() -> None:
+    with pytest.raises(EngineError, match="x is not UTF-8"):
+        evaluate(Files.of({"x": b"\xff\xfe"}))
+
+
+ARGUMENTS: dict[str, Any] = {"tag": "v1.2.3", "product": "example", "commit": "1" * 40}
+
+
+@pytest.mark.parametrize("verb", ["release", "build", "sbom", "scan", "plan", "graph"])
+@pytest.mark.parametrize("given", [True, False])
+def test_every_function_asks_valid_queries(verb: str, given: bool) -> None:
+    async def work() -> Any:
+        client = dagger.dag
+        arguments = {**ARGUMENTS, "images": client.address("images").directory()}
+        arguments["source"] = client.address("source").directory() if given else None
+        if verb == "release" and given:
+            arguments["signing_key"] = client.secret("env://THE_KEY")
+        return await getattr(Pipeline(), verb)(**arguments)
+
+    api, result = call(work)
+    assert len(api.named("withExec")) > 1 or verb in {"plan", "graph"}
+    if verb == "plan":
+        assert "sign" in result
+        assert result == expected_plan()
+    if verb == "release":
+        assert ("withMountedSecret" in {c.name for c in api.calls}) is given
+    assert api.named("plaintext") == []
+
+
+def test_signing_and_verifying_ask_valid_queries() -> None:
+    async def work() -> Any:
+        folder, images = dagger.dag.address("release").directory(), dagger.dag.address("images").directory()
+        await Pipeline().sign(folder, dagger.dag.secret("env://THE_KEY"), images)
+        return await Pipeline().verify(folder, folder.file("key"), "F" * 40, images)
+
+    api, said = call(work)
+    assert said == "example 1.2.3: 7 files check out, signed by F\n"
+    mounted = api.named("withMountedSecret")
+    assert {c.arguments["path"] for c in mounted} == {"/run/secrets/signing-key"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        ({"tag": "v1;rm -rf"}, 3, "'v1;rm -rf'"),
+        ({"product": "nothing"}, 2, "nothing"),
+        ({"commit": "abc"}, 5, "What to do: give all 40 digits"),
+        ({"target": ["plan9/mips"]}, 2, "choose among: linux/amd64"),
+    ],
+)
+def test_an_error_for_people_is_its_text_and_its_exit_code(arguments: dict[str, Any], code: int, text: str) -> None:
+    async def work() -> Any:
+        return await Pipeline().plan(**{**ARGUMENTS, **arguments}, images=dagger.dag.address("images").directory())
+
+    with pytest.raises(FunctionError) as caught:
+        call(work)
+    assert text in str(caught.value)
+    assert caught.value.extra == {"exit_code": code}
+    assert caught.value.__suppress_context__
+
+
+def test_a_closed_gate_fails_the_release_with_its_reasons() -> None:
+    async def work() -> Any:
+        return await Pipeline().release(**ARGUMENTS, images=dagger.dag.address("images").directory())
+
+    verdict = json.dumps({"open": False, "reasons": ["CVE-1 is CRITICAL"]})
+    with pytest.raises(FunctionError, match="CVE-1 is CRITICAL") as caught:
+        call(work, verdict_json=verdict)
+    assert caught.value.extra == {"exit_code": 8}
+
+
+def test_an_image_that_is_neither_exported_nor_locked_is_refused() -> None:
+    async def work() -> Any:
+        return await Pipeline().build(**ARGUMENTS, images=dagger.dag.address("images").directory())
+
+    with pytest.raises(FunctionError, match=r"images\.lock has no digest for debian"):
+        call(work, images_json=json.dumps({"go": IMAGES["go"]}))
+
+
+def expected_plan() -> str:
+    """Return the plan that the graph of the same choice has, made without Dagger."""
+    from pipeline.choice import Choice, databases
+    from pipeline.content import digest_of
+    from pipeline.model.policy import load_policy
+    from pipeline.model.product import load_product
+    from pipeline.model.source import Source
+    from pipeline.release import plan
+    from pipeline.stages.sbom import load_schemas
+
+    folder = packaging_folder() / "products" / "example"
+    specs, product = load_images(packaging_folder()), load_product(folder)
+    roots = {name: Exported(**entry) for name, entry in IMAGES.items()}
+    catalog = Catalog(specs, home=Path("/nonexistent"), pull=True, local=False, exported=roots)
+    advisories = digest_of(folder / product.scan.advisories)
+    context = Choice(product="example", tag="v1.2.3").context(
+        product,
+        Source(
+            identity=f"git-tree:{FOUND['tree']}", revision="1" * 40, epoch=1_700_000_000,
+            module="example.org/weed", go_directive="1.24",
+        ),
+        load_policy(folder / "policy.toml"),
+        specs=specs,
+        images={name: catalog.image(name) for name in catalog.names()},
+        databases=databases(product, scan_db=False, advisories=False),
+        given={"advisories": Given("advisories", advisories)},
+    )  # fmt: skip
+    steps = list(steps_of(plan(context, load_schemas(packaging_folder())).tree))
+    width = max(len(step.title) for step in steps)
+    rows = [f"{step.digest}  {step.title:<{width}}  {step.image.name}" for step in steps]
+    return "\n".join([*rows, f"{len(steps)} steps", ""])

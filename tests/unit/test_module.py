@@ -1,0 +1,38 @@
+"""What the Dagger module offers: its functions, their arguments and how they are cached. No engine is asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline.cli import build_parser
+from pipeline.module import Pipeline
+
+FUNCTIONS = ("build", "graph", "images", "plan", "release", "sbom", "scan", "sign", "verify")
+
+
+def registered() -> dict[str, Any]:
+    """Return the functions as Dagger's SDK has them. The one place that looks into it."""
+    module = Pipeline.__dagger_module__  # type: ignore[attr-defined]
+    return dict(module.get_object("Pipeline").functions)
+
+
+def test_the_functions() -> None:
+    assert tuple(sorted(registered())) == FUNCTIONS
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_documented_with_all_its_arguments_and_never_cached(name: str) -> None:
+    function = registered()[name]
+    assert function.cache_policy == "never"
+    assert len(function.doc or "") > 20
+    for parameter in function.parameters.values():
+        assert len(parameter.doc or "") > 10, parameter.name
+
+
+def test_the_words_are_those_of_the_command_line() -> None:
+    verbs: Any = next(a for a in build_parser()._actions if a.dest == "verb").choices
+    for name in ("release", "build", "sbom", "scan", "plan", "graph"):
+        known = {action.dest for action in verbs[name]._actions} | {"images", "leg", "drawing", "report_only"}
+        assert set(registered()[name].parameters) <= known, name
