@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from argparse import Namespace
 from pathlib import Path
 
 from pipeline.commands.cache import size
 from pipeline.errors import ImageError, UsageError
+from pipeline.images import exported
 from pipeline.images.lock import save_lock
 from pipeline.images.oci import export as write_archive
 from pipeline.model.image import DEFAULT_PATH
@@ -68,17 +68,17 @@ def export(options: Namespace) -> int:
     names = _names(session, options.names)
     with_progress(session, lambda: session.catalog.prepare(names, session.progress.note))
     output = Path(options.output)
-    described: dict[str, dict[str, str]] = {}
+    described: dict[str, exported.Exported] = {}
     for name in names:
         base = session.catalog.base(name)
         archive = f"{base.content.removeprefix('sha256:')[:16]}.tar"
-        if not any(entry["archive"] == archive for entry in described.values()):
+        if not any(entry.archive == archive for entry in described.values()):
             manifest = write_archive(
                 output / archive, [("/", session.catalog.roots()[base.content])], path=DEFAULT_PATH, name=name
             )
             print(f"{output / archive}  {manifest}")
-        described[name] = {"archive": archive, "content": base.content, "stands_in_for": base.stands_in_for}
-    (output / "images.json").write_text(json.dumps(described, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        described[name] = exported.Exported(archive=archive, content=base.content, stands_in_for=base.stands_in_for)
+    exported.write(output / exported.INDEX, described)
     return 0
 
 
