@@ -17,7 +17,7 @@ import pytest
 from pipeline.content import digest_of
 from pipeline.engine.base import Event, Secret, What
 from pipeline.engine.local import LocalEngine, NetworkSettings
-from pipeline.errors import EngineError, ImageError
+from pipeline.errors import EngineError, ImageError, StepFailedError
 from pipeline.model.image import Base, Image
 from pipeline.model.step import Effect, Step
 from pipeline.model.tree import Files
@@ -231,3 +231,12 @@ def test_a_shell_has_a_secret_only_if_it_is_given(tmp_path: Path, root: Path, im
 def test_the_title_is_not_identity(tmp_path: Path, root: Path, image: Image) -> None:
     one = step(image, "cat /proc/sys/kernel/random/uuid > /out/id", title="one")
     assert run(tmp_path, root, one) == run(tmp_path, root, replace(one, title="two", timeout=5.0))
+
+
+def test_after_a_failure_nothing_that_was_waiting_for_its_turn_begins(tmp_path: Path, root: Path, image: Image) -> None:
+    events: list[Event] = []
+    parts = [step(image, f"sleep 0.2; exit 3 # {number}", title=f"part {number}") for number in range(4)]
+    whole = step(image, "true", title="whole", inputs=tuple((f"i{n}", part.out) for n, part in enumerate(parts)))
+    with pytest.raises(StepFailedError, match="exit code 3"):
+        run(tmp_path, root, whole, observer=events.append, jobs=1)
+    assert [event.what for event in events if event.what is not What.OUTPUT] == [What.STARTED, What.FAILED]

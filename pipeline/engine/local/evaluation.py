@@ -7,8 +7,9 @@ import os
 import platform
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -66,7 +67,7 @@ class Evaluation:
         plan = await anyio.to_thread.run_sync(schedule.demand, node, self._find)
         for found in plan.found:
             self._tell_found(found)
-        await schedule.carry_out(plan, self._make)
+        await schedule.carry_out(plan, partial(self._make, plan.check))
         return plan.results[node.digest]
 
     def _find(self, node: Node) -> Laid | None:
@@ -84,7 +85,7 @@ class Evaluation:
             return laid
         return self.context.store.alias(key, None if self.context.fresh(node) else node.digest)
 
-    async def _make(self, node: Node, results: Results) -> Laid:
+    async def _make(self, check: Callable[[], None], node: Node, results: Results) -> Laid:
         if isinstance(node, Pick) and schedule.is_view(node):
             part = results[schedule.node_of(node.tree).digest]
             return await anyio.to_thread.run_sync(_view, node, part)
@@ -96,7 +97,7 @@ class Evaluation:
                     self._tell_found(node)
                     return laid
                 if isinstance(node, Step):
-                    return await self._make_step(node, key, results)
+                    return await self._make_step(check, node, key, results)
                 return await self._make_tree(node, results)
 
     async def _make_tree(self, tree: Tree, results: Results) -> Laid:
@@ -115,8 +116,9 @@ class Evaluation:
 
             return await anyio.to_thread.run_sync(work)
 
-    async def _make_step(self, step: Step, key: str, results: Results) -> Laid:
+    async def _make_step(self, check: Callable[[], None], step: Step, key: str, results: Results) -> Laid:
         async with self.context.fetches if step.network else self.context.slots:
+            check()
             started = time.monotonic()
             self._tell(What.STARTED, step)
             try:

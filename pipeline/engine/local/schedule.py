@@ -78,6 +78,12 @@ class Demand:
     missing: dict[str, Node] = field(default_factory=dict)
     waiting: dict[str, int] = field(default_factory=dict)
     dependents: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    failures: list[Exception] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Raise the first failure, if there was one: for whatever has waited and would begin now."""
+        if self.failures:
+            raise self.failures[0]
 
     @property
     def ready(self) -> list[Node]:
@@ -116,15 +122,14 @@ async def carry_out(plan: Demand, make: Callable[[Node, Results], Awaitable[Laid
     After a failure nothing new begins; what is running may end, so that it need not run again. Raises the
     first failure.
     """
-    failures: list[Exception] = []
 
     async def work(node: Node) -> None:
-        if failures:
+        if plan.failures:
             return
         try:
             plan.results[node.digest] = await make(node, plan.results)
         except Exception as error:  # noqa: BLE001 - raised below, when everything that runs has ended
-            failures.append(error)
+            plan.failures.append(error)
             return
         begin(_released(plan, node))
 
@@ -134,8 +139,7 @@ async def carry_out(plan: Demand, make: Callable[[Node, Results], Awaitable[Laid
 
     async with anyio.create_task_group() as group:
         begin(plan.ready)
-    if failures:
-        raise failures[0]
+    plan.check()
 
 
 def _released(plan: Demand, node: Node) -> list[Node]:
