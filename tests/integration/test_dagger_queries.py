@@ -152,12 +152,19 @@ def test_bytes_that_are_no_text_are_an_error() -> None:
 ARGUMENTS: dict[str, Any] = {"tag": "v1.2.3", "product": "example", "commit": "1" * 40}
 
 
-@pytest.mark.parametrize("verb", ["release", "build", "sbom", "scan", "plan", "graph"])
-@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize(
+    ("verb", "given"),
+    [
+        *(("release", True), ("release", False), ("build", False), ("sbom", True), ("scan", False)),
+        *(("plan", True), ("plan", False), ("graph", True)),
+    ],
+)
 def test_every_function_asks_valid_queries(verb: str, given: bool) -> None:
     async def work() -> Any:
         client = dagger.dag
         arguments = {**ARGUMENTS, "images": client.address("images").directory()}
+        if verb != "plan":
+            arguments |= {"target": ["linux/amd64"], "variant": ["standard"]}
         arguments["source"] = client.address("source").directory() if given else None
         if verb == "release" and given:
             arguments["signing_key"] = client.secret("env://THE_KEY")
@@ -171,6 +178,27 @@ def test_every_function_asks_valid_queries(verb: str, given: bool) -> None:
     if verb == "release":
         assert ("withMountedSecret" in {c.name for c in api.calls}) is given
     assert api.named("plaintext") == []
+
+
+@pytest.mark.parametrize("tag", ["v3.68", "3.69"])
+def test_without_a_source_the_products_own_repository_is_cloned_at_the_tag(tag: str) -> None:
+    async def work() -> Any:
+        return await Pipeline().plan(tag, images=dagger.dag.address("images").directory())
+
+    api, _ = call(work)
+    (cloned,) = {c.arguments["url"] for c in api.named("git")}
+    assert cloned == "https://github.com/seaweedfs/seaweedfs.git"
+    assert {c.arguments["name"] for c in api.named("tag")} == {tag.removeprefix("v")}
+    assert {c.arguments["depth"] for c in api.named("tree")} == {1}
+
+
+def test_a_tag_that_the_products_repository_lacks_is_an_error() -> None:
+    async def work() -> Any:
+        return await Pipeline().plan("v3.70", images=dagger.dag.address("images").directory())
+
+    with pytest.raises(FunctionError, match=r"3\.70") as caught:
+        call(work)
+    assert caught.value.extra == {"exit_code": 3}
 
 
 def test_signing_and_verifying_ask_valid_queries() -> None:
