@@ -48,7 +48,7 @@ def plan(context: Context, schemas: Files) -> Release:
     Raises UsageError when the chosen targets and variants leave nothing to build.
     """
     made = _stages(context, schemas)
-    indexed = finish.index(context, made.artifacts, _described(context, schemas), made.approval)
+    indexed = finish.index(context, made.artifacts, _described(context, schemas, made), made.approval)
     unsigned = Merge.of(*(artifact.tree for artifact in made.artifacts), indexed.tree)
     return Release(
         context=context,
@@ -61,12 +61,12 @@ def plan(context: Context, schemas: Files) -> Release:
     )
 
 
-def _described(context: Context, schemas: Files) -> tuple[Artifact, ...]:
+def _described(context: Context, schemas: Files, made: _Stages) -> tuple[Artifact, ...]:
     """Return the artifacts as `release.json` tells of them: on no particular day, and all made on one machine.
 
     So two releases of the same source have the same index, whenever and on however many machines they were made.
     """
-    names = {artifact.name for artifact in _stages(context, schemas).binaries}
+    names = {artifact.name for artifact in made.binaries}
     given = {name: tree for name, tree in context.given.items() if name not in names}
     timeless = replace(context, given=given, options=replace(context.options, today=""))
     return _stages(timeless, schemas).artifacts

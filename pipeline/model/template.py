@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
+    from jinja2 import Template
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 
@@ -19,6 +20,11 @@ def _environment() -> ImmutableSandboxedEnvironment:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     return ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
+
+
+@cache
+def _template(text: str) -> Template:
+    return _environment().from_string(text)
 
 
 def template_fault(text: str, names: Collection[str]) -> str:
@@ -42,7 +48,7 @@ def render(text: str, values: Mapping[str, object], *, where: str) -> str:
     from jinja2 import TemplateError
 
     try:
-        return _environment().from_string(text).render(values)
+        return _template(text).render(values)
     except TemplateError as error:
         raise ConfigError(
             f"{where}: cannot fill in {text!r}: {error}", resolution=f"the variables are {', '.join(sorted(values))}"
