@@ -30,6 +30,6 @@ def test_every_command_that_is_shown_exists(page: Path) -> None:
     from pipeline.cli import build_parser
 
     verbs = set(build_parser()._subparsers._group_actions[0].choices)  # type: ignore[union-attr,arg-type]
-    shown = re.findall(r"^(?:\./)?pipelinew? +([a-z-]+)", page.read_text(), re.MULTILINE)
-    shown += re.findall(r"`(?:\./)?pipelinew? ([a-z-]+)", page.read_text())
+    shown = re.findall(r"^(?:\./)?pipelinew? +([a-z][a-z-]*)", page.read_text(), re.MULTILINE)
+    shown += re.findall(r"`(?:\./)?pipelinew? ([a-z][a-z-]*)", page.read_text())
     assert set(shown) - verbs - {"test"} == set()
