@@ -14,8 +14,13 @@ BIN = Path(sys.executable).parent
 
 @pytest.mark.parametrize(
     "argv",
-    [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)],
-    ids=["lint", "format", "types"],
+    [
+        ("ruff", "check", "."),
+        ("ruff", "format", "--check", "."),
+        ("mypy",),
+        ("vermin", "--target=3.6-", "--violations", "packaging/products"),
+    ],
+    ids=["lint", "format", "types", "scripts run on Python 3.6"],
 )
 def test_the_code_passes(argv: tuple[str, ...]) -> None:
     done = subprocess.run([BIN / argv[0], *argv[1:]], cwd=PROJECT, capture_output=True, text=True, check=False)

@@ -1,0 +1,238 @@
+"""`/etc/default/weed/weed.conf`: how many instances of each role, on which ports, with which data and peers."""
+
+import difflib
+import re
+from typing import Callable, Dict, List, NamedTuple, Tuple
+
+from weedops.errors import ConfigError, UsageError
+from weedops.paths import Paths, read_pairs
+
+ROLES = ("master", "volume", "filer", "s3")
+"""In the order in which they start; they stop in the other."""
+
+GRPC = 10000
+"""What weed adds to a port for its gRPC listener."""
+
+METRICS_STEP = 100
+"""How far apart the metrics ports of two instances of a role are."""
+
+DEFAULTS = {
+    "MASTER_INSTANCES": "2",
+    "VOLUME_INSTANCES": "2",
+    "FILER_INSTANCES": "2",
+    "S3_INSTANCES": "2",
+    "FIPS_ENABLED": "false",
+    "ADDRESS": "127.0.0.1",
+    "BIND_ADDRESS": "",
+    "MASTER_PORT": "9333",
+    "VOLUME_PORT": "8080",
+    "FILER_PORT": "8888",
+    "S3_PORT": "8333",
+    "MASTER_METRICS_PORT": "9324",
+    "VOLUME_METRICS_PORT": "9325",
+    "FILER_METRICS_PORT": "9326",
+    "S3_METRICS_PORT": "9327",
+    "MASTER_PEERS": "",
+    "MASTER_DATA_DIR": "/var/lib/weed/master-%i",
+    "VOLUME_DATA_DIRS": "/var/lib/weed/volume-%i",
+    "FILER_DATA_DIR": "/var/lib/weed/filer-%i",
+    "VOLUME_MAX": "0",
+    "VOLUME_SIZE_LIMIT_MB": "30000",
+    "REPLICATION": "000",
+    "DATA_CENTER": "",
+    "RACK": "",
+}
+"""Every key of the file, and what holds when it is not there."""
+
+_HOST = r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\]|[0-9A-Fa-f:]*:[0-9A-Fa-f:]*"
+
+
+class Instance(NamedTuple):
+    """One server on this host. `number` counts from 1; ports are TCP; `metrics` is 0 when switched off."""
+
+    role: str
+    number: int
+    port: int
+    metrics: int
+    data: Tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """`master-1`: the name of its files."""
+        return f"{self.role}-{self.number}"
+
+    @property
+    def unit(self) -> str:
+        """`weed-master@1.service`."""
+        return f"weed-{self.role}@{self.number}.service"
+
+    @property
+    def grpc(self) -> int:
+        """The port of its gRPC listener."""
+        return self.port + GRPC
+
+    @property
+    def ports(self) -> Dict[str, int]:
+        """All ports that it listens on, by what they are for."""
+        ports = {"http": self.port, "grpc": self.grpc}
+        if self.metrics:
+            ports["metrics"] = self.metrics
+        return ports
+
+
+class Settings(NamedTuple):
+    """The whole file, checked."""
+
+    values: Dict[str, str]
+
+    @property
+    def address(self) -> str:
+        """What others reach this host by."""
+        return self.values["ADDRESS"]
+
+    @property
+    def bind(self) -> str:
+        """What the servers listen on."""
+        return self.values["BIND_ADDRESS"] or self.address
+
+    @property
+    def fips(self) -> bool:
+        """Whether only a FIPS binary may be started."""
+        return self.values["FIPS_ENABLED"].lower() == "true"
+
+    def count(self, role: str) -> int:
+        """Return how many instances of `role` this host runs."""
+        return int(self.values[role.upper() + "_INSTANCES"])
+
+    def port(self, role: str) -> int:
+        """Return the port of the first instance of `role`."""
+        return int(self.values[role.upper() + "_PORT"])
+
+    def instances(self, role: str = "") -> List[Instance]:
+        """Return the instances of `role`, or all of them in the order in which they start."""
+        roles = (role,) if role else ROLES
+        return [self.at(name, number) for name in roles for number in range(1, self.count(name) + 1)]
+
+    def at(self, role: str, number: int) -> Instance:
+        """Return what instance `number` of `role` is, whether or not this host runs it."""
+        metrics = int(self.values[role.upper() + "_METRICS_PORT"])
+        key = "VOLUME_DATA_DIRS" if role == "volume" else role.upper() + "_DATA_DIR"
+        data = self.values.get(key, "").replace("%i", str(number))
+        return Instance(
+            role=role,
+            number=number,
+            port=self.port(role) + number - 1,
+            metrics=metrics + METRICS_STEP * (number - 1) if metrics else 0,
+            data=tuple(path.strip() for path in data.split(",") if path.strip()),
+        )
+
+    def find(self, role: str, number: str) -> Instance:
+        """Return the instance that a unit was started for. Raises UsageError when this host does not run it."""
+        if role not in ROLES:
+            raise UsageError(f"there is no role {role!r}", f"choose from {', '.join(ROLES)}")
+        if not re.fullmatch(r"[1-9][0-9]?", number) or int(number) > self.count(role):
+            raise UsageError(
+                f"weed-{role}@{number} is not an instance of this host: {role.upper()}_INSTANCES is {self.count(role)}",
+                "change it in /etc/default/weed/weed.conf and run `weed-instances apply`",
+            )
+        return self.at(role, int(number))
+
+    @property
+    def masters(self) -> List[str]:
+        """`host:port` of every live master: those of this host, then MASTER_PEERS, each once."""
+        own = [_join(self.address, instance.port) for instance in self.instances("master")]
+        return list(dict.fromkeys(own + _peers(self.values["MASTER_PEERS"])))
+
+    @property
+    def seats(self) -> List[str]:
+        """The peer list: `masters`, and when they are even in number a seat that nobody takes.
+
+        weed refuses an even number of masters. The reserved seat is the port after the last master of this host; two
+        of three seats elect a leader, and survive no further loss.
+        """
+        masters = self.masters
+        if masters and len(masters) % 2 == 0:
+            taken = set(masters)
+            port = self.port("master") + self.count("master")
+            while _join(self.address, port) in taken:
+                port += 1
+            masters.append(_join(self.address, port))
+        return masters
+
+    @property
+    def filers(self) -> List[str]:
+        """`host:port` of the filers of this host."""
+        return [_join(self.address, instance.port) for instance in self.instances("filer")]
+
+
+def read_settings(paths: Paths) -> Settings:
+    """Return the settings of this host. Raises ConfigError naming the key, what is allowed, and the nearest key."""
+    return check_settings(read_pairs(paths.conf), paths.conf)
+
+
+def check_settings(given: Dict[str, str], where: str) -> Settings:
+    """Return `given` over the defaults, checked. `where` names the file in errors."""
+    for key in given:
+        if key not in DEFAULTS:
+            near = difflib.get_close_matches(key, list(DEFAULTS), n=1)
+            hint = f"did you mean {near[0]}?" if near else "known keys: " + ", ".join(DEFAULTS)
+            raise ConfigError(f"{where}: unknown key {key}", hint)
+    values = dict(DEFAULTS, **given)
+    for key, value in values.items():
+        allowed = _RULES[key](value)
+        if allowed:
+            raise ConfigError(f"{where}: {key}={value} is not {allowed}", f"correct {key}, default {DEFAULTS[key]!r}")
+    settings = Settings(values)
+    for instance in settings.instances():
+        if instance.grpc > 65535 or instance.metrics > 65535:
+            raise ConfigError(
+                f"{where}: {instance.name} would listen on port {max(instance.grpc, instance.metrics)}",
+                f"choose a lower {instance.role.upper()}_PORT: gRPC listens {GRPC} above it, so 55535 is the highest",
+            )
+    return settings
+
+
+def _join(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+
+
+def _peers(text: str) -> List[str]:
+    return [peer.strip() for peer in text.split(",") if peer.strip()]
+
+
+def _matches(pattern: str, allowed: str) -> Callable[[str], str]:
+    return lambda value: "" if re.fullmatch(pattern, value) else allowed
+
+
+def _number(low: int, high: int) -> Callable[[str], str]:
+    def rule(value: str) -> str:
+        good = re.fullmatch(r"0|[1-9][0-9]{0,9}", value) and low <= int(value) <= high
+        return "" if good else f"a number from {low} to {high}"
+
+    return rule
+
+
+def _peer_list(value: str) -> str:
+    good = all(re.fullmatch(rf"({_HOST}):[1-9][0-9]{{0,4}}", peer) for peer in _peers(value))
+    return "" if good else "a list of host:port, separated by commas"
+
+
+_PATH = r"/[A-Za-z0-9._/%@+-]*"
+_RULES: Dict[str, Callable[[str], str]] = {
+    "FIPS_ENABLED": _matches(r"(?i)true|false", "true or false"),
+    "ADDRESS": _matches(_HOST, "a host name or an address"),
+    "BIND_ADDRESS": _matches(rf"({_HOST})?", "a host name, an address, or empty"),
+    "MASTER_PEERS": _peer_list,
+    "MASTER_DATA_DIR": _matches(_PATH, "an absolute path"),
+    "VOLUME_DATA_DIRS": _matches(rf"{_PATH}(,\s*{_PATH})*", "absolute paths, separated by commas"),
+    "FILER_DATA_DIR": _matches(_PATH, "an absolute path"),
+    "VOLUME_MAX": _number(0, 1000000),
+    "VOLUME_SIZE_LIMIT_MB": _number(1, 8000000),
+    "REPLICATION": _matches(r"[0-9]{3}", "three digits, as 000 or 001"),
+    "DATA_CENTER": _matches(r"[A-Za-z0-9._-]*", "letters, digits, dots and dashes"),
+    "RACK": _matches(r"[A-Za-z0-9._-]*", "letters, digits, dots and dashes"),
+}
+for _role in ROLES:
+    _RULES[_role.upper() + "_INSTANCES"] = _number(0, 99)
+    _RULES[_role.upper() + "_PORT"] = _number(1, 55535)
+    _RULES[_role.upper() + "_METRICS_PORT"] = _number(0, 65535)
