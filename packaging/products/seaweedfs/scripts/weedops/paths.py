@@ -61,6 +61,9 @@ class Paths(NamedTuple):
         return self.at("/etc/haproxy/conf.d/weed-s3.cfg")
 
 
+THIS_HOST = Paths()
+
+
 class Installed(NamedTuple):
     """What `/opt/weed/release` says of the package."""
 
@@ -79,6 +82,11 @@ class Installed(NamedTuple):
         """The version as numbers, for comparing: (4, 44)."""
         digits = self.version.split("-")[0].split("+")[0]
         return tuple(int(part) for part in digits.split(".") if part.isdigit())
+
+    @property
+    def dialect(self) -> Tuple[int, ...]:
+        """The SeaweedFS release whose flags and endpoints the binary has; a product that stands in for it has all."""
+        return self.number if self.product.startswith("seaweedfs") else (99,)
 
 
 def read_pairs(path: str) -> Dict[str, str]:
