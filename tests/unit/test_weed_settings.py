@@ -103,3 +103,43 @@ def test_the_installed_release_is_read(tmp_path: Path) -> None:
     release.write_text("PRODUCT=seaweedfs\n")
     with pytest.raises(ConfigError, match="VERSION, VARIANT, COMMIT"):
         read_installed(Paths(str(tmp_path)))
+
+
+def test_every_host_reserves_the_same_seat() -> None:
+    first = check_settings(
+        {"ADDRESS": "10.0.0.1", "MASTER_INSTANCES": "1", "MASTER_PEERS": "10.0.0.2:9333"}, "weed.conf"
+    )
+    second = check_settings(
+        {"ADDRESS": "10.0.0.2", "MASTER_INSTANCES": "1", "MASTER_PEERS": "10.0.0.1:9333"}, "weed.conf"
+    )
+    assert sorted(first.seats) == sorted(second.seats) == ["10.0.0.1:9333", "10.0.0.1:9334", "10.0.0.2:9333"]
+
+
+def test_filers_of_other_hosts_come_after_those_of_this_one() -> None:
+    settings = check_settings({"FILER_PEERS": "10.0.0.2:8888, 127.0.0.1:8888"}, "weed.conf")
+    assert settings.filers == ["127.0.0.1:8888", "127.0.0.1:8889", "10.0.0.2:8888"]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"S3_PORT": "8080"}, "volume-1 (http) and s3-1 (http) would both listen on port 8080"),
+        ({"S3_PORT": "9324"}, "master-1 (metrics) and s3-1 (http) would both listen on port 9324"),
+        ({"FILER_METRICS_PORT": "18080"}, "volume-1 (grpc) and filer-1 (metrics)"),
+        ({"VOLUME_DATA_DIRS": "/srv/volume"}, "put %i, the instance's number, into it"),
+        ({"VOLUME_DATA_DIRS": "/srv/%i,/srv/%i/b"}, "not inside another's"),
+        ({"FILER_DATA_DIR": "/var/lib/weed/volume-%i"}, "volume-1 has its data in /var/lib/weed/volume-1 and filer-1"),
+        ({"FILER_DATA_DIR": "/home/weed/%i"}, "ProtectHome=yes"),
+        ({"FILER_DATA_DIR": "/srv/../tmp/%i"}, "below /tmp"),
+        ({"FILER_DATA_DIR": "/srv/%h"}, "an absolute path"),
+    ],
+)
+def test_what_cannot_work_together_is_refused(given: dict[str, str], says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_settings(given, "weed.conf")
+    assert says in str(caught.value)
+
+
+def test_one_instance_needs_no_number_in_its_data() -> None:
+    settings = check_settings({"VOLUME_INSTANCES": "1", "VOLUME_DATA_DIRS": "/srv/a,/srv/ab"}, "weed.conf")
+    assert settings.find("volume", "1").data == ("/srv/a", "/srv/ab")

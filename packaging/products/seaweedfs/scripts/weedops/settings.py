@@ -1,6 +1,7 @@
 """`/etc/default/weed/weed.conf`: how many instances of each role, on which ports, with which data and peers."""
 
 import difflib
+import posixpath
 import re
 from typing import Callable, Dict, List, NamedTuple, Tuple
 
@@ -33,6 +34,7 @@ DEFAULTS = {
     "FILER_METRICS_PORT": "9326",
     "S3_METRICS_PORT": "9327",
     "MASTER_PEERS": "",
+    "FILER_PEERS": "",
     "MASTER_DATA_DIR": "/var/lib/weed/master-%i",
     "VOLUME_DATA_DIRS": "/var/lib/weed/volume-%i",
     "FILER_DATA_DIR": "/var/lib/weed/filer-%i",
@@ -43,6 +45,20 @@ DEFAULTS = {
     "RACK": "",
 }
 """Every key of the file, and what holds when it is not there."""
+
+HIDDEN = {
+    "/home": "the servers do not see /home (ProtectHome=yes): choose a place as /srv/weed",
+    "/root": "the servers do not see /root (ProtectHome=yes): choose a place as /srv/weed",
+    "/run": "what is there is gone after a reboot: choose a place as /srv/weed",
+    "/tmp": "the servers have a /tmp of their own, emptied when they stop: choose a place as /srv/weed",
+    "/var/tmp": "the servers have a /var/tmp of their own, emptied when they stop: choose a place as /srv/weed",
+    "/dev": "that is no place for files",
+    "/proc": "that is no place for files",
+    "/sys": "that is no place for files",
+    "/etc": "that is no place for data: choose a place as /srv/weed",
+    "/opt/weed": "that belongs to the package: choose a place as /srv/weed",
+}
+"""Where no data can be, and why."""
 
 _HOST = r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\]|[0-9A-Fa-f:]*:[0-9A-Fa-f:]*"
 
@@ -147,22 +163,21 @@ class Settings(NamedTuple):
     def seats(self) -> List[str]:
         """The peer list: `masters`, and when they are even in number a seat that nobody takes.
 
-        weed refuses an even number of masters. The reserved seat is the port after the last master of this host; two
-        of three seats elect a leader, and survive no further loss.
+        weed refuses an even number of masters. The reserved seat is the port after the last master of the first host by
+        name, so that every host comes to the same list. Two of three seats elect a leader, and survive no further loss.
         """
         masters = self.masters
         if masters and len(masters) % 2 == 0:
-            taken = set(masters)
-            port = self.port("master") + self.count("master")
-            while _join(self.address, port) in taken:
-                port += 1
-            masters.append(_join(self.address, port))
+            host = min(master.rpartition(":")[0] for master in masters)
+            ports = [int(port) for name, _, port in (master.rpartition(":") for master in masters) if name == host]
+            masters.append(f"{host}:{max(ports) + 1}")
         return masters
 
     @property
     def filers(self) -> List[str]:
-        """`host:port` of the filers of this host."""
-        return [_join(self.address, instance.port) for instance in self.instances("filer")]
+        """`host:port` of every filer that an S3 server may use: those of this host, then FILER_PEERS, each once."""
+        own = [_join(self.address, instance.port) for instance in self.instances("filer")]
+        return list(dict.fromkeys(own + _peers(self.values["FILER_PEERS"])))
 
 
 def read_settings(paths: Paths) -> Settings:
@@ -189,7 +204,44 @@ def check_settings(given: Dict[str, str], where: str) -> Settings:
                 f"{where}: {instance.name} would listen on port {max(instance.grpc, instance.metrics)}",
                 f"choose a lower {instance.role.upper()}_PORT: gRPC listens {GRPC} above it, so 55535 is the highest",
             )
+    _check_ports(settings, where)
+    _check_data(settings, where)
     return settings
+
+
+def _check_ports(settings: Settings, where: str) -> None:
+    holders: Dict[int, str] = {}
+    for instance in settings.instances():
+        for purpose, port in instance.ports.items():
+            name = f"{instance.name} ({purpose})"
+            if port in holders:
+                raise ConfigError(
+                    f"{where}: {holders[port]} and {name} would both listen on port {port}",
+                    f"choose another {instance.role.upper()}{'_METRICS' if purpose == 'metrics' else ''}_PORT",
+                )
+            holders[port] = name
+
+
+def _check_data(settings: Settings, where: str) -> None:
+    """Refuse data that two instances would share, or that the units hide from the servers."""
+    holders: List[Tuple[str, str]] = []
+    for instance in settings.instances():
+        for path in instance.data:
+            clean = posixpath.normpath(path)
+            hidden = [place for place in HIDDEN if _inside(clean, place)]
+            if hidden:
+                raise ConfigError(f"{where}: {instance.name}: {path} is below {hidden[0]}", HIDDEN[hidden[0]])
+            for other, held in holders:
+                if _inside(clean, held) or _inside(held, clean):
+                    raise ConfigError(
+                        f"{where}: {other} has its data in {held} and {instance.name} in {clean}",
+                        "each needs a folder of its own, not inside another's: put %i, the instance's number, into it",
+                    )
+            holders.append((instance.name, clean))
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def _join(host: str, port: int) -> str:
@@ -217,15 +269,18 @@ def _peer_list(value: str) -> str:
     return "" if good else "a list of host:port, separated by commas"
 
 
-_PATH = r"/[A-Za-z0-9._/%@+-]*"
+_PATH = r"/(?:[A-Za-z0-9._/@+-]|%i)*"
 _RULES: Dict[str, Callable[[str], str]] = {
     "FIPS_ENABLED": _matches(r"(?i)true|false", "true or false"),
     "ADDRESS": _matches(_HOST, "a host name or an address"),
     "BIND_ADDRESS": _matches(rf"({_HOST})?", "a host name, an address, or empty"),
     "MASTER_PEERS": _peer_list,
-    "MASTER_DATA_DIR": _matches(_PATH, "an absolute path"),
-    "VOLUME_DATA_DIRS": _matches(rf"{_PATH}(,\s*{_PATH})*", "absolute paths, separated by commas"),
-    "FILER_DATA_DIR": _matches(_PATH, "an absolute path"),
+    "FILER_PEERS": _peer_list,
+    "MASTER_DATA_DIR": _matches(_PATH, "an absolute path (%i is the number of the instance)"),
+    "VOLUME_DATA_DIRS": _matches(
+        rf"{_PATH}(,\s*{_PATH})*", "absolute paths, separated by commas (%i is the number of the instance)"
+    ),
+    "FILER_DATA_DIR": _matches(_PATH, "an absolute path (%i is the number of the instance)"),
     "VOLUME_MAX": _number(0, 1000000),
     "VOLUME_SIZE_LIMIT_MB": _number(1, 8000000),
     "REPLICATION": _matches(r"[0-9]{3}", "three digits, as 000 or 001"),
