@@ -46,6 +46,21 @@ def test_metrics_can_be_switched_off() -> None:
     assert settings.find("s3", "1").ports == {"http": 8333, "grpc": 18333}
 
 
+def test_the_proxy_listens_where_the_servers_do_unless_told_otherwise() -> None:
+    assert check_settings({}, "weed.conf").proxy == ("127.0.0.1", 8300)
+    assert check_settings({"S3_PROXY_ADDRESS": "10.0.0.5"}, "weed.conf").proxy == ("10.0.0.5", 8300)
+    assert check_settings({"S3_INSTANCES": "0"}, "weed.conf").proxy[1] == 0
+
+
+def test_the_proxy_can_have_the_port_of_a_server_on_another_address() -> None:
+    given = {"S3_PROXY_PORT": "8333", "S3_PROXY_ADDRESS": "10.0.0.5"}
+    assert check_settings(given, "weed.conf").proxy == ("10.0.0.5", 8333)
+    with pytest.raises(ConfigError, match=r"HAProxy .* and s3-1 .* would both listen on port 8333"):
+        check_settings({"S3_PROXY_PORT": "8333"}, "weed.conf")
+    with pytest.raises(ConfigError, match="would both listen on port 8333"):
+        check_settings({"S3_PROXY_PORT": "8333", "S3_PROXY_ADDRESS": "0.0.0.0"}, "weed.conf")
+
+
 def test_an_ipv6_address_is_bracketed_in_peers() -> None:
     assert check_settings({"ADDRESS": "fd00::1", "MASTER_INSTANCES": "1"}, "weed.conf").masters == ["[fd00::1]:9333"]
 

@@ -3,10 +3,11 @@
 import difflib
 import posixpath
 import re
-from typing import Callable, Dict, List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Tuple
 
 from weedops.errors import ConfigError, UsageError
 from weedops.paths import Paths, read_pairs
+from weedops.rules import rules_for, split
 
 ROLES = ("master", "volume", "filer", "s3")
 """In the order in which they start; they stop in the other."""
@@ -43,6 +44,10 @@ DEFAULTS = {
     "REPLICATION": "000",
     "DATA_CENTER": "",
     "RACK": "",
+    "S3_PROXY_PORT": "8300",
+    "S3_PROXY_ADDRESS": "",
+    "S3_PROXY_TLS_CERT": "",
+    "S3_RATE_LIMIT": "1000",
 }
 """Every key of the file, and what holds when it is not there."""
 
@@ -59,8 +64,6 @@ HIDDEN = {
     "/opt/weed": "that belongs to the package: choose a place as /srv/weed",
 }
 """Where no data can be, and why."""
-
-_HOST = r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\]|[0-9A-Fa-f:]*:[0-9A-Fa-f:]*"
 
 
 class Instance(NamedTuple):
@@ -112,6 +115,12 @@ class Settings(NamedTuple):
         return self.values["BIND_ADDRESS"] or self.address
 
     @property
+    def proxy(self) -> Tuple[str, int]:
+        """Where HAProxy listens for S3. The port is 0 when it shall not, or when this host has no S3 servers."""
+        address = self.values["S3_PROXY_ADDRESS"] or self.bind
+        return address, int(self.values["S3_PROXY_PORT"]) if self.count("s3") else 0
+
+    @property
     def fips(self) -> bool:
         """Whether only a FIPS binary may be started."""
         return self.values["FIPS_ENABLED"].lower() == "true"
@@ -157,7 +166,7 @@ class Settings(NamedTuple):
     def masters(self) -> List[str]:
         """`host:port` of every live master: those of this host, then MASTER_PEERS, each once."""
         own = [_join(self.address, instance.port) for instance in self.instances("master")]
-        return list(dict.fromkeys(own + _peers(self.values["MASTER_PEERS"])))
+        return list(dict.fromkeys(own + split(self.values["MASTER_PEERS"])))
 
     @property
     def seats(self) -> List[str]:
@@ -177,7 +186,11 @@ class Settings(NamedTuple):
     def filers(self) -> List[str]:
         """`host:port` of every filer that an S3 server may use: those of this host, then FILER_PEERS, each once."""
         own = [_join(self.address, instance.port) for instance in self.instances("filer")]
-        return list(dict.fromkeys(own + _peers(self.values["FILER_PEERS"])))
+        return list(dict.fromkeys(own + split(self.values["FILER_PEERS"])))
+
+
+RULES = rules_for(ROLES)
+"""What is wrong with a value, by key."""
 
 
 def read_settings(paths: Paths) -> Settings:
@@ -194,7 +207,7 @@ def check_settings(given: Dict[str, str], where: str) -> Settings:
             raise ConfigError(f"{where}: unknown key {key}", hint)
     values = dict(DEFAULTS, **given)
     for key, value in values.items():
-        allowed = _RULES[key](value)
+        allowed = RULES[key](value)
         if allowed:
             raise ConfigError(f"{where}: {key}={value} is not {allowed}", f"correct {key}, default {DEFAULTS[key]!r}")
     settings = Settings(values)
@@ -211,6 +224,10 @@ def check_settings(given: Dict[str, str], where: str) -> Settings:
 
 def _check_ports(settings: Settings, where: str) -> None:
     holders: Dict[int, str] = {}
+    address, port = settings.proxy
+    everywhere = ("0.0.0.0", "::", "[::]")
+    if port and (address == settings.bind or address in everywhere or settings.bind in everywhere):
+        holders[port] = "HAProxy (S3_PROXY_PORT)"
     for instance in settings.instances():
         for purpose, port in instance.ports.items():
             name = f"{instance.name} ({purpose})"
@@ -246,48 +263,3 @@ def _inside(path: str, folder: str) -> bool:
 
 def _join(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
-
-
-def _peers(text: str) -> List[str]:
-    return [peer.strip() for peer in text.split(",") if peer.strip()]
-
-
-def _matches(pattern: str, allowed: str) -> Callable[[str], str]:
-    return lambda value: "" if re.fullmatch(pattern, value) else allowed
-
-
-def _number(low: int, high: int) -> Callable[[str], str]:
-    def rule(value: str) -> str:
-        good = re.fullmatch(r"0|[1-9][0-9]{0,9}", value) and low <= int(value) <= high
-        return "" if good else f"a number from {low} to {high}"
-
-    return rule
-
-
-def _peer_list(value: str) -> str:
-    good = all(re.fullmatch(rf"({_HOST}):[1-9][0-9]{{0,4}}", peer) for peer in _peers(value))
-    return "" if good else "a list of host:port, separated by commas"
-
-
-_PATH = r"/(?:[A-Za-z0-9._/@+-]|%i)*"
-_RULES: Dict[str, Callable[[str], str]] = {
-    "FIPS_ENABLED": _matches(r"(?i)true|false", "true or false"),
-    "ADDRESS": _matches(_HOST, "a host name or an address"),
-    "BIND_ADDRESS": _matches(rf"({_HOST})?", "a host name, an address, or empty"),
-    "MASTER_PEERS": _peer_list,
-    "FILER_PEERS": _peer_list,
-    "MASTER_DATA_DIR": _matches(_PATH, "an absolute path (%i is the number of the instance)"),
-    "VOLUME_DATA_DIRS": _matches(
-        rf"{_PATH}(,\s*{_PATH})*", "absolute paths, separated by commas (%i is the number of the instance)"
-    ),
-    "FILER_DATA_DIR": _matches(_PATH, "an absolute path (%i is the number of the instance)"),
-    "VOLUME_MAX": _number(0, 1000000),
-    "VOLUME_SIZE_LIMIT_MB": _number(1, 8000000),
-    "REPLICATION": _matches(r"[0-9]{3}", "three digits, as 000 or 001"),
-    "DATA_CENTER": _matches(r"[A-Za-z0-9._-]*", "letters, digits, dots and dashes"),
-    "RACK": _matches(r"[A-Za-z0-9._-]*", "letters, digits, dots and dashes"),
-}
-for _role in ROLES:
-    _RULES[_role.upper() + "_INSTANCES"] = _number(0, 99)
-    _RULES[_role.upper() + "_PORT"] = _number(1, 55535)
-    _RULES[_role.upper() + "_METRICS_PORT"] = _number(0, 65535)
