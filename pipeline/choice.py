@@ -14,7 +14,7 @@ from pipeline.model.image import Image
 from pipeline.model.policy import Policy
 from pipeline.model.product import Product
 from pipeline.model.source import Source, check_go
-from pipeline.model.tree import Given, Merge
+from pipeline.model.tree import Files, Given, Merge
 from pipeline.model.version import Version, parse_tag
 from pipeline.release import Release
 from pipeline.stages.context import Context, Databases, FipsModule, Options
@@ -63,6 +63,7 @@ class Choice:
         images: Mapping[str, Image],
         databases: Databases,
         given: Mapping[str, Given],
+        packaging: Files,
     ) -> Context:
         """Return the values of the release. Raises UsageError, and SourceError for a source that needs a newer Go."""
         toolchain = specs.tools.get("go")
@@ -85,6 +86,7 @@ class Choice:
                 signing_fingerprint=UNDECIDED,
             ),
             given=given,
+            packaging=packaging,
         )
 
     def _variants(self, product: Product) -> tuple[str, ...]:
@@ -109,7 +111,14 @@ def databases(product: Product, *, scan_db: bool, advisories: bool) -> Databases
 
 
 def part(release: Release, verb: str) -> Merge:
-    """Return what the verb `build`, `sbom` or `scan` makes of a release."""
+    """Return what the verb `build`, `sbom`, `scan` or `package` makes of a release. Raises UsageError for nothing."""
+    if verb == "package":
+        if not release.packages:
+            raise UsageError(
+                f"{release.context.product.name} has no packages",
+                resolution="add a table [packages], and `deb` or `rpm` to `stages`, in its product.toml",
+            )
+        return Merge.of(*(package.tree for package in release.packages))
     return Merge.of(*(artifact.tree for artifact in release.artifacts if artifact.kind in KINDS[verb]))
 
 

@@ -32,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("build", "build and prove the binaries only"),
         ("sbom", "build the binaries and their SBOMs"),
         ("scan", "build and scan; exit 8 when the gate is closed"),
+        ("package", "build, scan and package: DEB and RPM, not signed yet; exit 8 when the gate is closed"),
     ):
         _run(_verb(verbs, verb, text, "release:run"))
     planning = _verb(verbs, "plan", "list the steps: cached or will run, and why; runs nothing", "inspect:plan")
@@ -46,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     shell.add_argument("--command", metavar="TEXT", help="run TEXT with /bin/sh instead of an interactive shell")
     _run(shell)
     _verify(verbs)
+    _reproduce(verbs)
     _version(verbs)
     _images(verbs)
     _cache(verbs)
@@ -153,6 +155,26 @@ def _verify(verbs: Parsers[argparse.ArgumentParser]) -> None:
     verify.add_argument("release", metavar="DIR", help="the folder with the release")
     verify.add_argument("--key", metavar="FILE", help="the trusted public key (default: the one in the release)")
     verify.add_argument("--fingerprint", default="", metavar="HEX", help="the fingerprint that must have signed")
+
+
+def _reproduce(verbs: Parsers[argparse.ArgumentParser]) -> None:
+    text = "make a finished release again from its source, with nothing cached, and compare every file"
+    reproduce = _verb(verbs, "reproduce", text, "reproduce:run")
+    reproduce.add_argument("release", metavar="DIR", help="the folder with the release")
+    reproduce.add_argument(
+        "--source", metavar="WHERE", help="a git URL, a repository or a directory (default: the product's own)"
+    )
+    reproduce.add_argument("--policy", metavar="FILE", help="the policy it was judged by (default: the product's)")
+    reproduce.add_argument("--scan-db", metavar="DIR", help="the scanner databases it was scanned with")
+    reproduce.add_argument("--advisories", metavar="DIR", help="the OSV advisories it was scanned with")
+    reproduce.add_argument("--skip-scan", action="store_true", help="leave out scans, and the index that names them")
+    reproduce.add_argument(
+        "--reuse-tools", action="store_true", help="take toolchain and scanners from this machine's store"
+    )
+    reproduce.add_argument(
+        "--output", metavar="FILE", help="the in-toto statement of the result (default: beside the release)"
+    )
+    reproduce.add_argument("--workspace", metavar="DIR", help="where the fresh store goes (default: in the home)")
 
 
 def _version(verbs: Parsers[argparse.ArgumentParser]) -> None:

@@ -30,6 +30,7 @@ from pipeline.source import check_commit
 from pipeline.stages import finish
 from pipeline.stages.checkout import FILES, FOUND, checkout, no_such_tag, parameters, source_of
 from pipeline.stages.context import Context, Databases
+from pipeline.stages.package import load_packaging
 from pipeline.stages.sbom import load_schemas
 
 Directories = Mapping[str, dagger.Directory]
@@ -95,6 +96,7 @@ class DaggerSession:
             images={name: self.catalog.image(name) for name in self.catalog.names()},
             databases=kind,
             given={**await self._databases(kind, request, product), **await self._brought(request.legs)},
+            packaging=load_packaging(folder, product),
         )
 
     async def source(self, product: Product, version: Version, request: Request) -> Source:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from pipeline.errors import UsageError
-from pipeline.model.artifact import Artifact
+from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.product import Variant
 from pipeline.model.step import Step
 from pipeline.model.target import Target
 from pipeline.model.tree import Files, Merge, Tree
-from pipeline.stages import archive, build, finish, sbom, scan
+from pipeline.stages import archive, build, deb, rpm, sbom, scan, sign
 from pipeline.stages.context import Context
 
 
@@ -18,15 +18,16 @@ from pipeline.stages.context import Context
 class Release:
     """The graph of one release.
 
-    `tree` is what lies in `dist/<version>/`. `judged` is the step whose `verdict.json` says whether the gate is
+    `tree` is what lies in `dist/<version>/`. `packages` are the packages as they were built, without signatures in
+    them. `judged` is the step whose `verdict.json` says whether the gate is
     open, and `reports` what a person needs to read when it is not.
     """
 
     context: Context = field(repr=False)
     artifacts: tuple[Artifact, ...]
     binaries: tuple[Artifact, ...]
+    packages: tuple[Artifact, ...]
     tree: Tree = field(repr=False)
-    unsigned: Tree = field(repr=False)
     judged: Step | None = None
     reports: Tree | None = field(default=None, repr=False)
 
@@ -40,6 +41,7 @@ class _Stages:
     judged: Step | None = None
     approval: Tree | None = None
     reports: Tree | None = None
+    statements: tuple[Artifact, ...] = ()
 
 
 def plan(context: Context, schemas: Files) -> Release:
@@ -48,17 +50,31 @@ def plan(context: Context, schemas: Files) -> Release:
     Raises UsageError when the chosen targets and variants leave nothing to build.
     """
     made = _stages(context, schemas)
-    indexed = finish.index(context, made.artifacts, _described(context, schemas, made), made.approval)
-    unsigned = Merge.of(*(artifact.tree for artifact in made.artifacts), indexed.tree)
+    described = _described(context, schemas, made)
+    done = sign.finished(context, made.artifacts, described, made.approval, made.statements)
     return Release(
         context=context,
-        artifacts=(*made.artifacts, indexed),
+        artifacts=done.artifacts,
         binaries=made.binaries,
-        tree=Merge.of(unsigned, finish.signatures(context, unsigned)),
-        unsigned=unsigned,
+        packages=tuple(artifact for artifact in made.artifacts if artifact.kind is Kind.PACKAGE),
+        tree=done.tree,
         judged=made.judged,
         reports=made.reports,
     )
+
+
+def remake(context: Context, schemas: Files, release: Tree) -> Tree:
+    """Return the files of `release`, without signatures, as `context` gives them again."""
+    made = _stages(context, schemas)
+    described = _described(context, schemas, made)
+    return sign.unsigned(context, made.artifacts, described, made.approval, made.statements, release)
+
+
+def remake_unscanned(context: Context, schemas: Files) -> Tree:
+    """Return what scans are no part of, and without the index, which names them."""
+    stages = tuple(stage for stage in context.product.stages if stage != "scan")
+    product = context.product.model_copy(update={"stages": stages})
+    return Merge.of(*(artifact.tree for artifact in _stages(replace(context, product=product), schemas).artifacts))
 
 
 def _described(context: Context, schemas: Files, made: _Stages) -> tuple[Artifact, ...]:
@@ -69,7 +85,8 @@ def _described(context: Context, schemas: Files, made: _Stages) -> tuple[Artifac
     names = {artifact.name for artifact in made.binaries}
     given = {name: tree for name, tree in context.given.items() if name not in names}
     timeless = replace(context, given=given, options=replace(context.options, today=""))
-    return _stages(timeless, schemas).artifacts
+    made = _stages(timeless, schemas)
+    return sign.signed(timeless, made.artifacts, made.approval)
 
 
 def _stages(context: Context, schemas: Files) -> _Stages:
@@ -77,14 +94,24 @@ def _stages(context: Context, schemas: Files) -> _Stages:
     if context.options.require_openssl_fips:
         artifacts.append(build.openssl_fips(context))
     judged, approval, reports = None, None, None
+    statements: tuple[Artifact, ...] = ()
     if "scan" in context.product.stages:
         scanned, judged = scan.scan(context, binaries)
         approval = scan.approval(context, judged)
         reports = Merge.of(*(artifact.tree for artifact in scanned))
+        statements = scan.statements(binaries, judged)
         artifacts.extend(scanned)
+    for stage in (deb, rpm):
+        if stage.NAME in context.product.stages:
+            artifacts += stage.packages(context, artifacts, approval)
     artifacts.sort(key=lambda artifact: artifact.name)
     return _Stages(
-        artifacts=tuple(artifacts), binaries=tuple(binaries), judged=judged, approval=approval, reports=reports
+        artifacts=tuple(artifacts),
+        binaries=tuple(binaries),
+        judged=judged,
+        approval=approval,
+        reports=reports,
+        statements=statements,
     )
 
 

@@ -32,6 +32,7 @@ from pipeline.release import Release, plan
 from pipeline.source import Checkout, resolve
 from pipeline.stages import finish
 from pipeline.stages.context import Context, Databases
+from pipeline.stages.package import load_packaging
 from pipeline.stages.sbom import load_schemas
 
 Result = TypeVar("Result")
@@ -76,6 +77,7 @@ class Session:
             images=self.images(),
             databases=databases,
             given={**trees, **self._brought()},
+            packaging=load_packaging(folder, product),
         )
 
     def _choice(self) -> Choice:

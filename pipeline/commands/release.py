@@ -1,4 +1,4 @@
-"""`pipeline release`, `build`, `sbom`, `scan`: one graph, evaluated as far as the verb says."""
+"""`pipeline release`, `build`, `sbom`, `scan`, `package`: one graph, evaluated as far as the verb says."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ async def _run(session: Session, verb: str) -> Path:
             deliver(await session.evaluate(engine, planned.tree), target)
             return target
         place = target.with_name(f"{target.name}-{verb}")
+        if verb == "package":
+            await _judge(session, engine, planned, target)
         deliver(await session.evaluate(engine, part(planned, verb)), place)
         if verb == "scan":
             await _judge(session, engine, planned, target)

@@ -30,7 +30,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING or __package__:
     from pipeline.inside.common import Params, Problem, decode_key, run_program
@@ -234,14 +234,22 @@ def make_key(ring: Keyring, identity: str) -> str:
     return next(record[9] for record in ring.records("--list-secret-keys") if record[0] == "fpr")
 
 
-def main(params: Params) -> None:
-    """Sign everything."""
+class Signer(NamedTuple):
+    """A private key that was checked, ready to sign. `public` is its public half, armored."""
+
+    signing: Keyring
+    checking: Keyring
+    fingerprint: str
+    public: bytes
+    passphrase: bytes
+
+
+@contextlib.contextmanager
+def signer(params: Params) -> Iterator[Signer]:
+    """Yield the key that the parameters name. It is gone afterwards. Raises Problem for one that must not sign."""
     identity = str(params.get("ephemeral_identity", ""))
     wanted = "" if identity else wanted_key(params)
-    files = files_to_sign(params.path("artifacts_dir", "/in/artifacts"))
     key, passphrase = (b"", b"") if identity else read_secrets(params.path("secrets_dir", "/run/secrets"))
-    out = params.path("out", "/out")
-    out.mkdir(parents=True, exist_ok=True)
     with keyrings(passphrase) as (signing, checking):
         if identity:
             wanted = make_key(signing, identity)
@@ -252,9 +260,23 @@ def main(params: Params) -> None:
         check_key(keys, signatures, wanted, int(time.time()), int(params.get("min_valid_days", 90)))
         public = export_public(signing, wanted)
         checking.gpg("--import", data=public)
-        sign_all(signing, checking, wanted, files, out)
-    (out / "signing-key.asc").write_bytes(public)
+        yield Signer(signing, checking, wanted, public, passphrase)
+
+
+def sign_release(ready: Signer, files: list[Path], out: Path) -> None:
+    """Write the signatures of `files` to `out`, and the public key."""
+    sign_all(ready.signing, ready.checking, ready.fingerprint, files, out)
+    (out / "signing-key.asc").write_bytes(ready.public)
     (out / "signing-key.asc").chmod(0o644)
+
+
+def main(params: Params) -> None:
+    """Sign everything."""
+    files = files_to_sign(params.path("artifacts_dir", "/in/artifacts"))
+    out = params.path("out", "/out")
+    out.mkdir(parents=True, exist_ok=True)
+    with signer(params) as ready:
+        sign_release(ready, files, out)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from pipeline.errors import ConfigError, UsageError
 from pipeline.model.build import Build, Line, RelativePath, Variant, relative_path, template_over
+from pipeline.model.distribution import Format
 from pipeline.model.document import Document, parse_document, read_document
+from pipeline.model.packages import Packages
 from pipeline.model.target import TARGETS, Target
 from pipeline.model.template import render
 from pipeline.model.version import Scheme, Version, in_range
@@ -83,9 +85,11 @@ class Scan(Document):
     database: Literal["feed", "advisories"] = "feed"
     advisories: RelativePath = "advisories"
     """A folder of OSV advisories beside `product.toml`, for `database = "advisories"`."""
+    reachability: bool = True
+    """Let govulncheck look in the source of each binary for a way to the weak code. It needs time and memory."""
 
 
-Stage = Literal["archive", "sbom", "scan"]
+Stage = Literal["archive", "deb", "rpm", "sbom", "scan"]
 
 
 class Product(Document):
@@ -108,7 +112,27 @@ class Product(Document):
     )
     archive: Archive = Archive()
     scan: Scan = Scan()
+    packages: Packages | None = None
     stages: tuple[Stage, ...] = ("archive", "sbom", "scan")
+
+    @model_validator(mode="after")
+    def _check_packages(self) -> Self:
+        wanted = [format_ for format_ in Format if format_.value in self.stages]
+        if self.packages is None:
+            if wanted:
+                raise ValueError(f"stages has {wanted[0].value!r}, but there is no table [packages]")
+            return self
+        variants = {variant.name: variant for variant in self.build.variants}
+        for name in self.packages.variants:
+            if name not in variants:
+                raise ValueError(f"packages.variants: {name!r} is not a variant; allowed: {', '.join(variants)}")
+            package = self.name + variants[name].suffix
+            if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", package):
+                raise ValueError(f"packages.variants: {package!r} cannot be the name of a package: no underscore")
+        for format_ in wanted:
+            if not self.packages.of(format_):
+                raise ValueError(f"stages has {format_.value!r}, but packages.distributions has none of that format")
+        return self
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:

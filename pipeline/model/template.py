@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError
+from pipeline.model.tree import File, Files
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -53,3 +54,48 @@ def render(text: str, values: Mapping[str, object], *, where: str) -> str:
         raise ConfigError(
             f"{where}: cannot fill in {text!r}: {error}", resolution=f"the variables are {', '.join(sorted(values))}"
         ) from error
+
+
+TEMPLATE = ".j2"
+"""What the name of a file ends with that has values to be filled in."""
+
+
+@cache
+def _environment_over(files: Files) -> ImmutableSandboxedEnvironment:
+    from jinja2 import DictLoader, StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    texts = {path: file.content.decode("utf-8", "replace") for path, file in files.entries}
+    return ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined,
+        autoescape=False,
+        keep_trailing_newline=True,
+        lstrip_blocks=True,
+        trim_blocks=True,
+        loader=DictLoader(texts),
+    )
+
+
+def render_files(files: Files, values: Mapping[str, object], *, library: Files, where: str) -> Files:
+    """Return `files` with every template (`*.j2`) filled in, under its name without that suffix.
+
+    All of them are files of `library`, and may include any other file of it by its path. The line of a statement (`{% if … %}`) leaves nothing behind.
+    Raises ConfigError, naming `where` and the file.
+    """
+    from jinja2 import TemplateError
+
+    made: dict[str, File] = {}
+    for path, file in files.entries:
+        if not path.endswith(TEMPLATE):
+            made[path] = file
+            continue
+        try:
+            text = _environment_over(library).get_template(path).render(values)
+        except TemplateError as error:
+            line = getattr(error, "lineno", None)
+            raise ConfigError(
+                f"{where}: {path}{f' line {line}' if line else ''}: {error}",
+                resolution=f"correct the template; the variables are {', '.join(sorted(values))}",
+            ) from error
+        made[path.removesuffix(TEMPLATE)] = File(text.encode("utf-8"), file.mode)
+    return Files.of(made)

@@ -11,7 +11,7 @@ from pipeline.model.image import Image
 from pipeline.model.policy import Policy
 from pipeline.model.product import Product
 from pipeline.model.source import Source
-from pipeline.model.tree import Given
+from pipeline.model.tree import EMPTY, Files, Given
 from pipeline.model.version import Version
 
 
@@ -64,6 +64,8 @@ class Context:
     images: Mapping[str, Image] = field(repr=False)
     options: Options = field(default_factory=Options)
     given: Mapping[str, Given] = field(default_factory=dict, repr=False)
+    packaging: Files = field(default=EMPTY, repr=False)
+    """The files that packages are made from; empty for a product without packages."""
 
     @property
     def epoch(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.graph import steps_of
@@ -12,51 +13,61 @@ from pipeline.model.tree import Merge, Output, Tree
 from pipeline.stages.context import Context
 from pipeline.stages.inside import inside
 
+INDEX = ("SHA256SUMS", "SHA512SUMS", "release.json")
 EPHEMERAL_IDENTITY = "Key of one run - not for shipping <ephemeral@localhost>"
 
 
 def index(
-    context: Context, artifacts: Sequence[Artifact], described: Sequence[Artifact], approval: Tree | None
+    context: Context,
+    artifacts: Sequence[Artifact],
+    described: Sequence[Artifact],
+    approval: Tree | None,
+    statements: Sequence[Artifact] = (),
 ) -> Artifact:
     """Return `release.json` with its checksums: what each artifact is, its digest, and the step that made it.
 
     `described` are the same artifacts as the index tells of them.
     """
-    everything = Merge.of(*(artifact.tree for artifact in artifacts))
-    inputs: dict[str, Tree] = {"artifacts": everything}
-    if approval is not None:
-        inputs["approval"] = approval
     step = inside(
         "index",
-        {
-            "artifacts_dir": "/in/artifacts",
-            "out": "/out",
-            "product": {
-                "name": context.product.name,
-                "title": context.product.title,
-                "license": context.product.license,
-            },
-            "version": context.version.number,
-            "snapshot": context.options.snapshot,
-            "source": {
-                "url": context.source.url,
-                "commit": context.source.revision,
-                "verified": context.source.verified,
-                "dirty": context.source.dirty,
-                "ref": context.source.ref,
-                "tree": context.source.identity,
-                "epoch": context.epoch,
-            },
-            "artifacts": [_describe(artifact) for artifact in described],
-            "images": [_image(image) for image in _images(Merge.of(*(artifact.tree for artifact in described)))],
-        },
+        index_parameters(context, described, statements),
         title="index and checksums",
         image=context.image("debian"),
-        inputs=inputs,
-        outputs=("SHA256SUMS", "SHA512SUMS", "release.json"),
+        inputs=index_inputs(artifacts, approval),
+        outputs=INDEX,
         epoch=context.epoch,
     )
     return Artifact(name="release.json", kind=Kind.INDEX, media_type="application/json", tree=step.out)
+
+
+def index_inputs(artifacts: Sequence[Artifact], approval: Tree | None) -> dict[str, Tree]:
+    """Return what the index is made from: every file of the release, and the gate's approval."""
+    everything = Merge.of(*(artifact.tree for artifact in artifacts))
+    return {"artifacts": everything, **({"approval": approval} if approval is not None else {})}
+
+
+def index_parameters(context: Context, described: Sequence[Artifact], statements: Sequence[Artifact]) -> dict[str, Any]:
+    """Return what the index is told: the product, its source, each artifact, and the images of their steps."""
+    product, source = context.product, context.source
+    return {
+        "artifacts_dir": "/in/artifacts",
+        "out": "/out",
+        "product": {"name": product.name, "title": product.title, "license": product.license},
+        "version": context.version.number,
+        "snapshot": context.options.snapshot,
+        "source": {
+            "url": source.url,
+            "commit": source.revision,
+            "verified": source.verified,
+            "dirty": source.dirty,
+            "ref": source.ref,
+            "tree": source.identity,
+            "epoch": context.epoch,
+        },
+        "artifacts": [_describe(artifact) for artifact in described],
+        "statements": [{"name": statement.name, "subject": statement.subject} for statement in statements],
+        "images": [_image(image) for image in _images(Merge.of(*(artifact.tree for artifact in described)))],
+    }
 
 
 def inspect_key(image: Image) -> Step:

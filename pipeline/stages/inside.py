@@ -31,13 +31,16 @@ def inside(
     secrets: tuple[str, ...] = (),
     effect: Effect = Effect.PURE,
     exit_code: ExitCode = ExitCode.MUST_BE_ZERO,
+    uses: tuple[str, ...] = (),
 ) -> Step:
     """Return the step that runs `pipeline/inside/<program>.py` with `params` as its JSON parameters.
 
-    The program's own source is an input, so a change to it reruns exactly the steps that use it.
+    The program's own source is an input, so a change to it reruns exactly the steps that use it. `uses` names other
+    programs of `pipeline/inside` that it imports.
     """
     text = json.dumps(params, sort_keys=True, indent=1, ensure_ascii=True) + "\n"
-    own = Files.of({f"{program}.py": _source(program), "common.py": _source("common"), "params.json": text})
+    sources = {f"{name}.py": _source(name) for name in (program, "common", *uses)}
+    own = Files.of({**sources, "params.json": text})
     return Step(
         title=title,
         image=image,

@@ -24,7 +24,7 @@ def test_program_is_python_3_9_and_standard_library_only(path: Path) -> None:
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module.split(".")[0])
-    allowed = set(sys.stdlib_module_names) | {"pipeline", "common"}
+    allowed = set(sys.stdlib_module_names) | {"pipeline"} | {program.stem for program in PROGRAMS}
     assert names <= allowed
 
 

@@ -19,14 +19,18 @@ from pipeline.model.tree import Files, Given
 from pipeline.model.version import parse_tag
 from pipeline.release import Release, plan
 from pipeline.stages.context import Context, Databases, FipsModule, Options
+from pipeline.stages.package import load_packaging
 
 PRODUCTS = Path(__file__).resolve().parents[2] / "packaging" / "products"
+SCANNERS = ("govulncheck", "grype", "trivy")
+PACKAGING = ("deb ", "rpm ")
+PACKAGING_FILES = load_packaging(PRODUCTS / "example", load_product(PRODUCTS / "example"))
 SCHEMAS = Files.of({"bom-1.6.schema.json": "{}"})
 
 
 def context(**options: object) -> Context:
     base = Base("root", "sha256:1")
-    names = ("debian", "go", "grype", "syft", "trivy")
+    names = ("deb-ubuntu22.04", "debian", "go", "govulncheck", "grype", "rpm-ol8", "rpm-ol9", "syft", "trivy")
     return Context(
         product=load_product(PRODUCTS / "example"),
         version=parse_tag("v1.2.3"),
@@ -40,6 +44,7 @@ def context(**options: object) -> Context:
             **options,  # type: ignore[arg-type]
         ),
         given={"advisories": Given("advisories", "sha256:5")},
+        packaging=PACKAGING_FILES,
     )
 
 
@@ -63,7 +68,8 @@ def test_only_what_is_pinned_or_a_feed_may_use_the_network() -> None:
     assert {title for title, step in titles(made()).items() if step.network} == {"go modules"}
     feed = replace(context(), options=replace(context().options, databases=Databases.FEED))
     online = {title for title, step in titles(made(feed)).items() if step.network}
-    assert online == {"go modules", "grype database from its feed", "trivy database from its feed"}
+    feeds = {f"{scanner} database from its feed" for scanner in ("govulncheck", "grype", "trivy")}
+    assert online == {"go modules", *feeds}
 
 
 def test_a_vendored_source_needs_no_network_at_all() -> None:
@@ -75,7 +81,7 @@ def test_a_vendored_source_needs_no_network_at_all() -> None:
 
 
 def test_only_signing_sees_the_key() -> None:
-    assert {title for title, step in titles(made()).items() if step.secrets} == {"sign"}
+    assert {title for title, step in titles(made()).items() if step.secrets} == {"sign", "sign rpms"}
 
 
 def test_nothing_is_indexed_or_signed_before_the_gate() -> None:
@@ -88,31 +94,53 @@ def test_every_artifact_is_scanned_proved_and_described() -> None:
     release = made()
     subjects = {(artifact.kind.value, artifact.subject) for artifact in release.artifacts if artifact.subject}
     for binary in release.binaries:
-        assert {kind for kind, subject in subjects if subject == binary.name} == {"archive", "proof", "sbom", "notice"}
-        assert {f"grype {binary.label}", f"trivy {binary.label}"} <= set(titles(release))
+        kinds = {"archive", "notice", "package", "proof", "sbom"}
+        assert {kind for kind, subject in subjects if subject == binary.name} == kinds
+        for scanner in ("govulncheck", "grype", "trivy"):
+            assert f"{scanner} {binary.label}" in titles(release)
     assert len({artifact.name for artifact in release.artifacts}) == len(release.artifacts)
 
 
 @pytest.mark.parametrize(
     ("change", "touched"),
     [
-        (lambda c: replace(c, options=replace(c.options, today="2026-01-02")), {"judge"}),
+        (lambda c: replace(c, options=replace(c.options, today="2026-01-02")), {"grype", "trivy", "judge"}),
         (lambda c: replace(c, options=replace(c.options, signing_fingerprint="A" * 40)), {"sign"}),
-        (lambda c: replace(c, given={"advisories": Given("advisories", "sha256:6")}), {"grype", "trivy", "judge"}),
+        (lambda c: replace(c, given={"advisories": Given("advisories", "sha256:6")}), {*SCANNERS, "judge"}),
     ],
     ids=["another day", "another key", "other advisories"],
 )
 def test_a_change_touches_only_what_is_downstream(change: Callable[[Context], Context], touched: set[str]) -> None:
-    downstream = {"judge", "scan reports", "gate", "index and checksums", "sign"}
+    downstream = {"judge", "scan reports", "gate", "index and checksums", "sign rpms", "sign"}
     found = changed(made(), made(change(context())))
     assert touched <= {title.split(" ")[0] for title in found}
     assert not any(title.startswith(("build", "prove", "sbom", "syft", "go modules")) for title in found)
-    assert {title for title in found if not title.startswith(("grype", "trivy"))} <= downstream
+    assert {title for title in found if not title.startswith((*SCANNERS, *PACKAGING))} <= downstream
 
 
 def test_other_schemas_touch_only_the_sboms_and_what_lists_them() -> None:
     found = changed(made(), made(schemas=Files.of({"other.json": "{}"})))
-    assert {title.split(" ")[0] for title in found} == {"sbom", "archive", "index", "sign"}
+    assert {title.split(" ")[0] for title in found} == {"sbom", "archive", "deb", "rpm", "index", "sign"}
+
+
+def test_another_packaging_file_touches_packages_only() -> None:
+    c = context()
+    changed_files = replace(c, packaging=with_file(c.packaging, "config/weed.conf", b"MASTER_INSTANCES=3\n"))
+    found = changed(made(), made(changed_files))
+    assert {title.split(" ")[0] for title in found} == {"deb", "rpm", "index", "sign"}
+    assert not any(title.endswith(" selinux") for title in found)
+
+
+def test_the_selinux_module_touches_its_own_packages_only() -> None:
+    c = context()
+    found = changed(made(), made(replace(c, packaging=with_file(c.packaging, "selinux/weed.te", b"other\n"))))
+    assert found == {"rpm ol8 selinux", "rpm ol9 selinux", "sign rpms", "index and checksums", "sign"}
+
+
+def with_file(files: Files, path: str, content: bytes) -> Files:
+    """Return `files` with another content of one of them."""
+    assert path in dict(files.entries)
+    return Files.of({**dict(files.entries), path: content})
 
 
 def test_the_commit_and_its_time_are_no_part_of_the_module_download() -> None:

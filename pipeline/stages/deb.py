@@ -1,0 +1,56 @@
+"""DEB: packages of binaries by dpkg-buildpackage and debhelper, with lintian as a gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.model.artifact import Artifact, Kind
+from pipeline.model.distribution import Format
+from pipeline.model.tree import Tree
+from pipeline.stages import package
+from pipeline.stages.context import Context
+from pipeline.stages.inside import inside
+from pipeline.stages.package import Packaged
+
+NAME = Format.DEB.value
+OTHERS = ("rpm", "selinux")
+"""The folders that are for RPM only."""
+
+
+def packages(context: Context, artifacts: Sequence[Artifact], approval: Tree | None) -> list[Artifact]:
+    """Return a DEB of every packaged binary among `artifacts`, made when the gate has approved it."""
+    return [_package(context, each, approval) for each in package.wanted(context, artifacts, Format.DEB)]
+
+
+def _package(context: Context, packaged: Packaged, approval: Tree | None) -> Artifact:
+    distribution, target, built = packaged.distribution, packaged.target, packaged.built
+    name = package.name_of(context, packaged.variant)
+    version = f"{context.version.deb}-{package.rules(context).revision}{distribution.suffix}"
+    file = f"{name}_{version}_{target.deb_arch}.deb"
+    step = inside(
+        "deb",
+        {
+            "arch": target.deb_arch,
+            "binary": built.name,
+            "name": name,
+            "notice": packaged.notice.name if packaged.notice else "",
+            "out": f"/out/{file}",
+            "program": context.product.build.binary,
+            "version": version,
+        },
+        title=f"deb {distribution.name} {built.label}",
+        image=context.image(distribution.image),
+        inputs=package.inputs(context, packaged, package.files(context, without=OTHERS), approval),
+        outputs=(file,),
+        epoch=context.epoch,
+        uses=("package",),
+    )
+    return Artifact(
+        name=file,
+        kind=Kind.PACKAGE,
+        media_type="application/vnd.debian.binary-package",
+        tree=step.out,
+        target=built.target,
+        variant=built.variant,
+        subject=built.name,
+    )

@@ -1,0 +1,152 @@
+"""Packages: what the stages `deb` and `rpm` share: the files they are made from, names, versions and dates."""
+
+from __future__ import annotations
+
+import datetime as dt
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.utils import format_datetime
+from pathlib import Path
+
+from pipeline.errors import ConfigError
+from pipeline.model.artifact import Artifact
+from pipeline.model.distribution import Distribution, Format
+from pipeline.model.packages import Packages
+from pipeline.model.product import Product, Variant
+from pipeline.model.target import TARGETS, Target
+from pipeline.model.template import render_files
+from pipeline.model.tree import File, Files, Merge, Tree
+from pipeline.stages.context import Context
+
+RELEASE_FILE = "release"
+"""What is installed to say which release this is: KEY=VALUE lines."""
+
+IGNORED = (".", "__pycache__")
+"""How the names begin of what editors and interpreters leave in a folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packaged:
+    """One binary that becomes a package of one distribution, with the notice about its licenses."""
+
+    built: Artifact
+    variant: Variant
+    target: Target
+    distribution: Distribution
+    notice: Artifact | None
+
+
+def load_packaging(folder: Path, product: Product) -> Files:
+    """Read the files that packages of `product` are made from; `folder` is the product's own.
+
+    The one place of these stages that reads files. Raises ConfigError when the folder is not there.
+    """
+    if product.packages is None:
+        return Files(())
+    root = (folder / product.packages.files).resolve()
+    if not (root / "Makefile").is_file():
+        raise ConfigError(
+            f"the product {product.name} has packages, but {root} has no Makefile",
+            resolution="correct `packages.files` in product.toml, or add the Makefile (docs/extending.md)",
+        )
+    found: dict[str, File] = {}
+    for path in sorted(root.rglob("*")):
+        parts = path.relative_to(root).parts
+        described = len(parts) == 1 and path.suffix == ".toml"
+        if described or parts[0] == product.scan.advisories or any(part.startswith(IGNORED) for part in parts):
+            continue
+        if path.is_file():
+            found["/".join(parts)] = File(path.read_bytes(), 0o755 if path.stat().st_mode & 0o100 else 0o644)
+    return Files.of(found)
+
+
+def wanted(context: Context, artifacts: Sequence[Artifact], format_: Format) -> list[Packaged]:
+    """Return what becomes a package of this format: every packaged variant, for every distribution."""
+    packages = rules(context)
+    notices = {artifact.subject: artifact for artifact in artifacts if artifact.kind.value == "notice"}
+    return [
+        Packaged(
+            built=built,
+            variant=context.product.variant(built.variant),
+            target=TARGETS[built.target],
+            distribution=distribution,
+            notice=notices.get(built.name),
+        )
+        for built in artifacts
+        if built.kind.value == "binary" and built.variant in packages.variants
+        for distribution in packages.of(format_)
+    ]
+
+
+def rules(context: Context) -> Packages:
+    """Return the product's table `[packages]`, which a product with these stages has."""
+    assert context.product.packages is not None
+    return context.product.packages
+
+
+def name_of(context: Context, variant: Variant | None) -> str:
+    """Return the name of a variant's package; without a variant, of what belongs to all of them."""
+    return context.product.name + (variant.suffix if variant else "")
+
+
+def files(context: Context, *only: str, without: Sequence[str] = ()) -> Files:
+    """Return the packaging files in the folders `only` (all when none is named), but those that are in `without`.
+
+    Both name folders or single files.
+    """
+
+    def among(path: str, places: Sequence[str]) -> bool:
+        return any(path == place or path.startswith(f"{place}/") for place in places)
+
+    entries = context.packaging.entries
+    return Files(tuple((p, file) for p, file in entries if (not only or among(p, only)) and not among(p, without)))
+
+
+def rendered(context: Context, given: Files, distribution: Distribution, variant: Variant | None) -> Files:
+    """Return `given` with its templates filled in for one package."""
+    where = f"packaging of {context.product.name} for {distribution.name}"
+    return render_files(given, values(context, distribution, variant), library=context.packaging, where=where)
+
+
+def values(context: Context, distribution: Distribution, variant: Variant | None) -> dict[str, object]:
+    """Return what the templates of a package may use."""
+    product, packages, version = context.product, rules(context), context.version
+    names = [product.name + product.variant(name).suffix for name in packages.variants]
+    made = dt.datetime.fromtimestamp(context.epoch, dt.UTC)
+    paragraphs = [" ".join(paragraph.split()) for paragraph in product.description.strip().split("\n\n")]
+    name = name_of(context, variant)
+    return {
+        "binary": product.build.binary,
+        "changed_deb": format_datetime(made),
+        "changed_rpm": made.strftime("%a %b %d %Y"),
+        "commit": context.source.commit,
+        "description": [textwrap.wrap(paragraph, 76) for paragraph in paragraphs],
+        "distribution": distribution,
+        "fips": variant.fips if variant else False,
+        "homepage": product.homepage,
+        "license": product.license,
+        "maintainer": product.maintainer,
+        "name": name,
+        "others": [other for other in names if other != name],
+        "product": product.name,
+        "release": f"{packages.revision}{distribution.suffix}",
+        "selinux": packages.selinux,
+        "summary": product.summary,
+        "title": product.title,
+        "upstream": version.deb if distribution.format is Format.DEB else version.rpm,
+        "variant": variant.name if variant else "",
+        "vendor": product.vendor,
+        "version": version.number,
+        "year": made.year,
+    }
+
+
+def inputs(context: Context, packaged: Packaged, given: Files, approval: Tree | None) -> dict[str, Tree]:
+    """Return the inputs of the step that makes a package of the files `given`."""
+    notice: list[Tree | tuple[str, Tree]] = [packaged.notice.tree] if packaged.notice else []
+    return {
+        "binary": Merge.of(packaged.built.tree, *notice),
+        "files": rendered(context, given, packaged.distribution, packaged.variant),
+        **({"approval": approval} if approval is not None else {}),
+    }

@@ -1,0 +1,135 @@
+"""Sign: signatures inside of RPMs, then the index over the signed files, then a detached signature for every file.
+
+An RPM that carries its signature is another file than before, so it is signed before it is indexed. The time in that
+signature is the commit's, or that of the key where it is younger, so that the same key gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from pipeline.model.artifact import Artifact, Kind
+from pipeline.model.distribution import Format
+from pipeline.model.image import Image
+from pipeline.model.step import Effect
+from pipeline.model.tree import Merge, Pick, Tree
+from pipeline.stages import finish
+from pipeline.stages.context import Context
+from pipeline.stages.inside import inside
+from pipeline.stages.rpm import MEDIA_TYPE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A whole release: its artifacts, signed where they are signed inside, and the tree with all signatures."""
+
+    artifacts: tuple[Artifact, ...]
+    tree: Tree = field(repr=False)
+
+
+def finished(
+    context: Context,
+    artifacts: Sequence[Artifact],
+    described: Sequence[Artifact],
+    approval: Tree | None,
+    statements: Sequence[Artifact] = (),
+) -> Finished:
+    """Return the release that `artifacts` become; `described` are the same as the index tells of them.
+
+    `statements` bear a day, so the index names them without their digests, and their own signatures vouch for them.
+    """
+    if context.options.ephemeral_key and any(map(_is_rpm, artifacts)):
+        return _in_one_step(context, artifacts, described, approval, statements)
+    ready = signed(context, artifacts, approval)
+    indexed = finish.index(context, ready, described, approval, statements)
+    files = Merge.of(*(artifact.tree for artifact in (*ready, *statements)), indexed.tree)
+    return Finished(artifacts=(*ready, indexed), tree=Merge.of(files, finish.signatures(context, files)))
+
+
+def signed(context: Context, artifacts: Sequence[Artifact], approval: Tree | None) -> tuple[Artifact, ...]:
+    """Return `artifacts` with every RPM signed, by the key that signs the release. Nothing is signed unapproved."""
+    packages = [artifact for artifact in artifacts if _is_rpm(artifact)]
+    if not packages or context.options.ephemeral_key:
+        return tuple(artifacts)
+    step = inside(
+        "rpm_sign",
+        {"fingerprint": context.options.signing_fingerprint, "out": "/out", "packages": "/in/packages"},
+        title="sign rpms",
+        image=_image(context),
+        inputs={
+            "packages": Merge.of(*(package.tree for package in packages)),
+            **({"approval": approval} if approval is not None else {}),
+        },
+        outputs=tuple(sorted(package.name for package in packages)),
+        secrets=("signing-key",),
+        epoch=context.epoch,
+        uses=("sign",),
+    )
+    return tuple(
+        replace(artifact, tree=Pick(step.out, paths=(artifact.name,))) if _is_rpm(artifact) else artifact
+        for artifact in artifacts
+    )
+
+
+def unsigned(
+    context: Context,
+    artifacts: Sequence[Artifact],
+    described: Sequence[Artifact],
+    approval: Tree | None,
+    statements: Sequence[Artifact],
+    release: Tree,
+) -> Tree:
+    """Return the files of a release that was made before, without signatures, for whoever does not have its key.
+
+    The index is over the RPMs of `release`, which have their signatures inside.
+    """
+    ready = [replace(each, tree=Pick(release, paths=(each.name,))) if _is_rpm(each) else each for each in artifacts]
+    indexed = finish.index(context, ready, described, approval, statements)
+    return Merge.of(*(artifact.tree for artifact in (*artifacts, *statements)), indexed.tree)
+
+
+def _in_one_step(
+    context: Context,
+    artifacts: Sequence[Artifact],
+    described: Sequence[Artifact],
+    approval: Tree | None,
+    statements: Sequence[Artifact],
+) -> Finished:
+    """Return the release signed by a key of one step: no other step can have it, so that step does all of the above."""
+    packages = sorted(artifact.name for artifact in artifacts if _is_rpm(artifact))
+    step = inside(
+        "sign_once",
+        {
+            **finish.index_parameters(context, described, statements),
+            "ephemeral_identity": finish.EPHEMERAL_IDENTITY,
+            "packages": packages,
+        },
+        title="sign rpms, index and sign with a key of this run",
+        image=_image(context),
+        inputs={
+            **finish.index_inputs(artifacts, approval),
+            "statements": Merge.of(*(statement.tree for statement in statements)),
+        },
+        outputs=(*finish.INDEX, *packages, "signing-key.asc"),
+        effect=Effect.VOLATILE,
+        epoch=context.epoch,
+        uses=("index", "rpm_sign", "sign"),
+    )
+    ready = tuple(
+        replace(artifact, tree=Pick(step.out, paths=(artifact.name,))) if _is_rpm(artifact) else artifact
+        for artifact in artifacts
+    )
+    indexed = Artifact(name="release.json", kind=Kind.INDEX, media_type="application/json", tree=step.out)
+    others = [artifact.tree for artifact in (*artifacts, *statements) if not _is_rpm(artifact)]
+    return Finished(artifacts=(*ready, indexed), tree=Merge.of(*others, step.out))
+
+
+def _is_rpm(artifact: Artifact) -> bool:
+    return artifact.media_type == MEDIA_TYPE
+
+
+def _image(context: Context) -> Image:
+    """Return the image with rpmsign: that of the last RPM distribution that the product has, so the newest."""
+    assert context.product.packages is not None
+    return context.image(context.product.packages.of(Format.RPM)[-1].image)
