@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipeline.errors import StoreError, UsageError
-from pipeline.model.graph import direct_steps, predecessors
+from pipeline.model.graph import direct_steps, predecessors, steps_of
 from pipeline.model.step import Effect, Step
 from pipeline.model.tree import Tree
 
@@ -36,6 +37,27 @@ def needed(tree: Tree) -> tuple[Step, ...]:
             tools = {tool.digest for tool in direct_steps(tuple(layer for _, layer in step.image.layers))}
             pending.extend(before for before in predecessors(step) if before.digest not in tools)
     return tuple(sorted(found.values(), key=lambda step: step.title))
+
+
+def tools(tree: Tree) -> tuple[Step, ...]:
+    """Return the steps that make a tool which a step below `tree` runs with."""
+    found = {
+        tool.digest: tool
+        for step in steps_of(tree)
+        for tool in direct_steps(tuple(layer for _, layer in step.image.layers))
+    }
+    return tuple(sorted(found.values(), key=lambda step: step.title))
+
+
+def carry(folders: Iterable[Path], home: Path, other: Path) -> None:
+    """Copy `folders` of the store in `home` to the same places in `other`: entries, and names that point to them."""
+    for folder in folders:
+        target = other / folder.relative_to(home)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.is_symlink():
+            target.symlink_to(folder.readlink())
+        elif not target.exists():
+            shutil.copytree(folder, target, symlinks=True)
 
 
 def write(target: Path, home: Path, folders: Iterable[Path]) -> int:

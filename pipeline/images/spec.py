@@ -32,6 +32,9 @@ GoPackage = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.][A-Za-z0-9._
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]+$")]
 Value = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._{}+-]*$")]
 
+STANDARD = frozenset({"/usr/local/bin", "/usr/local/sbin"})
+"""Folders that every root has (FHS 3.0, section 4.9): a tool that is mounted there needs no mount point made for it."""
+
 BUILDER = "go"
 """The image that programs are built in."""
 
@@ -124,13 +127,13 @@ class ImageSpecs:
 
     @property
     def mounts(self) -> tuple[str, ...]:
-        """Where trees are laid over images, sorted."""
-        return tuple(sorted({tool.mount for tool in self.tools.values()}))
+        """What has to be there to lay trees over images, sorted."""
+        return tuple(sorted({tool.mount for tool in self.tools.values()} - STANDARD))
 
     def mount_points(self, root: str) -> tuple[str, ...]:
-        """Return where trees are laid over images made from `root`, sorted."""
+        """Return what has to be there to lay trees over images made from `root`, sorted."""
         users = [image for image in self.images.values() if image.bootstrap.root == root]
-        return tuple(sorted({self.tools[tool].mount for user in users for tool in user.all_tools}))
+        return tuple(sorted({self.tools[tool].mount for user in users for tool in user.all_tools} - STANDARD))
 
 
 _Value = TypeVar("_Value")

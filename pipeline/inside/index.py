@@ -10,6 +10,7 @@ Params:
   snapshot       true for a release that is not to be shipped
   source         `url`, `ref`, `commit`, `epoch` (seconds), ... copied
   images, toolchain, materials   what the release was made with: copied when given
+  statements     `name` and `subject` of each signed statement that bears a day: copied, without their digests
   signing        `fingerprint` and `development` (true for a key not for shipping), for the notes; optional
   out            default `/out`
 
@@ -36,7 +37,7 @@ SCHEMA = "urn:release-pipeline:release:v1"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]*\Z")
 RESERVED = {"release.json", "release-notes.md", "SHA256SUMS", "SHA512SUMS", "signing-key.asc"}
 NOTES = {"name": "release-notes.md", "kind": "notes", "media_type": "text/markdown"}
-COPIED = ("product", "version", "snapshot", "source", "images", "toolchain", "materials", "signing")
+COPIED = ("product", "version", "snapshot", "source", "images", "toolchain", "materials", "signing", "statements")
 SEVERITIES = ("critical", "high", "medium", "low", "negligible", "unknown")
 
 
@@ -141,11 +142,19 @@ def notes_on_findings(folder: Path, artifacts: list[Json]) -> list[str]:
         rank = {severity: number for number, severity in enumerate(SEVERITIES)}
         findings = sorted(report["findings"], key=lambda f: (rank.get(f["severity"], 9), f["id"], f["package"]))
         rows = [
-            [f["id"], f["severity"], f["package"], f["version"], ", ".join(f["fixed_in"]) or "-", f["status"]]
+            [
+                f["id"],
+                f["severity"],
+                f["package"],
+                f["version"],
+                ", ".join(f["fixed_in"]) or "-",
+                f["reachable"],
+                f["status"],
+            ]
             for f in findings
         ]
         lines += ["## Known vulnerabilities", ""]
-        header = ["Vulnerability", "Severity", "Package", "Version", "Fixed in", "Status"]
+        header = ["Vulnerability", "Severity", "Package", "Version", "Fixed in", "Reachable", "Status"]
         lines += [*table(header, rows), ""] if rows else ["The scanners found none.", ""]
     return lines
 

@@ -7,8 +7,7 @@ Outputs:
   scan.sarif    SARIF 2.1.0, one rule for each weakness, one result for each binary it is in; what the policy accepts is
                 suppressed there, with the reason
   scan.md       the same for people, with what the scanners could not do
-  openvex.json  OpenVEX 0.2.0: `not_affected` for what the policy accepts with a justification, `affected` with what is
-                done about it for what it accepts without one; no statements when it accepts nothing
+  openvex.json  OpenVEX 0.2.0: what the policy accepts, and what govulncheck could decide; see `statement`
 
 The only time in them is SOURCE_DATE_EPOCH, and the document's id is a UUID of version 5 over its content.
 """
@@ -33,6 +32,10 @@ OPENVEX_CONTEXT = "https://openvex.dev/ns/v0.2.0"
 LEVELS = {"critical": "error", "high": "error", "medium": "warning"}
 SCORES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "2.0"}
 """A number within each severity's range of CVSS 3.1, section 5: code hosts sort findings by it."""
+REACHED = {"yes": " The weak code can be called:", "no": " The weak code cannot be called.", "unknown": ""}
+UNREACHABLE = "vulnerable_code_not_in_execute_path"
+REFUTED = {"component_not_present", "vulnerable_code_not_present", UNREACHABLE}
+"""Justifications that cannot be right when the weak code can be called."""
 
 
 def rules(findings: list[Json]) -> list[Json]:
@@ -57,6 +60,8 @@ def result(finding: Json, artifact: str, index: int) -> Json:
     ratings = ", ".join(f"{scanner}: {severity}" for scanner, severity in sorted(finding["ratings"].items()))
     fix = f"Fixed in {', '.join(finding['fixed_in'])}." if finding["fixed_in"] else "No version fixes it."
     text = f"{finding['id']} in {finding['package']} {finding['version']} ({ratings}). {fix}"
+    text += REACHED[finding["reachable"]]
+    text += f" {', '.join(finding['symbols'])}." if finding["symbols"] else ""
     location = {"artifactLocation": {"uri": quote(artifact)}, "region": {"startLine": 1}}
     content: Json = {
         "ruleId": finding["id"],
@@ -65,7 +70,7 @@ def result(finding: Json, artifact: str, index: int) -> Json:
         "message": {"text": text},
         "locations": [{"physicalLocation": location}],
         "partialFingerprints": {"finding/v1": f"{finding['id']}/{finding['package']}/{finding['version']}/{artifact}"},
-        "properties": {"status": finding["status"], "severity": finding["severity"], "purl": finding["purl"]},
+        "properties": {name: finding[name] for name in ("status", "severity", "purl", "reachable")},
     }
     if finding["entry"]:
         content["suppressions"] = [suppression(finding["entry"])]
@@ -110,25 +115,48 @@ def product_id(scan: Json, artifact: Json) -> Json:
     return {"@id": purl, "identifiers": {"purl": purl}, "hashes": {"sha-256": artifact["sha256"]}}
 
 
-def statement(scan: Json, finding: Json) -> Json:
-    """Return the OpenVEX statement about a finding that the policy accepts."""
-    entry, artifacts = finding["entry"], {artifact["name"]: artifact for artifact in scan["artifacts"]}
+def statement(scan: Json, finding: Json) -> Json | None:
+    """Return the OpenVEX statement about a finding, or None when nobody knows more than that it was found.
+
+    The policy's entry decides first: with a justification it is `not_affected`, without one `affected`, with what is
+    done about it. A justification that govulncheck has refuted is not repeated. Without an entry, govulncheck decides:
+    code that cannot be called is `not_affected`, code that can is `affected`.
+    """
+    if not finding["entry"] and finding["reachable"] == "unknown":
+        return None
+    artifacts = {artifact["name"]: artifact for artifact in scan["artifacts"]}
     part = [{"@id": finding["purl"]}] if finding["purl"] else []
     products = [{**product_id(scan, artifacts[name]), "subcomponents": part} for name in finding["artifacts"]]
     vulnerability: Json = {"name": finding["id"]}
     if finding["aliases"]:
         vulnerability["aliases"] = finding["aliases"]
-    content: Json = {"vulnerability": vulnerability, "products": products}
-    if entry.get("justification"):
-        about = {"justification": entry["justification"], "status_notes": entry["reason"]}
-        return {**content, "status": "not_affected", **about}
-    action = f"Accepted by {entry['owner']} until {entry['expires']}: {entry['reason']}"
-    return {**content, "status": "affected", "action_statement": action}
+    return {"vulnerability": vulnerability, "products": products, **_decision(scan, finding)}
+
+
+def _decision(scan: Json, finding: Json) -> Json:
+    entry, reachable = finding["entry"], finding["reachable"]
+    if entry:
+        justification = entry.get("justification")
+        if justification and not (reachable == "yes" and justification in REFUTED):
+            return {"status": "not_affected", "justification": justification, "status_notes": entry["reason"]}
+        action = f"Accepted by {entry['owner']} until {entry['expires']}: {entry['reason']}"
+        return {"status": "affected", "action_statement": action}
+    by = next(scanner for scanner in scan["scanners"] if scanner["name"] == "govulncheck")
+    about = f"govulncheck {by['version']} with its database of {by['database']['built']}"
+    if reachable == "no":
+        notes = f"{about} found no way from the program's main function to the weak code."
+        return {"status": "not_affected", "justification": UNREACHABLE, "status_notes": notes}
+    action = f"Update to {' or '.join(finding['fixed_in'])}." if finding["fixed_in"] else "No version fixes it yet."
+    return {
+        "status": "affected",
+        "action_statement": action,
+        "status_notes": f"{about} found a way to {', '.join(finding['symbols'])}.",
+    }
 
 
 def openvex(scan: Json, author: str, epoch: int) -> Json:
     """Return the OpenVEX document."""
-    statements = [statement(scan, finding) for finding in scan["findings"] if finding["entry"]]
+    statements = [made for finding in scan["findings"] if (made := statement(scan, finding))]
     document = {
         "@context": OPENVEX_CONTEXT,
         "author": author,
@@ -163,14 +191,15 @@ def markdown(scan: Json) -> str:
         lines += ["## What the scan does not prove", "", f"**{effect}**", ""]
         lines += [*(f"- {gap}" for gap in scan["gaps"]), ""]
     if scan["findings"]:
-        lines += ["## Findings", "", row("Status", "Severity", "Id", "Package", "Version", "Fixed in", "Ratings", "In")]
-        lines.append(row(*["---"] * 8))
+        header = ("Status", "Severity", "Id", "Package", "Version", "Fixed in", "Ratings", "Reachable", "In")
+        lines += ["## Findings", "", row(*header), row(*["---"] * len(header))]
     for finding in scan["findings"]:
         name = f"[{finding['id']}]({finding['url']})" if finding["url"].startswith("https://") else finding["id"]
         ratings = ", ".join(f"{scanner} {severity}" for scanner, severity in sorted(finding["ratings"].items()))
         cells = [finding["status"], finding["severity"], name, finding["package"], finding["version"]]
         fixed = ", ".join(finding["fixed_in"]) or "-"
-        lines.append(row(*cells, fixed, ratings, ", ".join(finding["artifacts"])))
+        reachable = ": ".join(filter(None, (finding["reachable"], ", ".join(finding["symbols"]))))
+        lines.append(row(*cells, fixed, ratings, reachable, ", ".join(finding["artifacts"])))
     accepted = [finding for finding in scan["findings"] if finding["entry"]]
     if accepted:
         lines += ["", "## Accepted", ""]

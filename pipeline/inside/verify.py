@@ -66,14 +66,39 @@ def check_sums(folder: Path, name: str, problems: list[str]) -> dict[str, str]:
     return sums
 
 
-def check_extra(folder: Path, sums: dict[str, str], problems: list[str]) -> None:
-    """Note every file that no checksum covers and that is no signature of a covered one."""
+def check_extra(folder: Path, known: set[str], problems: list[str]) -> None:
+    """Note every file that is not `known` and that is no signature of a known one."""
     for file in sorted(path.name for path in folder.iterdir()):
-        if file in sums or file in SUMS or file == KEY_FILE:
+        if file in known or file == KEY_FILE:
             continue
         base = file.removesuffix(".asc").removesuffix(".gpg")
-        if base == file or not (base in sums or base in SUMS):
+        if base == file or base not in known:
             problems.append(f"{file} is in the release but SHA256SUMS does not list it")
+
+
+def check_statements(folder: Path, release: Json, sums: dict[str, str], problems: list[str]) -> set[str]:
+    """Compare each statement that `release.json` names with the file it is about. Return the names that are there.
+
+    Statements bear a day, so no checksum covers them: their own signatures do. A snapshot may lack one.
+    """
+    there = set()
+    for entry in release.get("statements") or []:
+        name, subject = str(entry.get("name")), str(entry.get("subject"))
+        path = folder / name
+        if not LINE.match(f"{'0' * 64}  {name}") or path.is_symlink() or not path.is_file():
+            if not release.get("snapshot"):
+                problems.append(f"{name} is named in release.json but is not there")
+            continue
+        there.add(name)
+        try:
+            about = json.loads(path.read_text("utf-8"))["subject"]
+            digests = {one["name"]: one["digest"]["sha256"] for one in about}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            problems.append(f"{name} cannot be read: {type(error).__name__}: {error}")
+            continue
+        if subject not in sums or digests != {subject: sums[subject]}:
+            problems.append(f"{name} is not about the {subject} of this release")
+    return there
 
 
 def check_index(folder: Path, sums: dict[str, str], problems: list[str]) -> Json:
@@ -152,13 +177,14 @@ def verify(params: Json) -> Json:
     sums = check_sums(folder, SUMS[0], problems)
     if set(sums) != set(check_sums(folder, SUMS[1], problems)):
         problems.append("SHA256SUMS and SHA512SUMS list different files")
-    check_extra(folder, sums, problems)
     release = check_index(folder, sums, problems)
-    signed_by = check_signatures(folder, {*sums, *SUMS}, params, problems)
+    known = {*sums, *SUMS, *check_statements(folder, release, sums, problems)}
+    check_extra(folder, known, problems)
+    signed_by = check_signatures(folder, known, params, problems)
     return {
         "product": (release.get("product") or {}).get("name"),
         "version": release.get("version"),
-        "files": len(sums),
+        "files": len(known) - len(SUMS),
         "signed_by": sorted(signed_by),
         "key_is_pinned": bool(params.get("key") or params.get("fingerprint")),
         "problems": problems,

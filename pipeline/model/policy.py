@@ -50,6 +50,8 @@ class Gate(Document):
     severities: tuple[SeverityField, ...] = (Severity.CRITICAL, Severity.HIGH)
     only_fixable: bool = False
     """Let a finding pass for which no fixed version exists. Never for a critical one."""
+    unreachable: Literal["accept", "refuse"] = "refuse"
+    """What to do with a finding whose weak code govulncheck finds no way to. A critical one is always refused."""
 
     @field_validator("severities")
     @classmethod
@@ -64,6 +66,8 @@ class MaxAge(Document):
 
     grype: Days = 5
     trivy: Days = 5
+    govulncheck: Days = 30
+    """Its database bears the date of its newest entry, and has no news on most days."""
 
 
 class Ignore(Document):

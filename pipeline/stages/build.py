@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from pipeline.model.artifact import Artifact, Kind
@@ -66,7 +67,19 @@ def _take(context: Context, brought: Tree, name: str) -> Step:
     )
 
 
-def _compile(context: Context, target: Target, variant: Variant, name: str, module_cache: Tree | None) -> Step:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the go command has to be told to see exactly the code of one binary."""
+
+    folder: str
+    tags: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    inputs: tuple[tuple[str, Tree], ...]
+    ldflags: tuple[str, ...]
+
+
+def settings(context: Context, target: Target, variant: Variant, module_cache: Tree | None) -> Settings:
+    """Return the settings of the binary of `variant` for `target`, for the compiler and others who read its source."""
     product, source = context.product, context.source
     fips = context.options.fips_module if variant.fips else None
     tags = [*product.tags(context.version, variant)]
@@ -81,26 +94,36 @@ def _compile(context: Context, target: Target, variant: Variant, name: str, modu
         extra["GOFIPS140"] = GO_FIPS_MODULE
     if cgo and (target.os, target.arch) in CROSS_COMPILERS:
         extra["CC"] = CROSS_COMPILERS[target.os, target.arch]
-    folder = str(PurePosixPath("/in/source", product.source.module))
-    argv = ["go", "-C", folder, "build", "-trimpath", "-buildvcs=false"]
-    argv += [f"-tags={','.join(sorted(set(tags)))}"] if tags else []
-    argv += [f"-ldflags={' '.join(ldflags)}", "-o", f"/out/{name}", product.build.package]
-    inputs = {"source": source.tree, **({"modules": module_cache} if module_cache else {})}
+    env = _environment(
+        modules="/in/modules" if module_cache else "/work/modules",
+        flags="-mod=readonly" if module_cache else "-mod=vendor",
+        GOOS=target.os,
+        GOARCH=target.arch,
+        CGO_ENABLED="1" if cgo else "0",
+        GOPROXY="off",
+        GOSUMDB="off",
+        **extra,
+    )
+    return Settings(
+        folder=str(PurePosixPath("/in/source", product.source.module)),
+        tags=tuple(sorted(set(tags))),
+        env=env,
+        inputs=tuple(sorted({"source": source.tree, **({"modules": module_cache} if module_cache else {})}.items())),
+        ldflags=tuple(ldflags),
+    )
+
+
+def _compile(context: Context, target: Target, variant: Variant, name: str, module_cache: Tree | None) -> Step:
+    how = settings(context, target, variant, module_cache)
+    argv = ["go", "-C", how.folder, "build", "-trimpath", "-buildvcs=false"]
+    argv += [f"-tags={','.join(how.tags)}"] if how.tags else []
+    argv += [f"-ldflags={' '.join(how.ldflags)}", "-o", f"/out/{name}", context.product.build.package]
     return Step(
         title=f"build {target.os}-{target.arch} {variant.name}",
         image=context.image(GO),
         argv=tuple(argv),
-        inputs=tuple(sorted(inputs.items())),
-        env=_environment(
-            modules="/in/modules" if module_cache else "/work/modules",
-            flags="-mod=readonly" if module_cache else "-mod=vendor",
-            GOOS=target.os,
-            GOARCH=target.arch,
-            CGO_ENABLED="1" if cgo else "0",
-            GOPROXY="off",
-            GOSUMDB="off",
-            **extra,
-        ),
+        inputs=how.inputs,
+        env=how.env,
         caches=(Cache("/work/go-build", f"go-build-{target.arch}-{variant.name}"),),
         epoch=context.epoch,
         outputs=(name,),

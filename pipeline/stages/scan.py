@@ -1,4 +1,8 @@
-"""Scan: grype and trivy on every binary, one merged report, and a gate that nothing passes unapproved."""
+"""Scan: grype and trivy on every binary, govulncheck on its source, one report, and a gate.
+
+The scanners of binaries run again on every day of a release, also when nothing has changed: what they found is stated
+together with the day.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,9 @@ from collections.abc import Sequence
 
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.step import Effect, ExitCode, Step
+from pipeline.model.target import TARGETS
 from pipeline.model.tree import Merge, Pick, Tree
+from pipeline.stages.build import modules, settings
 from pipeline.stages.context import Context, Databases
 from pipeline.stages.inside import inside
 
@@ -22,6 +28,7 @@ GRYPE_ENV = {
 WRITABLE_DATABASE = "test -s /in/database/db/trivy.db && mkdir /work/cache && cp -R /in/database/db /work/cache/"
 """trivy opens its database for writing, although it only reads, so it gets a copy. Without one it would make an empty
 one and find nothing, so its absence has to fail here."""
+BINARY_SCANNERS = ("grype", "trivy")
 REPORTS = {
     "scan.json": (Kind.SCAN_REPORT, "application/json"),
     "scan.sarif": (Kind.SCAN_REPORT, "application/sarif+json"),
@@ -30,16 +37,32 @@ REPORTS = {
 }
 
 
+FEED = "https://vuln.go.dev/vulndb.zip"
+"""The whole Go vulnerability database in one archive (https://go.dev/security/vuln/database)."""
+
+
+def scanners(context: Context) -> tuple[str, ...]:
+    """Return the scanners that need a database."""
+    return (*BINARY_SCANNERS, *(("govulncheck",) if context.product.scan.reachability else ()))
+
+
 def databases(context: Context) -> dict[str, Tree]:
-    """Return the vulnerability databases of grype and trivy, by scanner."""
+    """Return the vulnerability databases by scanner."""
+    names = scanners(context)
     match context.options.databases:
         case Databases.GIVEN:
             given = context.given["scan-db"]
-            return {name: Pick(given, root=name) for name in ("grype", "trivy")}
+            found: dict[str, Tree] = {name: Pick(given, root=name) for name in BINARY_SCANNERS}
+            if "govulncheck" in names:
+                # One that was brought without it is an answer, too: then nothing is known about reachability.
+                files = ("govulncheck/v1/ID", "govulncheck/v1/index")
+                found["govulncheck"] = Pick(Pick(given, optional=files), root="govulncheck")
+            return found
         case Databases.ADVISORIES:
-            return {name: _from_advisories(context, name) for name in ("grype", "trivy")}
+            return {name: _from_advisories(context, name) for name in names}
         case Databases.FEED:
-            return {"grype": _grype_feed(context), "trivy": _trivy_feed(context)}
+            feeds = {"grype": _grype_feed, "trivy": _trivy_feed, "govulncheck": _govulncheck_feed}
+            return {name: feeds[name](context) for name in names}
 
 
 def _from_advisories(context: Context, scanner: str) -> Tree:
@@ -72,6 +95,19 @@ def _trivy_feed(context: Context) -> Tree:
     ).out
 
 
+def _govulncheck_feed(context: Context) -> Tree:
+    return inside(
+        "vulndb",
+        {"url": FEED, "out": "/out/v1"},
+        title="govulncheck database from its feed",
+        image=context.image("debian"),
+        inputs={},
+        env={"RELEASE_DAY": context.options.today},
+        effect=Effect.FETCH,
+        outputs=("v1/index/db.json", "v1/index/modules.json"),
+    ).out
+
+
 def grype(context: Context, built: Artifact, database: Tree) -> Step:
     """Return grype's run over one binary; its report is `grype.json`."""
     return Step(
@@ -79,7 +115,7 @@ def grype(context: Context, built: Artifact, database: Tree) -> Step:
         image=context.image("grype"),
         argv=("grype", f"file:/in/binary/{built.name}", "--output=json", "--file=/out/grype.json"),
         inputs=(("binary", built.tree), ("database", database)),
-        env=tuple(sorted(GRYPE_ENV.items())),
+        env=tuple(sorted({**GRYPE_ENV, "RELEASE_DAY": context.options.today}.items())),
         exit_code=ExitCode.IS_DATA,
         epoch=context.epoch,
     )
@@ -105,14 +141,38 @@ def trivy(context: Context, built: Artifact, database: Tree) -> Step:
         image=context.image("trivy"),
         argv=("sh", "-c", f"{WRITABLE_DATABASE} && exec {' '.join(command)}"),
         inputs=(("binary", built.tree), ("database", database)),
-        env=(("HOME", "/work"), ("TMPDIR", "/work")),
+        env=(("HOME", "/work"), ("RELEASE_DAY", context.options.today), ("TMPDIR", "/work")),
         exit_code=ExitCode.IS_DATA,
         epoch=context.epoch,
     )
 
 
+def govulncheck(context: Context, built: Artifact, module_cache: Tree | None, database: Tree) -> Step:
+    """Return the step that looks in the source of one binary for ways to weak code; `govulncheck.json` says which."""
+    target, variant = TARGETS[built.target], context.product.variant(built.variant)
+    how = settings(context, target, variant, module_cache)
+    return inside(
+        "govulncheck",
+        {
+            "folder": how.folder,
+            "package": context.product.build.package,
+            "tags": list(how.tags),
+            "database": "/in/database",
+        },
+        title=f"govulncheck {built.label}",
+        image=context.image("govulncheck"),
+        inputs={**dict(how.inputs), "database": database},
+        env=dict(how.env),
+        outputs=("govulncheck.json",),
+        epoch=context.epoch,
+    )
+
+
 def judge(context: Context, binaries: Sequence[Artifact], raw: Tree, trivy_database: Tree) -> Step:
-    """Return the step that merges all reports and judges them: `scan.json`, and `verdict.json` for the gate."""
+    """Return the step that merges all reports and judges them.
+
+    It leaves `scan.json`, `verdict.json` for the gate, and `statements/`: which scanner found what on which day.
+    """
     metadata = Pick(trivy_database, optional=("db/metadata.json",))
     return inside(
         "gate",
@@ -121,14 +181,16 @@ def judge(context: Context, binaries: Sequence[Artifact], raw: Tree, trivy_datab
             "version": context.version.number,
             "binaries": [{"name": b.name, "target": b.target, "variant": b.variant} for b in binaries],
             "policy": context.policy.as_parameters(),
+            "reachability": context.product.scan.reachability,
             "today": context.options.today,
             "snapshot": context.options.snapshot,
         },
         title="judge",
         image=context.image("debian"),
         inputs={"binaries": Merge.of(*(b.tree for b in binaries)), "reports": raw, "trivy-database": metadata},
-        outputs=("verdict.json", "scan.json"),
+        outputs=("statements", "verdict.json", "scan.json"),
         epoch=context.epoch,
+        uses=("scanners", "statements"),
     )
 
 
@@ -171,10 +233,34 @@ def approval(context: Context, judged: Step) -> Tree:
 
 def scan(context: Context, binaries: Sequence[Artifact]) -> tuple[tuple[Artifact, ...], Step]:
     """Return the scan artifacts of `binaries`, and the step that judged them."""
-    found = databases(context)
+    found, module_cache = databases(context), modules(context)
     raw: list[tuple[str, Tree]] = []
     for built in binaries:
-        for scanner, run in (("grype", grype), ("trivy", trivy)):
-            raw.append((f"{built.name}/{scanner}", run(context, built, found[scanner]).out))
+        runs = {"grype": grype(context, built, found["grype"]), "trivy": trivy(context, built, found["trivy"])}
+        if "govulncheck" in found:
+            runs["govulncheck"] = govulncheck(context, built, module_cache, found["govulncheck"])
+        raw += [(f"{built.name}/{scanner}", run.out) for scanner, run in runs.items()]
     judged = judge(context, binaries, Merge.of(*raw), found["trivy"])
     return reports(context, judged), judged
+
+
+def statements(binaries: Sequence[Artifact], judged: Step) -> tuple[Artifact, ...]:
+    """Return what each scanner found in each binary, as in-toto statements.
+
+    They bear the day, so they are no part of what is the same on every day: the index names them without their digests.
+    A snapshot lacks those of a scanner whose database has no known age.
+    """
+    return tuple(
+        Artifact(
+            name=name,
+            kind=Kind.ATTESTATION,
+            media_type="application/vnd.in-toto+json",
+            tree=Pick(judged.out, root="statements", optional=(name,)),
+            target=built.target,
+            variant=built.variant,
+            subject=built.name,
+        )
+        for built in binaries
+        for scanner in BINARY_SCANNERS
+        for name in (f"{built.name}.{scanner}.vulns.intoto.json",)
+    )

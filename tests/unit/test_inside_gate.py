@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.inside import approve, gate
+from pipeline.inside import approve, gate, scanners
 from pipeline.inside.common import Params, Problem, sha256_of
 
 DATA = Path(__file__).parent.parent / "data" / "inside"
@@ -33,12 +34,13 @@ class Scan:
         for name in (AMD64, ARM64):
             (folder / "binaries").mkdir(exist_ok=True)
             (folder / "binaries" / name).write_text(name)
-            for scanner in gate.SCANNERS:
+            for scanner in scanners.SCANNERS:
                 self.put(name, scanner, report(scanner))
                 (self.at(name, scanner) / "exit-code").write_text("0\n")
         (folder / "metadata.json").write_text(json.dumps({"Version": 2, "UpdatedAt": "2026-11-20T06:11:23.123456789Z"}))
         self.gate: dict[str, Any] = {"severities": ["critical", "high"], "only_fixable": False}
-        self.ages = {"grype": 5, "trivy": 5}
+        self.ages = {"grype": 5, "trivy": 5, "govulncheck": 30}
+        self.reachability = False
 
     def at(self, name: str, scanner: str) -> Path:
         return self.folder / "reports" / name / scanner
@@ -57,11 +59,22 @@ class Scan:
         params = Params(
             product="weed", version="1", binaries=binaries, binaries_dir=str(self.folder / "binaries"), today=today,
             reports=str(self.folder / "reports"), trivy_metadata=str(self.folder / "metadata.json"), policy=policy,
-            snapshot=snapshot, out=str(self.folder / "out"),
+            snapshot=snapshot, out=str(self.folder / "out"), reachability=self.reachability,
         )  # fmt: skip
+        shutil.rmtree(self.folder / "out", ignore_errors=True)
         gate.main(params)
         verdict: dict[str, Any] = json.loads((self.folder / "out" / "verdict.json").read_text())
         return verdict
+
+    def reach(self, *entries: dict[str, Any], binary: str = "", built: str = "2026-11-10T00:00:00Z") -> None:
+        """Let govulncheck have found `entries` in the source of one binary, or of both."""
+        self.reachability = True
+        scanner = {"name": "govulncheck", "version": "1.6.0", "go": "go1.26.8", "database": {"built": built}}
+        for name in (AMD64, ARM64) if not binary else (binary,):
+            self.put(name, "govulncheck", {"scanner": scanner, "findings": list(entries)})
+
+    def statements(self) -> dict[str, dict[str, Any]]:
+        return {path.name: json.loads(path.read_text()) for path in (self.folder / "out" / "statements").iterdir()}
 
     def findings(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads((self.folder / "out" / "scan.json").read_text())["findings"]
@@ -123,7 +136,7 @@ def test_the_worst_rating_counts_and_both_are_shown(scan: Scan, scanner: str) ->
 
 @pytest.mark.parametrize(("today", "opened"), [("2026-12-31", True), ("2027-01-01", False)])
 def test_an_entry_counts_until_the_end_of_its_last_day(scan: Scan, today: str, opened: bool) -> None:
-    scan.ages = {"grype": 365, "trivy": 365}
+    scan.ages = dict.fromkeys(scan.ages, 365)
     verdict = scan.judge(ENTRY, today=today)
     assert verdict["open"] is opened
     assert verdict["warnings"] == (
@@ -153,7 +166,7 @@ def test_an_entry_for_one_binary_leaves_the_other_one_failing(scan: Scan, limits
 
 
 def test_what_nothing_fixes_may_pass_when_the_policy_says_so(scan: Scan) -> None:
-    for scanner in gate.SCANNERS:
+    for scanner in scanners.SCANNERS:
         changed = json.loads(json.dumps(report(scanner)).replace("2.4.4", ""))
         for match in changed.get("matches", []):
             match["vulnerability"]["fix"] = {"versions": [], "state": "not-fixed"}
@@ -253,10 +266,126 @@ def test_without_a_date_nothing_is_judged(scan: Scan) -> None:
         scan.judge(today="")
 
 
+def entry(level: str, package: str = TOML, version: str = "v2.4.3", **more: Any) -> dict[str, Any]:
+    symbols = [f"{package}.Unmarshal"] if level == "symbol" else []
+    return {
+        "ids": ["EXAMPLE-2026-0002"], "module": package, "version": version, "level": level, "symbols": symbols,
+        "fixed_in": "v2.4.4", "title": "", "url": "", **more,
+    }  # fmt: skip
+
+
+def reached(scan: Scan) -> dict[str, tuple[str, list[str]]]:
+    return {f["package"]: (f["reachable"], f["artifacts"]) for f in scan.findings()}
+
+
+@pytest.mark.parametrize(("level", "expected"), [("module", "no"), ("package", "no"), ("symbol", "yes")])
+def test_only_a_way_to_the_weak_code_makes_a_finding_reachable(scan: Scan, level: str, expected: str) -> None:
+    scan.reach(entry(level))
+    assert not scan.judge()["open"]
+    assert reached(scan) == {TOML: (expected, [AMD64, ARM64]), UUID: ("unknown", [AMD64, ARM64])}
+    assert scan.findings()[0]["symbols"] == ([f"{TOML}.Unmarshal"] if expected == "yes" else [])
+
+
+@pytest.mark.parametrize("other", [{"version": "v2.4.2"}, {"package": UUID}, {"ids": ["CVE-1999-1"]}])
+def test_what_is_said_of_something_else_says_nothing(scan: Scan, other: dict[str, Any]) -> None:
+    scan.reach(entry("package", **other))
+    scan.judge(ENTRY)
+    assert reached(scan)[TOML][0] == "unknown"
+
+
+def test_a_finding_that_is_reachable_in_one_binary_only_becomes_two(scan: Scan) -> None:
+    scan.reach(entry("package"), binary=ARM64)
+    scan.reach(entry("symbol"), binary=AMD64)
+    scan.judge(ENTRY)
+    high = {(f["reachable"], *f["artifacts"]) for f in scan.findings() if f["package"] == TOML}
+    assert high == {("yes", AMD64), ("no", ARM64)}
+
+
+def test_unreachable_code_passes_only_when_the_policy_says_so_and_never_when_critical(scan: Scan) -> None:
+    scan.reach(entry("package"))
+    assert not scan.judge()["open"]
+    scan.gate["unreachable"] = "accept"
+    assert scan.judge()["open"]
+    assert scan.findings()[0]["status"] == "not reachable"
+    scan.worsen("critical", package=TOML)
+    assert not scan.judge()["open"]
+
+
+@pytest.mark.parametrize("level", ["", "symbol"])
+def test_what_may_be_reachable_is_refused_also_by_a_policy_that_accepts_the_rest(scan: Scan, level: str) -> None:
+    scan.reach(*([entry(level)] if level else []))
+    scan.gate["unreachable"] = "accept"
+    assert not scan.judge()["open"]
+
+
+def test_an_entry_that_govulncheck_refutes_is_reported(scan: Scan) -> None:
+    scan.reach(entry("symbol"))
+    verdict = scan.judge(ENTRY)
+    assert verdict["open"]
+    (warning,) = verdict["warnings"]
+    assert warning.endswith(
+        f"says vulnerable_code_not_in_execute_path, but govulncheck found a way to {TOML}.Unmarshal"
+    )
+
+
+def test_weak_code_that_only_govulncheck_sees_is_a_finding_when_it_can_be_called(scan: Scan) -> None:
+    about: dict[str, Any] = {"package": "example.org/seen", "version": "v1.0.0", "ids": ["CVE-2026-9", "GO-2026-9"]}
+    scan.reach(entry("symbol", **about), entry("package", **{**about, "ids": ["GO-2026-8"]}))
+    assert scan.judge(ENTRY)["open"]
+    (found,) = [f for f in scan.findings() if f["package"] == "example.org/seen"]
+    assert (found["id"], found["severity"], found["ratings"]) == ("CVE-2026-9", "unknown", {"govulncheck": "unknown"})
+    assert (found["reachable"], found["purl"]) == ("yes", "pkg:golang/example.org/seen@v1.0.0")
+    scan.gate["severities"] = ["critical", "high", "unknown"]
+    assert not scan.judge(ENTRY)["open"]
+
+
+def test_reachability_that_was_asked_for_and_is_not_known_closes_the_gate(scan: Scan) -> None:
+    scan.reach(entry("package"))
+    scan.put(ARM64, "govulncheck", {"failed": "it has no database"})
+    assert scan.judge(ENTRY)["reasons"] == [f"govulncheck: it failed on the source of {ARM64}: it has no database"]
+    (scan.at(ARM64, "govulncheck") / "govulncheck.json").unlink()
+    assert scan.judge(ENTRY)["reasons"] == [f"govulncheck: there is no result for {ARM64}"]
+    scan.reach(entry("package"), built="2026-10-01T00:00:00Z")
+    assert scan.judge(ENTRY)["reasons"] == ["govulncheck: its database of 2026-10-01 is older than 30 days"]
+    assert scan.judge(ENTRY, snapshot=True)["open"]
+
+
+def test_every_scan_of_a_binary_is_stated_with_its_day(scan: Scan) -> None:
+    scan.reach(entry("package"))
+    scan.judge(ENTRY)
+    stated = scan.statements()
+    assert set(stated) == {
+        f"{name}.{scanner}.vulns.intoto.json" for name in (AMD64, ARM64) for scanner in ("grype", "trivy")
+    }
+    one = stated[f"{AMD64}.grype.vulns.intoto.json"]
+    assert one["subject"] == [{"name": AMD64, "digest": {"sha256": sha256_of(scan.folder / "binaries" / AMD64)}}]
+    assert one["predicateType"] == "https://in-toto.io/attestation/vulns/v0.2"
+    predicate = one["predicate"]
+    assert predicate["metadata"] == {"scanStartedOn": "2026-11-21T00:00:00Z", "scanFinishedOn": "2026-11-21T00:00:00Z"}
+    assert predicate["scanner"]["uri"] == "pkg:golang/github.com/anchore/grype@v0.110.0"
+    assert predicate["scanner"]["db"]["lastUpdate"].startswith("2026-11-2")
+    medium, high = predicate["scanner"]["result"]
+    assert (medium["id"], high["id"]) == ("EXAMPLE-2026-0001", "EXAMPLE-2026-0002")
+    assert high["severity"] == [{"method": "grype", "score": "high"}, {"method": "cvss_v3.1", "score": "7.5"}]
+    (note,) = high["annotations"]
+    assert (note["package"], note["version"], note["reachable"], note["gate"]) == (TOML, "2.4.3", "no", "accepted")
+    scan.judge(ENTRY, today="2026-11-22")
+    assert scan.statements()[f"{AMD64}.grype.vulns.intoto.json"]["predicate"]["metadata"] != predicate["metadata"]
+
+
+@pytest.mark.parametrize(("spoil", "lost"), [(_failed, {f"{ARM64}.trivy"}), (_no_metadata, {AMD64, ARM64})])
+def test_a_scan_that_proves_nothing_states_nothing(scan: Scan, spoil: Any, lost: set[str]) -> None:
+    spoil(scan)
+    scan.judge(ENTRY, snapshot=True)
+    stated = {name.removesuffix(".vulns.intoto.json") for name in scan.statements()}
+    every = {f"{name}.{scanner}" for name in (AMD64, ARM64) for scanner in ("grype", "trivy")}
+    assert every - stated == {name if "." in name else f"{name}.trivy" for name in lost}
+
+
 def seen(scanner: str, *ids: str, package: str = "p", version: str = "1", severity: str = "low") -> dict[str, Any]:
     return {
         "ids": list(ids), "severity": severity, "package": package, "version": version, "purl": "", "title": "",
-        "fixed_in": [], "url": "", "scanner": scanner, "artifact": AMD64,
+        "fixed_in": [], "url": "", "scores": [], "scanner": scanner, "artifact": AMD64,
     }  # fmt: skip
 
 
@@ -282,7 +411,7 @@ def test_names_of_one_weakness_join_even_through_a_third() -> None:
     [("v1.2.3", "1.2.3"), ("1.2.3", "1.2.3"), ("go1.26.8", "1.26.8"), ("version-x", "version-x"), ("", "")],
 )
 def test_versions_are_compared_as_numbers(written: str, plain: str) -> None:
-    assert gate.plain_version(written) == plain
+    assert scanners.plain_version(written) == plain
 
 
 def test_an_unknown_rating_of_grype_takes_that_of_a_related_name() -> None:
@@ -290,7 +419,7 @@ def test_an_unknown_rating_of_grype_takes_that_of_a_related_name() -> None:
     match = changed["matches"][0]
     match["vulnerability"]["severity"] = "Unknown"
     match["relatedVulnerabilities"] = [{"id": "CVE-2026-7", "severity": "Critical"}]
-    first = next(iter(gate.from_grype(changed)))
+    first = next(iter(scanners.from_grype(changed)))
     assert (first["severity"], "CVE-2026-7" in first["ids"]) == ("critical", True)
 
 

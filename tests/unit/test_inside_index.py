@@ -13,7 +13,8 @@ from pipeline.inside.common import Params, Problem, sha256_of
 
 BINARY = "weed-3.68-linux-amd64"
 FINDING = {
-    "id": "CVE-2026-1", "severity": "high", "package": "a|b", "version": "1", "fixed_in": ["2"], "status": "ignored",
+    "id": "CVE-2026-1", "severity": "high", "package": "a|b", "version": "1", "fixed_in": ["2"], "reachable": "no",
+    "status": "ignored",
 }  # fmt: skip
 PROOF = {
     "subject": {"name": BINARY}, "build": {"toolchain": "go1.26.8"}, "linking": {"interpreter": None},
@@ -92,7 +93,7 @@ def test_the_notes_say_what_a_reader_needs(params: Params) -> None:
     for text in (
         "# Weed 3.68", "snapshot", "`a9cd9b0`, 2024-06-10T04:10:46Z", digest, "`ABCD`", "development key",
         f"| {BINARY} | go1.26.8 | static | go | CMVP 5247 |", "| rpm | oraclelinux:8 | sha256:1 |",
-        "| CVE-2026-1 | high | a\\|b | 1 | 2 | ignored |", "sha256sum --check --strict SHA256SUMS",
+        "| CVE-2026-1 | high | a\\|b | 1 | 2 | no | ignored |", "sha256sum --check --strict SHA256SUMS",
     ):  # fmt: skip
         assert text in notes
 

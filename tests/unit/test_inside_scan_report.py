@@ -20,7 +20,7 @@ def finding(name: str, severity: str, status: str, **more: Any) -> dict[str, Any
         "id": name, "aliases": ["GO-1"], "package": "example.org/a|b", "version": "1.0", "purl": "pkg:golang/a@v1.0",
         "severity": severity, "ratings": {"grype": severity, "trivy": "low"}, "fixed_in": ["1.1", "2.0"],
         "title": "A title", "url": "https://example.test/x", "artifacts": ["weed-1", "weed-2"], "status": status,
-        "entry": None, **more,
+        "entry": None, "reachable": "unknown", "symbols": [], **more,
     }  # fmt: skip
 
 
@@ -79,11 +79,64 @@ def test_openvex_says_not_affected_only_with_a_justification() -> None:
     assert second["action_statement"] == "Accepted by Us until 2026-12-31: never reached"
 
 
+REACHED = {"reachable": "yes", "symbols": ["example.org/a.F", "example.org/a.T.M"]}
+BY = {"name": "govulncheck", "version": "1.6.0", "database": {"built": "2026-11-19T00:00:00Z"}}
+
+
+def stated(*findings: dict[str, Any]) -> list[dict[str, Any]]:
+    scan = {**SCAN, "scanners": [*SCAN["scanners"], BY], "findings": list(findings)}
+    statements: list[dict[str, Any]] = scan_report.openvex(scan, "Example", EPOCH)["statements"]
+    return statements
+
+
+def test_reachability_decides_what_the_policy_does_not() -> None:
+    (no, yes) = stated(
+        finding("CVE-1", "critical", "fails", reachable="no"),
+        finding("CVE-2", "medium", "below the threshold", **REACHED),
+        finding("CVE-3", "medium", "below the threshold"),
+    )
+    assert (no["vulnerability"]["name"], no["status"]) == ("CVE-1", "not_affected")
+    assert no["justification"] == "vulnerable_code_not_in_execute_path"
+    assert no["status_notes"].startswith("govulncheck 1.6.0 with its database of 2026-11-19T00:00:00Z found no way")
+    assert (yes["vulnerability"]["name"], yes["status"]) == ("CVE-2", "affected")
+    assert yes["action_statement"] == "Update to 1.1 or 2.0."
+    assert yes["status_notes"].endswith("found a way to example.org/a.F, example.org/a.T.M.")
+
+
+def test_what_the_policy_says_goes_first_unless_it_is_refuted() -> None:
+    refuted, kept, plain = (
+        {**ENTRY, "justification": "vulnerable_code_not_in_execute_path"},
+        {**ENTRY, "justification": "vulnerable_code_cannot_be_controlled_by_adversary"},
+        {**ENTRY, "justification": None},
+    )
+    one, two, three = stated(
+        finding("CVE-1", "high", "accepted", entry=refuted, **REACHED),
+        finding("CVE-2", "high", "accepted", entry=kept, **REACHED),
+        finding("CVE-3", "high", "accepted", entry=plain, reachable="no"),
+    )
+    assert (one["status"], two["status"], three["status"]) == ("affected", "not_affected", "affected")
+    assert one["action_statement"] == "Accepted by Us until 2026-12-31: never reached"
+    assert two["justification"] == "vulnerable_code_cannot_be_controlled_by_adversary"
+
+
+def test_readers_see_what_can_be_called() -> None:
+    scan = {**SCAN, "findings": [finding("CVE-1", "high", "fails", **REACHED, fixed_in=["1.1"])]}
+    assert "| yes: example.org/a.F, example.org/a.T.M | weed-1, weed-2 |" in scan_report.markdown(scan)
+    result = scan_report.sarif(scan)["runs"][0]["results"][0]
+    assert result["message"]["text"].endswith(
+        "Fixed in 1.1. The weak code can be called: example.org/a.F, example.org/a.T.M."
+    )
+    assert result["properties"]["reachable"] == "yes"
+
+
 def test_openvex_identity_follows_content() -> None:
     document = scan_report.openvex(SCAN, "Example", EPOCH)
     assert document == scan_report.openvex(SCAN, "Example", EPOCH)
     assert uuid.UUID(document["@id"].removeprefix("urn:uuid:")).version == 5
     assert document["@id"] != scan_report.openvex(SCAN, "Another", EPOCH)["@id"]
+
+
+NAME, RATINGS = "example.org/a\\|b", "grype critical, trivy low"
 
 
 def test_the_summary_is_readable() -> None:
@@ -92,7 +145,7 @@ def test_the_summary_is_readable() -> None:
         "4 findings in 2 binaries, 1 close the gate.",
         "- grype 0.110.0, database of 2026-11-20T00:00:00Z",
         "- trivy, database of an unknown time",
-        "| fails | critical | CVE-1 | example.org/a\\|b | 1.0 | - | grype critical, trivy low | weed-1, weed-2 |",
+        f"| fails | critical | CVE-1 | {NAME} | 1.0 | - | {RATINGS} | unknown | weed-1, weed-2 |",
         "- CVE-2 in example.org/a|b: never reached (Us, until 2026-12-31)",
     ):
         assert line in text.splitlines()
@@ -111,7 +164,7 @@ def test_the_summary_is_loud_about_gaps(snapshot: bool, effect: str) -> None:
 def test_text_of_advisories_cannot_break_the_table() -> None:
     hostile = finding("CVE-9", "low", "below the threshold", package="x |\n| y", url="javascript:alert(1)")
     text = scan_report.markdown({**SCAN, "findings": [hostile]})
-    assert text.splitlines()[-1].count(" | ") == 7
+    assert text.splitlines()[-1].count(" | ") == 8
     assert "javascript" not in text
 
 

@@ -85,8 +85,8 @@ def test_expired_and_unused_entries_are_told_apart() -> None:
 
 def test_a_program_gets_plain_values() -> None:
     values = json.loads(json.dumps(policy(ENTRY).as_parameters()))
-    assert values["gate"] == {"severities": ["critical", "high"], "only_fixable": False}
-    assert values["database_max_age_days"] == {"grype": 5, "trivy": 5}
+    assert values["gate"] == {"severities": ["critical", "high"], "only_fixable": False, "unreachable": "refuse"}
+    assert values["database_max_age_days"] == {"grype": 5, "trivy": 5, "govulncheck": 30}
     assert values["ignore"][0]["expires"] == "2026-12-31"
     assert values["ignore"][0]["targets"] == ["linux/amd64"]
 

@@ -1,0 +1,64 @@
+"""What is kept of a run of govulncheck: what can be called, in an order that does not vary."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.inside import govulncheck
+from pipeline.inside.common import Params
+
+UUID = {"module": "github.com/google/uuid", "version": "v1.6.0"}
+METHOD = {**UUID, "package": "github.com/google/uuid", "function": "Scan", "receiver": "*github.com/google/uuid.UUID"}
+STREAM: list[dict[str, Any]] = [
+    {"config": {"db_last_modified": "2026-01-15T00:00:00Z", "go_version": "go1.26.8"}},
+    {"progress": {"message": "Fetching vulnerabilities from the database..."}},
+    {"osv": {"id": "GO-1", "aliases": ["CVE-1"], "summary": "Weak", "database_specific": {"url": "https://e.test/1"}}},
+    {"osv": {"id": "GO-2"}},
+    {"finding": {"osv": "GO-2", "trace": [{"module": "stdlib", "version": "v1.26.8"}]}},
+    {"finding": {"osv": "GO-1", "fixed_version": "v1.6.1", "trace": [UUID]}},
+    {"finding": {"osv": "GO-1", "trace": [METHOD, {"module": "main"}]}},
+    {"finding": {"osv": "GO-1", "trace": [{**UUID, "package": "github.com/google/uuid", "function": "New"}]}},
+    {"finding": {"osv": "GO-1", "trace": [{**UUID, "package": "github.com/google/uuid"}]}},
+]
+
+
+def test_a_stream_of_values_is_read_to_its_end() -> None:
+    text = " " + "\n".join(json.dumps(message, indent=2) for message in STREAM) + "\n"
+    assert list(govulncheck.messages(text)) == STREAM
+    assert list(govulncheck.messages("")) == []
+    with pytest.raises(ValueError, match="Expecting"):
+        list(govulncheck.messages(text[:-4]))
+
+
+def test_the_nearest_level_counts_and_names_what_is_called() -> None:
+    expected = {
+        "ids": ["CVE-1", "GO-1"], "module": "github.com/google/uuid", "version": "v1.6.0", "fixed_in": "v1.6.1",
+        "title": "Weak", "url": "https://e.test/1", "level": "symbol",
+        "symbols": ["github.com/google/uuid.New", "github.com/google/uuid.UUID.Scan"],
+    }  # fmt: skip
+    result = govulncheck.summary(STREAM)
+    assert result["scanner"]["database"] == {"built": "2026-01-15T00:00:00Z"}
+    first, second = result["findings"]
+    assert first == expected
+    assert (second["module"], second["level"], second["symbols"]) == ("stdlib", "module", [])
+    assert govulncheck.summary([*STREAM[:4], *reversed(STREAM[4:])])["findings"][0]["symbols"] == expected["symbols"]
+
+
+def test_a_run_without_a_database_is_a_result_that_says_so(tmp_path: Path) -> None:
+    govulncheck.main(Params(database=str(tmp_path), folder="/", package=".", tags=[], out=str(tmp_path / "out")))
+    assert json.loads((tmp_path / "out" / "govulncheck.json").read_text()) == {"failed": "it has no database"}
+
+
+def test_a_program_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "v1" / "index").mkdir(parents=True)
+    (tmp_path / "v1" / "index" / "modules.json").write_text("[]")
+    (tmp_path / "go").write_text("#!/bin/sh\necho 'no such module' >&2\nexit 3\n")
+    (tmp_path / "go").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    govulncheck.main(Params(database=str(tmp_path), folder="/", package=".", tags=[], out=str(tmp_path / "out")))
+    result = json.loads((tmp_path / "out" / "govulncheck.json").read_text())
+    assert result == {"failed": "go exited with 3: no such module"}
