@@ -141,15 +141,18 @@ class Settings(NamedTuple):
     def at(self, role: str, number: int) -> Instance:
         """Return what instance `number` of `role` is, whether or not this host runs it."""
         metrics = int(self.values[role.upper() + "_METRICS_PORT"])
-        key = "VOLUME_DATA_DIRS" if role == "volume" else role.upper() + "_DATA_DIR"
-        data = self.values.get(key, "").replace("%i", str(number))
         return Instance(
             role=role,
             number=number,
             port=self.port(role) + number - 1,
             metrics=metrics + METRICS_STEP * (number - 1) if metrics else 0,
-            data=tuple(path.strip() for path in data.split(",") if path.strip()),
+            data=tuple(path.replace("%i", str(number)) for path in self.data(role)),
         )
+
+    def data(self, role: str) -> List[str]:
+        """Return the data folders of `role` as they are written, with %i for the number of the instance."""
+        key = "VOLUME_DATA_DIRS" if role == "volume" else role.upper() + "_DATA_DIR"
+        return [path.strip() for path in self.values.get(key, "").split(",") if path.strip()]
 
     def find(self, role: str, number: str) -> Instance:
         """Return the instance that a unit was started for. Raises UsageError when this host does not run it."""
