@@ -1,0 +1,81 @@
+"""What the masters say of the cluster: who leads, how many answer, which volume servers report."""
+
+import http.client
+import json
+from typing import Any, Dict, List, NamedTuple, Optional, Set
+
+from weedops.paths import Installed, Paths
+from weedops.probe import Target, aim, ask
+from weedops.settings import Instance, Settings
+
+ANSWER_SECONDS = 3.0
+
+
+class Cluster(NamedTuple):
+    """The cluster that this host is part of."""
+
+    settings: Settings
+    installed: Installed
+    paths: Paths
+
+    def target(self, instance: Instance) -> Target:
+        """Return how to ask `instance`."""
+        return aim(instance, self.installed, self.settings, self.paths)
+
+    def leaders(self) -> List[Instance]:
+        """Return the masters of this host that say that they lead."""
+        masters = self.settings.instances("master")
+        return [master for master in masters if (_json(self.target(master), "/cluster/status") or {}).get("IsLeader")]
+
+    def agreed(self) -> bool:
+        """Return whether every master of this host knows a leader."""
+        return all(ask(self.target(m), ANSWER_SECONDS).status == 200 for m in self.settings.instances("master"))
+
+    def answering(self, but: str) -> int:
+        """Return how many masters answer at all, on this host and on others, without the instance named `but`."""
+        own = [self.target(m) for m in self.settings.instances("master") if m.name != but]
+        return sum(ask(target, ANSWER_SECONDS).alive for target in own + self._peers())
+
+    def _peers(self) -> List[Target]:
+        masters = self.settings.instances("master")
+        model = self.target(masters[0] if masters else self.settings.at("master", 1))
+        peers = self.settings.masters[len(masters) :]
+        split = [peer.rpartition(":") for peer in peers]
+        return [model._replace(host=host.strip("[]"), port=int(port)) for host, _, port in split]
+
+    def registered(self) -> Optional[Set[int]]:
+        """Return the ports of the volume servers of this host that report to the leader; None when nobody says."""
+        for master in self.settings.instances("master"):
+            status = _json(self.target(master), "/dir/status")
+            if status and "Topology" in status:
+                return {int(port) for host, _, port in _nodes(status) if host == self.settings.address}
+        return None
+
+    def expected(self) -> Set[int]:
+        """Return the ports of the volume servers of this host that answer."""
+        volumes = self.settings.instances("volume")
+        return {volume.port for volume in volumes if ask(self.target(volume), ANSWER_SECONDS).alive}
+
+
+def _nodes(status: Dict[str, Any]) -> List[Any]:
+    centers = status["Topology"].get("DataCenters") or []
+    racks = [rack for center in centers for rack in center.get("Racks") or []]
+    return [node["Url"].rpartition(":") for rack in racks for node in rack.get("DataNodes") or []]
+
+
+def _json(target: Target, path: str) -> Optional[Dict[str, Any]]:
+    """Return the JSON object at `path`, None when there is none."""
+    where = (target.host, target.port)
+    connection: http.client.HTTPConnection
+    if target.secure:
+        connection = http.client.HTTPSConnection(*where, timeout=ANSWER_SECONDS, context=target.context)
+    else:
+        connection = http.client.HTTPConnection(*where, timeout=ANSWER_SECONDS)
+    try:
+        connection.request("GET", path, headers={"Accept": "application/json", "Connection": "close"})
+        found = json.loads(connection.getresponse().read().decode("utf-8", "replace"))
+        return found if isinstance(found, dict) else None
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()

@@ -1,0 +1,108 @@
+"""Taking an S3 server out of HAProxy and back in, over HAProxy's runtime socket (its management guide, section 9.3)."""
+
+import csv
+import os
+import socket
+import time
+from typing import Dict, List, NamedTuple, Optional
+
+from weedops.errors import OpsError
+from weedops.haproxy import BACKEND
+from weedops.haproxy_host import CONFIG, UNIT, how_to_read, reads_snippet, stats_sockets
+from weedops.paths import Paths
+from weedops.programs import find_program, is_active
+
+ANSWER_SECONDS = 5.0
+POLL_SECONDS = 0.2
+
+
+class Server(NamedTuple):
+    """How HAProxy sees one server: its status ("UP", "DRAIN", "DOWN 1/2"…) and the requests it is working on."""
+
+    status: str
+    sessions: int
+
+    @property
+    def up(self) -> bool:
+        """Whether it gets requests."""
+        return self.status.startswith("UP")
+
+
+class Runtime(NamedTuple):
+    """A runtime socket of level admin."""
+
+    path: str
+
+    def command(self, text: str) -> str:
+        """Return the answer to one command. Raises OpsError when the socket cannot be used."""
+        answer = b""
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(ANSWER_SECONDS)
+                connection.connect(self.path)
+                connection.sendall(text.encode() + b"\n")
+                while True:
+                    part = connection.recv(65536)
+                    if not part:
+                        return answer.decode("utf-8", "replace").strip()
+                    answer += part
+        except OSError as error:
+            raise OpsError(f"HAProxy's socket {self.path}: {error.strerror or error}", "see: systemctl status haproxy")
+
+    def servers(self) -> Dict[str, Server]:
+        """Return the S3 servers by name; {} when HAProxy does not have our backend."""
+        rows = csv.DictReader(self.command(f"show stat {BACKEND} 4 -1").lstrip("# ").splitlines())
+        return {row["svname"]: Server(row["status"], int(row["scur"] or 0)) for row in rows if row.get("svname")}
+
+    def set_state(self, name: str, state: str) -> None:
+        """Give a server the state `drain` or `ready`. Raises OpsError when HAProxy refuses."""
+        said = self.command(f"set server {BACKEND}/{name} state {state}")
+        if said:
+            raise OpsError(
+                f"HAProxy does not {state} {BACKEND}/{name}: {said}",
+                f"give its `stats socket` the level admin in {CONFIG}, then: systemctl reload haproxy",
+            )
+
+    def drain(self, name: str, seconds: float) -> int:
+        """Send no more requests to a server, wait for those it has, and return how many are left after `seconds`."""
+        self.set_state(name, "drain")
+        deadline = time.monotonic() + seconds
+        while True:
+            left = self.servers()[name].sessions
+            if not left or time.monotonic() > deadline:
+                return left
+            time.sleep(POLL_SECONDS)
+
+    def restore(self, name: str, seconds: float) -> bool:
+        """Send requests to a server again, and return whether HAProxy finds it up within `seconds`."""
+        self.set_state(name, "ready")
+        deadline = time.monotonic() + seconds
+        while not self.servers()[name].up:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL_SECONDS)
+        return True
+
+
+def runtime(paths: Paths, names: List[str]) -> Optional[Runtime]:
+    """Return the socket to drain the S3 servers `names` with, None when no HAProxy is in front of them.
+
+    Raises OpsError when HAProxy runs with our file in place and they cannot be drained, saying what is missing.
+    """
+    if not names or not find_program(paths, "haproxy") or not os.path.exists(paths.haproxy):
+        return None
+    if not is_active(paths, UNIT):
+        return None
+    if not reads_snippet(paths):
+        raise OpsError(f"HAProxy runs, and does not read {paths.haproxy}", how_to_read(paths))
+    admin = [place for place in stats_sockets(paths) if place.level == "admin"]
+    if not admin:
+        raise OpsError(
+            "HAProxy has no `stats socket` of level admin, so no server can be drained",
+            f"add `level admin` to the `stats socket` line of {CONFIG}, then: systemctl reload haproxy",
+        )
+    found = Runtime(admin[0].path)
+    missing = sorted(set(names) - set(found.servers()))
+    if missing:
+        raise OpsError(f"HAProxy does not know {', '.join(missing)}", "weed-instances apply, systemctl reload haproxy")
+    return found
