@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import StoreError, UsageError
@@ -12,7 +13,9 @@ from pipeline.model.graph import direct_steps, predecessors, steps_of
 from pipeline.model.step import Effect, Step
 from pipeline.model.tree import Tree
 
-FOLDERS = ("images", "store", "git", "pins")
+DATABASES = "databases"
+"""The folder of scanner databases, each set below a name of its own: two days' sets never mix."""
+FOLDERS = ("images", "store", "git", "pins", DATABASES)
 """What a bundle may hold, seen from the home. Keys, logs and caches stay where they are."""
 
 
@@ -54,19 +57,26 @@ def carry(folders: Iterable[Path], home: Path, other: Path) -> None:
     for folder in folders:
         target = other / folder.relative_to(home)
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if target.is_symlink() or target.exists():
+            continue
         if folder.is_symlink():
             target.symlink_to(folder.readlink())
-        elif not target.exists():
+        else:
             shutil.copytree(folder, target, symlinks=True)
 
 
-def write(target: Path, home: Path, folders: Iterable[Path]) -> int:
-    """Write the tar archive `target` with `folders` of `home`, whole or not at all, and return its size in bytes."""
+def write(target: Path, home: Path, folders: Iterable[Path], others: Mapping[str, Path] | None = None) -> int:
+    """Write the tar archive `target`, whole or not at all, and return its size in bytes.
+
+    It holds `folders` of `home`, and `others` under the names that they have as keys.
+    """
     aside = target.with_name(f".{target.name}.partial")
     try:
         with tarfile.open(aside, "w", format=tarfile.PAX_FORMAT) as archive:
             for folder in sorted(folders):
                 archive.add(folder, arcname=str(folder.relative_to(home)))
+            for name, folder in sorted((others or {}).items()):
+                archive.add(folder, arcname=name)
         aside.replace(target)
     except OSError as error:
         aside.unlink(missing_ok=True)
@@ -76,8 +86,16 @@ def write(target: Path, home: Path, folders: Iterable[Path]) -> int:
     return target.stat().st_size
 
 
-def install(source: Path, home: Path) -> int:
-    """Unpack the bundle `source` into `home` and return the number of its files. What is there already stays.
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What a bundle held: the number of its files, and the folder of its scanner databases, if any."""
+
+    files: int
+    databases: Path | None
+
+
+def install(source: Path, home: Path) -> Installed:
+    """Unpack the bundle `source` into `home` and return what it held. What is there already stays.
 
     Raises UsageError for an archive that holds anything that a bundle does not.
     """
@@ -90,7 +108,8 @@ def install(source: Path, home: Path) -> int:
             archive.extractall(home, members=[member for member in members if not _present(home, member)])  # noqa: S202
     except (OSError, tarfile.TarError) as error:
         raise UsageError(f"{source} cannot be unpacked: {error}", resolution="copy the bundle again") from error
-    return sum(1 for member in members if member.isfile())
+    sets = sorted({"/".join(parts[:2]) for m in members if (parts := m.name.split("/"))[0] == DATABASES and parts[1:]})
+    return Installed(sum(1 for member in members if member.isfile()), home / sets[0] if sets else None)
 
 
 def _checked(archive: tarfile.TarFile, source: Path) -> Iterator[tarfile.TarInfo]:

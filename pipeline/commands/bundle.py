@@ -7,8 +7,12 @@ from pathlib import Path
 
 from pipeline import bundle
 from pipeline.commands.cache import size
+from pipeline.model.graph import direct_steps
+from pipeline.model.tree import Merge, Tree
 from pipeline.project import home_folder
 from pipeline.session import Session, open_session, with_progress
+from pipeline.stages import scan
+from pipeline.stages.context import Context, Databases
 
 
 def create(options: Namespace) -> int:
@@ -22,7 +26,9 @@ def create(options: Namespace) -> int:
 
 async def _create(session: Session, target: Path) -> int:
     planned = await session.planned(signed=False)
-    steps = bundle.needed(planned.tree)
+    databases = _databases(planned.context)
+    carried = {step.digest for step in direct_steps(tuple(databases.values()))}
+    steps = [step for step in bundle.needed(planned.tree) if step.digest not in carried]
     folders = [root.parent for root in session.catalog.roots().values()]
     folders += [folder for name in ("git", "pins") if (folder := session.home / name).is_dir()]
     with session.engine() as engine:
@@ -30,13 +36,26 @@ async def _create(session: Session, target: Path) -> int:
             await session.evaluate(engine, step.out)
         folders += [engine.store.folder(step.digest).resolve() for step in steps]
         folders += [engine.store.folder(step.digest) for step in steps]
-        bundle.write(target, session.home, dict.fromkeys(folders))
+        place = f"{bundle.DATABASES}/{planned.context.options.today}-{Merge.of(*databases.values()).digest[7:15]}"
+        others = {f"{place}/{name}": await session.evaluate(engine, tree) for name, tree in databases.items()}
+        bundle.write(target, session.home, dict.fromkeys(folders), others)
     return len(steps)
+
+
+def _databases(context: Context) -> dict[str, Tree]:
+    """Return the scanner databases that a machine without network could not get: those of a feed, or that were given.
+
+    Those of advisories are made from the advisories by tools that the bundle has anyway.
+    """
+    wanted = "scan" in context.product.stages and context.options.databases is not Databases.ADVISORIES
+    return scan.databases(context) if wanted else {}
 
 
 def install(options: Namespace) -> int:
     """Unpack a bundle into this machine's home."""
     home = home_folder(options.home)
-    count = bundle.install(Path(options.bundle), home)
-    print(f"{count} files are in {home}; a release with the same options needs no network now")
+    installed = bundle.install(Path(options.bundle), home)
+    print(f"{installed.files} files are in {home}; a release with the same options needs no network now")
+    if installed.databases:
+        print(f"but for the scanner databases, which came along: --scan-db {installed.databases}")
     return 0

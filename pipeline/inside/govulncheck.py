@@ -1,13 +1,13 @@
-"""Runs govulncheck over the source of one binary and writes what can be called in it: `govulncheck.json`.
+"""Runs govulncheck over the source of each binary and writes what can be called in it: `<binary>/govulncheck.json`.
 
 Params:
   folder    the folder with go.mod
   package   the main package, seen from there
-  tags      the build tags, a list
+  binaries  `name`, `tags` (a list) and `env` of each: what else the compiler was told (GOOS, GOARCH, GOEXPERIMENT, ...)
   database  the database's folder: `v1` in it is in the layout of https://go.dev/security/vuln/database#api
   out       default `/out`
 
-Everything else about the build (GOOS, GOARCH, GOEXPERIMENT, modules) is the environment, the same as of the compiler.
+One binary after the other: a large program takes gigabytes.
 
 Output: `scanner` {`name`, `version`, `go`, `database` {`built`}} and `findings`, one for each weakness in one version
 of a module that the build needs: `ids`, `module`, `version`, `fixed_in`, `title`, `url`, and how near it is, `level`:
@@ -25,6 +25,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,8 @@ PROGRAM = "govulncheck"
 MODULE = "golang.org/x/vuln"
 LEVELS = ("module", "package", "symbol")
 SHOWN_LINES = 6
+GARBAGE = {"GOGC": "40"}
+"""Collect garbage sooner than usual: of what govulncheck holds most is never freed, so it costs little, saves much."""
 NO_SPACE = re.compile(r"\S")
 
 
@@ -113,7 +116,7 @@ def version(path: str, env: dict[str, str]) -> str:
     return match[1] if match else ""
 
 
-def check(params: Params, env: dict[str, str]) -> Json:
+def check(params: Params, tags: list[str], env: dict[str, str]) -> Json:
     """Return the content of `govulncheck.json`. Raises Problem when the run proves nothing."""
     database = Path(params["database"]) / "v1"
     if not (database / "index" / "modules.json").is_file():
@@ -122,19 +125,23 @@ def check(params: Params, env: dict[str, str]) -> Json:
     # With an experiment, the go command says `go1.26.8 X:name`, which govulncheck would take for no version at all.
     toolchain = run(["go", "env", "GOVERSION"], env).split()[0]
     argv = [PROGRAM, f"-db=file://{database}", "-format=json", f"-C={params['folder']}"]
-    argv += [f"-tags={','.join(params['tags'])}"] if params["tags"] else []
-    result = summary(list(messages(run([*argv, params["package"]], {**env, "GOVERSION": toolchain}))))
+    argv += [f"-tags={','.join(tags)}"] if tags else []
+    result = summary(list(messages(run([*argv, params["package"]], {**env, **GARBAGE, "GOVERSION": toolchain}))))
     result["scanner"]["version"] = version(program, env)
     return result
 
 
 def main(params: Params) -> None:
-    """Write the result, or why there is none."""
-    try:
-        result = check(params, dict(os.environ))
-    except (Problem, ValueError, KeyError) as error:
-        result = {"failed": str(error) if isinstance(error, Problem) else f"its output cannot be read: {error!r}"}
-    common.write_json(params.path("out", "/out") / "govulncheck.json", result)
+    """Write the results, or why there is none."""
+    for binary in params["binaries"]:
+        try:
+            result = check(params, binary["tags"], {**os.environ, **binary["env"]})
+        except Problem as problem:
+            result = {"failed": str(problem)}
+        except (ValueError, KeyError) as error:
+            result = {"failed": f"its output cannot be read: {error!r}"}
+        common.write_json(params.path("out", "/out") / binary["name"] / "govulncheck.json", result)
+        print(f"{binary['name']}: {result.get('failed') or 'done'}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -147,23 +147,26 @@ def trivy(context: Context, built: Artifact, database: Tree) -> Step:
     )
 
 
-def govulncheck(context: Context, built: Artifact, module_cache: Tree | None, database: Tree) -> Step:
-    """Return the step that looks in the source of one binary for ways to weak code; `govulncheck.json` says which."""
-    target, variant = TARGETS[built.target], context.product.variant(built.variant)
-    how = settings(context, target, variant, module_cache)
+def govulncheck(context: Context, binaries: Sequence[Artifact], database: Tree) -> Step:
+    """Return the step that looks in the source of each binary for ways to weak code: `<binary>/govulncheck.json`."""
+    module_cache = modules(context)
+    how = {
+        built.name: settings(context, TARGETS[built.target], context.product.variant(built.variant), module_cache)
+        for built in binaries
+    }
+    first = how[binaries[0].name]
     return inside(
         "govulncheck",
         {
-            "folder": how.folder,
+            "folder": first.folder,
             "package": context.product.build.package,
-            "tags": list(how.tags),
+            "binaries": [{"name": name, "tags": list(own.tags), "env": dict(own.env)} for name, own in how.items()],
             "database": "/in/database",
         },
-        title=f"govulncheck {built.label}",
+        title="govulncheck",
         image=context.image("govulncheck"),
-        inputs={**dict(how.inputs), "database": database},
-        env=dict(how.env),
-        outputs=("govulncheck.json",),
+        inputs={**dict(first.inputs), "database": database},
+        outputs=tuple(sorted(f"{built.name}/govulncheck.json" for built in binaries)),
         epoch=context.epoch,
     )
 
@@ -233,13 +236,14 @@ def approval(context: Context, judged: Step) -> Tree:
 
 def scan(context: Context, binaries: Sequence[Artifact]) -> tuple[tuple[Artifact, ...], Step]:
     """Return the scan artifacts of `binaries`, and the step that judged them."""
-    found, module_cache = databases(context), modules(context)
+    found = databases(context)
     raw: list[tuple[str, Tree]] = []
     for built in binaries:
-        runs = {"grype": grype(context, built, found["grype"]), "trivy": trivy(context, built, found["trivy"])}
-        if "govulncheck" in found:
-            runs["govulncheck"] = govulncheck(context, built, module_cache, found["govulncheck"])
-        raw += [(f"{built.name}/{scanner}", run.out) for scanner, run in runs.items()]
+        for scanner, run in (("grype", grype), ("trivy", trivy)):
+            raw.append((f"{built.name}/{scanner}", run(context, built, found[scanner]).out))
+    if "govulncheck" in found:
+        reached = govulncheck(context, binaries, found["govulncheck"])
+        raw += [(f"{built.name}/govulncheck", Pick(reached.out, root=built.name)) for built in binaries]
     judged = judge(context, binaries, Merge.of(*raw), found["trivy"])
     return reports(context, judged), judged
 

@@ -41,7 +41,7 @@ def contents(folder: Path) -> dict[str, tuple[int, float, str]]:
     }
 
 
-TOOL_STEPS = ("fetch ", "build grype", "build syft", "build trivy")
+TOOL_STEPS = ("fetch ", "build govulncheck", "build grype", "build syft", "build trivy")
 
 
 def second_home(first: Path, home: Path) -> Path:

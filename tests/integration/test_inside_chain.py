@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent.parent
 DATA = ROOT / "tests" / "data" / "inside"
 SCHEMAS = ROOT / "packaging" / "schemas" / "release-pipeline"
 NAME = "weed-1.0-linux-amd64"
+PARTS = {"gate": ("scanners", "statements")}
 SOURCE = 'package main\n\nimport "fmt"\n\nfunc main() { fmt.Println("version 1.0 abc1234") }\n'
 VALIDATE = """\
 import json, jsonschema, sys
@@ -39,10 +40,10 @@ class Chain:
         self.artifacts.mkdir()
 
     def run(self, program: str, **params: Any) -> subprocess.CompletedProcess[str]:
-        """Run a program from a folder that holds only it and `common.py`, as a step does."""
+        """Run a program from a folder that holds only it, its parts and `common.py`, as a step does."""
         folder = self.root / f"program-{program}"
         folder.mkdir(exist_ok=True)
-        for name in (program, "common"):
+        for name in (program, "common", *PARTS.get(program, ())):
             shutil.copy(Path(common.__file__).with_name(f"{name}.py"), folder)
         (folder / "params.json").write_text(json.dumps(params))
         argv = [sys.executable, "-B", "-s", str(folder / f"{program}.py"), str(folder / "params.json")]

@@ -12,6 +12,7 @@ import pytest
 
 from tests.integration.released import PROJECT, RELEASE, pipeline, succeeded
 
+STATED = "example-1.2.3-linux-amd64.trivy.vulns.intoto.json"
 TARGETS = ("linux-amd64", "linux-arm64")
 
 
@@ -22,6 +23,7 @@ def test_the_release_holds_everything_the_requirement_names(dist: Path) -> None:
     for binary in binaries:
         suffixes = ("", ".tar.gz", ".proof.json", ".cdx.json", ".spdx.json", ".NOTICE.txt")
         expected |= {f"{binary}{suffix}" for suffix in suffixes}
+        expected |= {f"{binary}.{scanner}.vulns.intoto.json" for scanner in ("grype", "trivy")}
     signatures = {f"{name}.asc" for name in expected} | {"SHA256SUMS.gpg"}
     assert {path.name for path in dist.iterdir()} == expected | signatures | {"signing-key.asc"}
 
@@ -74,11 +76,22 @@ def _change(release: Path) -> None:
     binary.write_bytes(binary.read_bytes()[:-1] + b"x")
 
 
+def _restate(release: Path) -> None:
+    """Put another binary's statement, with its good signature, in the place of one."""
+    for suffix in ("", ".asc"):
+        other = release / f"example-1.2.3-linux-arm64.grype.vulns.intoto.json{suffix}"
+        shutil.copy(other, release / f"example-1.2.3-linux-amd64.grype.vulns.intoto.json{suffix}")
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "a changed byte": _change,
     "a missing file": lambda release: (release / "scan.json").unlink(),
     "an extra file": lambda release: (release / "backdoor").write_text("x"),
     "a missing signature": lambda release: (release / "release.json.asc").unlink(),
+    "a missing statement": lambda release: (release / STATED).unlink(),
+    "an unsigned statement": lambda release: (release / f"{STATED}.asc").unlink(),
+    "a changed statement": lambda release: (release / STATED).write_text((release / STATED).read_text() + " "),
+    "another binary's statement": _restate,
     "another file's signature": lambda release: shutil.copy(release / "scan.md.asc", release / "release.json.asc"),
 }
 
@@ -152,10 +165,52 @@ def test_a_high_finding_is_let_through_only_by_the_policy(tmp_path: Path) -> Non
     assert "EXAMPLE-2026-0002" in done.stderr
 
 
-def test_accepted_findings_are_in_the_vex_document(dist: Path) -> None:
+def test_what_is_accepted_or_reachable_is_in_the_vex_document(dist: Path) -> None:
     vex = json.loads((dist / "openvex.json").read_text())
     statements = {statement["vulnerability"]["name"]: statement["status"] for statement in vex["statements"]}
-    assert statements == {"EXAMPLE-2026-0002": "not_affected"}
+    assert statements == {"EXAMPLE-2026-0001": "affected", "EXAMPLE-2026-0002": "not_affected"}
+
+
+def test_govulncheck_knows_of_every_binary_which_weak_code_can_be_called(dist: Path) -> None:
+    scan = json.loads((dist / "scan.json").read_text())
+    reached = {finding["id"]: finding for finding in scan["findings"]}
+    binaries = [artifact["name"] for artifact in scan["artifacts"]]
+    assert len(binaries) == 4
+    called, uncalled = reached["EXAMPLE-2026-0001"], reached["EXAMPLE-2026-0002"]
+    assert (called["reachable"], called["artifacts"]) == ("yes", binaries)
+    assert called["symbols"] == ["github.com/google/uuid.NewString"]
+    assert (uncalled["reachable"], uncalled["artifacts"]) == ("no", binaries)
+    (by,) = [scanner for scanner in scan["scanners"] if scanner["name"] == "govulncheck"]
+    assert (by["version"], by["database"]["built"]) == ("1.6.0", "2026-02-01T00:00:00Z")
+
+
+def test_every_scan_is_stated_about_the_very_binary(dist: Path) -> None:
+    release = json.loads((dist / "release.json").read_text())
+    digests = {artifact["name"]: artifact["sha256"] for artifact in release["artifacts"]}
+    assert len(release["statements"]) == 8
+    for named in release["statements"]:
+        stated = json.loads((dist / named["name"]).read_text())
+        assert stated["subject"] == [{"name": named["subject"], "digest": {"sha256": digests[named["subject"]]}}]
+        assert stated["predicate"]["scanner"]["db"]["lastUpdate"].startswith("2026-02-01T00:00:00")
+        found = {
+            entry["id"]: entry["annotations"][0]["reachable"] for entry in stated["predicate"]["scanner"]["result"]
+        }
+        assert found == {"EXAMPLE-2026-0001": "yes", "EXAMPLE-2026-0002": "no"}
+
+
+def test_without_govulncheck_a_release_still_says_that_reachability_is_not_known(tmp_path: Path, dist: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(PROJECT / "packaging", project / "packaging")
+    product = project / "packaging/products/example/product.toml"
+    product.write_text(product.read_text() + "reachability = false\n")
+    only = ("--target", "linux/amd64", "--variant", "standard", "--dist", str(tmp_path / "dist"))
+    done = pipeline("scan", *RELEASE[1:], *only, PIPELINE_PROJECT=str(project))
+    succeeded(done)
+    assert "govulncheck" not in done.stderr
+    scan = json.loads((tmp_path / "dist" / "1.2.3-scan" / "scan.json").read_text())
+    assert {finding["reachable"] for finding in scan["findings"]} == {"unknown"}
+    assert {scanner["name"] for scanner in scan["scanners"]} == {"grype", "trivy"}
+    assert dist.is_dir()
 
 
 def test_no_private_key_is_anywhere_in_the_store(dist: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.bundle import install, needed, write
+from pipeline.bundle import Installed, carry, install, needed, tools, write
 from pipeline.errors import UsageError
 from pipeline.model.image import Base, Image
 from pipeline.model.step import Effect, Step
@@ -36,12 +36,39 @@ def test_a_bundle_arrives_with_links_and_modes_and_leaves_what_is_there(tmp_path
     (home / "store" / "ab" / "alias").symlink_to("abcd")
     write(tmp_path / "bundle.tar", home, [entry, home / "store" / "ab" / "alias"])
     other = tmp_path / "two"
-    assert install(tmp_path / "bundle.tar", other) == 1
+    assert install(tmp_path / "bundle.tar", other) == Installed(1, None)
     assert (other / "store/ab/abcd/file").stat().st_mode & 0o777 == 0o666
     assert (other / "store/ab/alias/file").read_text() == "x"
     (other / "store/ab/abcd/file").write_text("kept")
     install(tmp_path / "bundle.tar", other)
     assert (other / "store/ab/abcd/file").read_text() == "kept"
+
+
+def test_databases_of_two_days_do_not_mix(tmp_path: Path) -> None:
+    home, other = tmp_path / "one", tmp_path / "two"
+    home.mkdir()
+    (tmp_path / "db").mkdir()
+    for day in ("2026-11-20-aa", "2026-11-21-bb"):
+        (tmp_path / "db" / "data").write_text(day)
+        write(tmp_path / "bundle.tar", home, [], {f"databases/{day}/grype": tmp_path / "db"})
+        assert install(tmp_path / "bundle.tar", other) == Installed(1, other / "databases" / day)
+        assert (other / "databases" / day / "grype" / "data").read_text() == day
+    assert len(list((other / "databases").iterdir())) == 2
+
+
+def test_tools_are_what_steps_run_with_and_can_be_carried_to_another_store(tmp_path: Path) -> None:
+    make_tool = Step(title="make the tool", image=Image("plain", BASE), argv=("1",))
+    use = Step(title="use", image=Image("tooled", BASE, layers=(("/opt/tool", make_tool.out),)), argv=("2",))
+    after = Step(title="after", image=Image("plain", BASE), argv=("3",), inputs=(("u", use.out),))
+    assert tools(after.out) == (make_tool,)
+    home = tmp_path / "one"
+    (home / "store" / "ab" / "abcd").mkdir(parents=True)
+    (home / "store" / "ab" / "abcd" / "file").write_text("x")
+    (home / "store" / "ab" / "alias").symlink_to("abcd")
+    folders = [home / "store" / "ab" / "abcd", home / "store" / "ab" / "alias", home / "store" / "ab" / "abcd"]
+    carry(folders, home, tmp_path / "two")
+    assert (tmp_path / "two/store/ab/alias/file").read_text() == "x"
+    assert (tmp_path / "two/store/ab/alias").is_symlink()
 
 
 @pytest.mark.parametrize("names", [["keys/a"], ["store/../../a"], ["/etc/a"], ["store/link", "store/link/a"]])

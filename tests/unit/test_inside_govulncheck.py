@@ -48,9 +48,15 @@ def test_the_nearest_level_counts_and_names_what_is_called() -> None:
     assert govulncheck.summary([*STREAM[:4], *reversed(STREAM[4:])])["findings"][0]["symbols"] == expected["symbols"]
 
 
+def results(folder: Path) -> dict[str, Any]:
+    binaries = [{"name": "weed", "tags": [], "env": {"GOOS": "linux"}}]
+    params = Params(database=str(folder), folder="/", package=".", binaries=binaries, out=str(folder / "out"))
+    govulncheck.main(params)
+    return {path.parent.name: json.loads(path.read_text()) for path in folder.glob("out/*/govulncheck.json")}
+
+
 def test_a_run_without_a_database_is_a_result_that_says_so(tmp_path: Path) -> None:
-    govulncheck.main(Params(database=str(tmp_path), folder="/", package=".", tags=[], out=str(tmp_path / "out")))
-    assert json.loads((tmp_path / "out" / "govulncheck.json").read_text()) == {"failed": "it has no database"}
+    assert results(tmp_path) == {"weed": {"failed": "it has no database"}}
 
 
 def test_a_program_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,6 +65,4 @@ def test_a_program_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "go").write_text("#!/bin/sh\necho 'no such module' >&2\nexit 3\n")
     (tmp_path / "go").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    govulncheck.main(Params(database=str(tmp_path), folder="/", package=".", tags=[], out=str(tmp_path / "out")))
-    result = json.loads((tmp_path / "out" / "govulncheck.json").read_text())
-    assert result == {"failed": "go exited with 3: no such module"}
+    assert results(tmp_path) == {"weed": {"failed": "go exited with 3: no such module"}}

@@ -96,8 +96,7 @@ def test_every_artifact_is_scanned_proved_and_described() -> None:
     for binary in release.binaries:
         kinds = {"archive", "notice", "package", "proof", "sbom"}
         assert {kind for kind, subject in subjects if subject == binary.name} == kinds
-        for scanner in ("govulncheck", "grype", "trivy"):
-            assert f"{scanner} {binary.label}" in titles(release)
+        assert {f"grype {binary.label}", f"trivy {binary.label}"} <= set(titles(release))
     assert len({artifact.name for artifact in release.artifacts}) == len(release.artifacts)
 
 
