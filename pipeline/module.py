@@ -6,11 +6,10 @@ Every function takes the same words as `pipeline`, and runs the same graph of st
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from enum import Enum
 from typing import Annotated, ParamSpec, TypeVar, cast
 
 import dagger
-from dagger import Doc, dag, enum_type, function, object_type
+from dagger import Doc, dag, function, object_type
 from dagger.mod._exceptions import FunctionError
 
 from pipeline.choice import Choice, part
@@ -19,34 +18,27 @@ from pipeline.drawing import mermaid, svg
 from pipeline.errors import PipelineError
 from pipeline.model.graph import steps_of
 from pipeline.model.tree import BASE_EPOCH, Given
+from pipeline.module_words import (
+    Advisories,
+    Commit,
+    Drawing,
+    Fips,
+    FipsArgument,
+    Images,
+    Legs,
+    PolicyFile,
+    ProductName,
+    RequireOpensslFips,
+    ScanDb,
+    SigningKey,
+    Snapshot,
+    Source,
+    Tag,
+    Targets,
+    Variants,
+)
 from pipeline.stages import finish
 from pipeline.stages.context import FipsModule
-
-Tag = Annotated[str, Doc("The version, with or without v: v3.68, 4.44, v1.2.3-rc.1")]
-ProductName = Annotated[str, Doc("A folder of packaging/products")]
-Source = Annotated[
-    dagger.Directory | None,
-    Doc("A repository or a plain directory; without it, the product's own repository is cloned at the tag"),
-]
-Commit = Annotated[str, Doc("The commit that a directory without .git was made from; without it, that is a snapshot")]
-Snapshot = Annotated[bool, Doc("Not for shipping: what a release refuses is only recorded")]
-Targets = Annotated[list[str] | None, Doc("Only these targets, as in linux/arm64")]
-Variants = Annotated[list[str] | None, Doc("Only these variants of the product")]
-RequireOpensslFips = Annotated[bool, Doc("Fail unless an OpenSSL FIPS provider is there")]
-PolicyFile = Annotated[dagger.File | None, Doc("The gate's policy (default: the product's policy.toml)")]
-ScanDb = Annotated[
-    dagger.Directory | None, Doc("Scanner databases: grype/ and trivy/ in it, instead of the vendors' feeds")
-]
-Advisories = Annotated[dagger.Directory | None, Doc("OSV advisories to make the scanner databases from")]
-Legs = Annotated[list[dagger.Directory] | None, Doc("What `build` has made on other machines: those binaries are used")]
-Images = Annotated[
-    dagger.Directory | None, Doc("A folder of `pipeline images export`, for an engine that reaches no registry")
-]
-SigningKey = Annotated[
-    dagger.Secret | None,
-    Doc("OpenPGP private key, armored; without it, a key of this run signs and is forgotten: not for shipping"),
-]
-
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -59,29 +51,6 @@ def uncached(method: Callable[Parameters, Result]) -> Callable[Parameters, Resul
     """
     made = function(cache="never")(method)  # type: ignore[call-overload]
     return cast(Callable[Parameters, Result], made)
-
-
-@enum_type
-class Fips(Enum):
-    """The validated module that a FIPS binary uses."""
-
-    BORINGCRYPTO = "BORINGCRYPTO"
-    """BoringCrypto."""
-    GO = "GO"
-    """The Go Cryptographic Module, CMVP certificate 5247."""
-
-
-FipsArgument = Annotated[Fips, Doc("The validated module that FIPS binaries use")]
-
-
-@enum_type
-class Drawing(Enum):
-    """How a graph is drawn."""
-
-    MERMAID = "MERMAID"
-    """Mermaid text."""
-    SVG = "SVG"
-    """One self-contained SVG document."""
 
 
 @asynccontextmanager
@@ -217,6 +186,31 @@ class Pipeline:
             if not report_only:
                 await session.judge(planned)
             return await session.evaluate(part(planned, "scan"))
+
+    @uncached
+    async def package(
+        self,
+        tag: Tag,
+        product: ProductName = "seaweedfs",
+        source: Source = None,
+        commit: Commit = "",
+        snapshot: Snapshot = False,
+        target: Targets = None,
+        variant: Variants = None,
+        fips_module: FipsArgument = Fips.BORINGCRYPTO,
+        policy: PolicyFile = None,
+        scan_db: ScanDb = None,
+        advisories: Advisories = None,
+        leg: Legs = None,
+        images: Images = None,
+    ) -> dagger.Directory:
+        """Build, scan and package: DEB and RPM, not signed yet. Fails when the gate is closed."""
+        chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, False)
+        request = _request(*chosen, policy=policy, scan_db=scan_db, advisories=advisories, legs=tuple(leg or ()))
+        async with _session(images) as session:
+            planned = await session.planned(request)
+            await session.judge(planned)
+            return await session.evaluate(part(planned, "package"))
 
     @uncached
     async def plan(

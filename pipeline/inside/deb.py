@@ -4,10 +4,11 @@ Params: those of `package.py`, and
   name, version   of the package
   arch            the architecture of the package, as Debian calls it
 
-The folder `deb/` of the packaging files is the package's `debian/` (Debian Policy 4). The binary is compiled already, so the package of
-another architecture is put together with `--host-arch`, and build dependencies are what the image has. Every finding of
-lintian is an error, hints at the level `info` too; what is meant that way is listed, with the reason, in
-`deb/lintian-overrides`. An override that is not needed any more is an error as well. Only the words inside of the
+The folder `deb/` of the packaging files is the package's `debian/` (Debian Policy 4). The binary is compiled already, so
+the package of another architecture is put together with `--host-arch`, and build dependencies are what the image has.
+
+Every finding of lintian is an error, hints at the level `info` too; what is meant that way is listed, with the reason,
+in `deb/lintian-overrides`. An override that is not needed any more is an error as well. Only the words inside of the
 binary are not looked at: the binary is not what is made here.
 
 Output: the package `out`, the same bytes whatever the machine: times are SOURCE_DATE_EPOCH, owners are root.
@@ -40,7 +41,6 @@ def build(params: Params, work: Path) -> Path:
     (source / "deb").rename(source / "debian")
     argv = ["dpkg-buildpackage", "--build=binary", "--unsigned-source", "--unsigned-changes", "--no-check-builddeps"]
     argv += [f"--host-arch={params['arch']}", "--jobs=1"]
-    # dpkg-architecture warns that there is no cross compiler, which nothing here needs.
     said = run(*argv, cwd=source, what="the package was not made", DEB_BUILD_OPTIONS="nocheck noautodbgsym")
     print(said, end="", flush=True)
     made = sorted(work.glob("*.deb"))

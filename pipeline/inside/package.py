@@ -39,7 +39,7 @@ def check_approval(path: Path, binary: Path) -> None:
 
 
 def lay_out(params: Params, folder: Path) -> None:
-    """Make `folder` with the packaging files, the binary and its notice: fixed modes, and SOURCE_DATE_EPOCH as times."""
+    """Make `folder` with the packaging files, the binary and its notice: fixed modes, SOURCE_DATE_EPOCH as times."""
     shutil.copytree(params.path("files", "/in/files"), folder)
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)

@@ -79,7 +79,8 @@ def _environment_over(files: Files) -> ImmutableSandboxedEnvironment:
 def render_files(files: Files, values: Mapping[str, object], *, library: Files, where: str) -> Files:
     """Return `files` with every template (`*.j2`) filled in, under its name without that suffix.
 
-    All of them are files of `library`, and may include any other file of it by its path. The line of a statement (`{% if … %}`) leaves nothing behind.
+    All of them are files of `library`, and may include any other file of it by its path. The line of a statement
+    (`{% if … %}`) leaves nothing behind.
     Raises ConfigError, naming `where` and the file.
     """
     from jinja2 import TemplateError

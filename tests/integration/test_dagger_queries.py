@@ -39,7 +39,8 @@ FOUND = {
     "dirty": False, "go_mod": "module example.org/weed\n\ngo 1.24\n", "vendored": False,
 }  # fmt: skip
 IMAGES = {name: {"archive": "root.tar", "content": "sha256:root", "stands_in_for": ""} for name in ("debian", "go")}
-IMAGES |= dict.fromkeys(("syft", "grype", "trivy"), IMAGES["go"])
+OTHERS = ("deb-ubuntu22.04", "govulncheck", "grype", "rpm-ol8", "rpm-ol9", "syft", "trivy")
+IMAGES |= dict.fromkeys(OTHERS, IMAGES["go"])
 FILES = {
     "images.json": json.dumps(IMAGES),
     "source.json": json.dumps(FOUND),
@@ -155,7 +156,7 @@ ARGUMENTS: dict[str, Any] = {"tag": "v1.2.3", "product": "example", "commit": "1
 @pytest.mark.parametrize(
     ("verb", "given"),
     [
-        *(("release", True), ("release", False), ("build", False), ("sbom", True), ("scan", False)),
+        *(("release", True), ("release", False), ("build", False), ("sbom", True), ("scan", False), ("package", False)),
         *(("plan", True), ("plan", False), ("graph", True)),
     ],
 )
@@ -259,6 +260,7 @@ def expected_plan() -> str:
     from pipeline.model.product import load_product
     from pipeline.model.source import Source
     from pipeline.release import plan
+    from pipeline.stages.package import load_packaging
     from pipeline.stages.sbom import load_schemas
 
     folder = packaging_folder() / "products" / "example"
@@ -277,6 +279,7 @@ def expected_plan() -> str:
         images={name: catalog.image(name) for name in catalog.names()},
         databases=databases(product, scan_db=False, advisories=False),
         given={"advisories": Given("advisories", advisories)},
+        packaging=load_packaging(folder, product),
     )  # fmt: skip
     steps = list(steps_of(plan(context, load_schemas(packaging_folder())).tree))
     width = max(len(step.title) for step in steps)

@@ -8,7 +8,10 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 BLOCKED = "import sys; sys.modules['dagger'] = None\n"
-NEEDS_IT = ("pipeline.module", "pipeline.dagger_session", "pipeline.engine.dagger", "pipeline.engine.dagger_step")
+NEEDS_IT = (
+    *("pipeline.module", "pipeline.module_words", "pipeline.dagger_session"),
+    *("pipeline.engine.dagger", "pipeline.engine.dagger_step"),
+)
 
 
 def without_dagger(code: str) -> str:

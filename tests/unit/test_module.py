@@ -9,7 +9,7 @@ import pytest
 from pipeline.cli import build_parser
 from pipeline.module import Pipeline
 
-FUNCTIONS = ("build", "graph", "images", "plan", "release", "sbom", "scan", "sign", "verify")
+FUNCTIONS = ("build", "graph", "images", "package", "plan", "release", "sbom", "scan", "sign", "verify")
 
 
 def registered() -> dict[str, Any]:
@@ -33,6 +33,6 @@ def test_a_function_is_documented_with_all_its_arguments_and_never_cached(name: 
 
 def test_the_words_are_those_of_the_command_line() -> None:
     verbs: Any = next(a for a in build_parser()._actions if a.dest == "verb").choices
-    for name in ("release", "build", "sbom", "scan", "plan", "graph"):
+    for name in ("release", "build", "sbom", "scan", "package", "plan", "graph"):
         known = {action.dest for action in verbs[name]._actions} | {"images", "leg", "drawing", "report_only"}
         assert set(registered()[name].parameters) <= known, name
