@@ -17,6 +17,9 @@ EXTRA = {"master": (), "volume": (), "filer": ("notification", "credential"), "s
 FALLBACKS = ("/usr/local/etc/seaweedfs", "/etc/seaweedfs")
 """Where weed looks when the directory of -config_dir lacks a name (SeaweedFS, weed/util/config.go)."""
 
+PLACEHOLDER = "REPLACE-ME"
+"""What the examples have where a secret goes; everybody knows it."""
+
 OPEN = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -113,6 +116,8 @@ def read_trusted(path: str, secret: bool = False) -> str:
             f"{path} cannot be read by {user()}: {error.strerror}",
             f"chown root:weed {path} && chmod 0640 {path}; weed would start without it",
         )
+    if PLACEHOLDER in text:
+        raise ConfigError(f"{path} still has {PLACEHOLDER} in it, from the example", "put a secret of your own there")
     if secret and mode & stat.S_IROTH:
         raise AccessError(f"{path} holds secrets and everybody may read it", f"chmod 0640 {path}")
     return text

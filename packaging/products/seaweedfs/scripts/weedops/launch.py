@@ -95,8 +95,10 @@ def start(planned: Plan, environment: Mapping[str, str]) -> int:
         return ask(target, timeout)
 
     notifier = ready.Notifier(environment.get("NOTIFY_SOCKET", ""))
+    # A store in filer.toml may have a path as ./filerldb2: the data folder is what it means.
+    folder = inputs.paths.at(inputs.instance.data[0]) if inputs.instance.data else runtime
     supervisor = ready.Supervisor(health, notifier, log, ready.watchdog_seconds(environment))
-    return supervisor.run(planned.argv, planned.environment, runtime)
+    return supervisor.run(planned.argv, planned.environment, folder)
 
 
 def finish(status: int) -> int:
