@@ -94,6 +94,14 @@ def _machine(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(parser: argparse.ArgumentParser) -> None:
+    """Add what a release is made from and how: the words of every verb that plans one."""
+    _what(parser)
+    _how(parser)
+    _gate(parser)
+    _finish(parser)
+
+
+def _what(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what to release")
     what.add_argument(
         "--product", default="seaweedfs", metavar="NAME", help="a folder of packaging/products (default: seaweedfs)"
@@ -109,6 +117,9 @@ def _run(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--snapshot", action="store_true", help="not for shipping: what a release refuses is only recorded"
     )
+
+
+def _how(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how to build")
     how.add_argument(
         "--target", action="append", default=[], metavar="OS/ARCH", help="only this target; may be repeated"
@@ -130,12 +141,20 @@ def _run(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--require-openssl-fips", action="store_true", help="fail unless an OpenSSL FIPS provider is there"
     )
+
+
+def _gate(parser: argparse.ArgumentParser) -> None:
     gate = parser.add_argument_group("scanning")
     gate.add_argument("--policy", metavar="FILE", help="the gate's policy (default: the product's policy.toml)")
     gate.add_argument(
-        "--scan-db", metavar="DIR", help="scanner databases: DIR/grype and DIR/trivy, instead of the vendors' feeds"
+        "--scan-db",
+        metavar="DIR",
+        help="scanner databases: grype/, trivy/, govulncheck/ in DIR, instead of the vendors' feeds",
     )
     gate.add_argument("--advisories", metavar="DIR", help="OSV advisories to make the scanner databases from")
+
+
+def _finish(parser: argparse.ArgumentParser) -> None:
     finish = parser.add_argument_group("signing and delivery")
     finish.add_argument(
         "--signing-key",

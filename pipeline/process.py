@@ -112,16 +112,7 @@ async def run(
         umask=umask,
     )
     streams = _Streams(sink)
-    timed_out = False
-    try:
-        with anyio.fail_after(math.inf if timeout is None else timeout):
-            await streams.pump(process, stdin)
-            await process.wait()
-    except TimeoutError:
-        timed_out = True
-    finally:
-        with anyio.CancelScope(shield=True):
-            await _end(process, kill)
+    timed_out = await _wait(process, streams, stdin, timeout, kill)
     completed = Completed(
         argv=tuple(argv),
         code=process.returncode if process.returncode is not None else -signal.SIGKILL,
@@ -162,6 +153,26 @@ async def run_interactive(argv: Sequence[str], *, env: Mapping[str, str], pass_f
                 await process.aclose()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+async def _wait(
+    process: anyio.abc.Process,
+    streams: _Streams,
+    stdin: bytes | None,
+    seconds: float | None,
+    kill: Callable[[], None] | None,
+) -> bool:
+    """Wait until `process` has ended, however that comes about, and return whether it took too long."""
+    try:
+        with anyio.fail_after(math.inf if seconds is None else seconds):
+            await streams.pump(process, stdin)
+            await process.wait()
+    except TimeoutError:
+        return True
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _end(process, kill)
+    return False
 
 
 class _Streams:

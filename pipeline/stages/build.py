@@ -158,6 +158,7 @@ def proof(context: Context, built: Artifact, target: Target, variant: Variant) -
         outputs=(name,),
         epoch=context.epoch,
         env={"GOCACHE": "/work/go-build", "GOTOOLCHAIN": "local", "HOME": "/work"},
+        uses=("elf",),
     )
     return Artifact(
         name=name,

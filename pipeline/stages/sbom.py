@@ -77,6 +77,7 @@ def sboms(context: Context, built: Artifact, schemas: Files, licenses: Tree) -> 
         inputs={"raw": catalogue(context, built, licenses), "binary": built.tree, "schemas": schemas},
         outputs=(*names.values(), notice),
         epoch=context.epoch,
+        uses=("license_policy",),
     )
     documents = [(names[suffix], Kind.SBOM, media_type) for suffix, media_type in FORMATS.items()]
     return tuple(

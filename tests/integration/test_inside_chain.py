@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent.parent
 DATA = ROOT / "tests" / "data" / "inside"
 SCHEMAS = ROOT / "packaging" / "schemas" / "release-pipeline"
 NAME = "weed-1.0-linux-amd64"
-PARTS = {"gate": ("scanners", "statements")}
+PARTS = {"gate": ("scanners", "statements"), "prove": ("elf",)}
 SOURCE = 'package main\n\nimport "fmt"\n\nfunc main() { fmt.Println("version 1.0 abc1234") }\n'
 VALIDATE = """\
 import json, jsonschema, sys

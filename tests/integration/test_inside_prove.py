@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from pipeline.inside import prove
+from pipeline.inside.elf import SHT_SYMTAB, Elf, build_info
 from tests.conftest import require_tool
 
 SOURCE = """\
@@ -118,12 +119,12 @@ def test_the_native_module_ran_its_self_tests(build: Build, tmp_path: Path) -> N
 
 def test_a_changed_byte_in_the_fips_module_is_noticed_at_run_time(build: Build, tmp_path: Path) -> None:
     original = build("go", "amd64")
-    read = prove.Elf(original.read_bytes())
+    read = Elf(original.read_bytes())
     _, _, _, address, offset, *_ = read.sections[".rodata"]
     start = next(
         value
         for header in read.headers
-        if header[1] == prove.SHT_SYMTAB
+        if header[1] == SHT_SYMTAB
         for name, _, _, _, value, _ in struct.iter_unpack("<IBBHQQ", read.content(header))
         if read.content(read.headers[header[6]])[name:].startswith(b"go:rodatafipsstart\0")
     )
@@ -154,10 +155,10 @@ def test_another_commit_another_architecture_and_another_linking_are_errors(buil
 
 def test_elf_and_build_information_are_what_go_itself_reads(build: Build) -> None:
     binary = build("boringcrypto", "amd64")
-    read = prove.Elf(binary.read_bytes())
+    read = Elf(binary.read_bytes())
     told = subprocess.run([require_tool("go"), "version", "-m", binary], capture_output=True, text=True, check=True)
     settings = dict(re.findall(r"^\tbuild\t([^=\n]+)=(.*)$", told.stdout, re.MULTILINE))
-    info = prove.build_info(read)
+    info = build_info(read)
     assert info["settings"] == settings
     assert told.stdout.split(": ")[1].startswith(info["toolchain"].split(" ")[0].split("-")[0])
     symbols = subprocess.run(["go", "tool", "nm", binary], capture_output=True, text=True, check=True).stdout
@@ -168,6 +169,6 @@ def test_elf_and_build_information_are_what_go_itself_reads(build: Build) -> Non
 
 
 def test_a_dynamically_linked_binary_is_seen_as_one() -> None:
-    read = prove.Elf(Path(sys.executable).resolve().read_bytes())
+    read = Elf(Path(sys.executable).resolve().read_bytes())
     assert read.interpreter.startswith("/lib")
     assert any(name.startswith("libc.so") for name in read.needed)

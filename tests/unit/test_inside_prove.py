@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.inside import prove
 from pipeline.inside.common import Params, Problem
+from pipeline.inside.elf import Elf, build_info
 
 STRINGS = (
     b"\0_cgo_1_Cfunc__goboringcrypto_FIPS_mode\0crypto/internal/boring/sig.BoringCrypto.abi0\0unused_goboringcrypto\0"
@@ -53,38 +54,38 @@ def elf(*, machine: int = 62, names: tuple[int, ...] = (), interpreter: bytes = 
 
 def test_symbols_are_found_where_linkers_merged_tails() -> None:
     tail = STRINGS.index(b"_goboringcrypto_FIPS")
-    found = prove.Elf(elf(names=(1, tail))).symbols("_goboringcrypto_")
+    found = Elf(elf(names=(1, tail))).symbols("_goboringcrypto_")
     assert found == ["_cgo_1_Cfunc__goboringcrypto_FIPS_mode", "_goboringcrypto_FIPS_mode"]
 
 
 def test_a_string_that_no_symbol_uses_is_no_symbol() -> None:
-    read = prove.Elf(elf(names=(1,)))
+    read = Elf(elf(names=(1,)))
     assert read.has_symbols
     assert read.symbols("unused") == read.symbols("sig.BoringCrypto") == []
-    assert not prove.Elf(elf()).has_symbols
+    assert not Elf(elf()).has_symbols
 
 
 def test_interpreter_and_machine() -> None:
-    read = prove.Elf(elf(machine=183, interpreter=b"/lib64/ld-linux-x86-64.so.2\0"))
+    read = Elf(elf(machine=183, interpreter=b"/lib64/ld-linux-x86-64.so.2\0"))
     assert (read.machine, read.interpreter, read.needed) == (183, "/lib64/ld-linux-x86-64.so.2", [])
 
 
 @pytest.mark.parametrize("data", [b"", b"#!/bin/sh\n", b"\x7fELF\x01\x01", b"\x7fELF\x02\x01", elf()[:-40]])
 def test_what_is_no_whole_elf_file_is_a_problem(data: bytes) -> None:
     with pytest.raises(Problem, match="ELF"):
-        prove.Elf(data)
+        Elf(data)
 
 
 def test_build_information() -> None:
     settings = {"-trimpath": "true", "DefaultGODEBUG": "fips140=on,x=1", "-tags": "a" * 300}
-    read = prove.build_info(prove.Elf(elf(info=go_build_info("go1.26.8", settings))))
+    read = build_info(Elf(elf(info=go_build_info("go1.26.8", settings))))
     assert read == {"toolchain": "go1.26.8", "path": "weed.test/weed", "settings": settings}
 
 
 @pytest.mark.parametrize("info", [b"", b"something else", b"\xff Go buildinf:\x08\x00" + bytes(64)])
 def test_a_program_that_go_did_not_build_is_a_problem(info: bytes) -> None:
     with pytest.raises(Problem, match="build information"):
-        prove.build_info(prove.Elf(elf(info=info)))
+        build_info(Elf(elf(info=info)))
 
 
 BORING = {"GOEXPERIMENT": "boringcrypto", "CGO_ENABLED": "1"}
@@ -107,7 +108,7 @@ def test_settings_and_symbols_must_agree(
     module: str, settings: dict[str, str], names: tuple[int, ...], failing: list[str] | None
 ) -> None:
     proof = prove.Proof()
-    prove.prove_fips(proof, module, prove.Elf(elf(names=names)), {"toolchain": "go1.26.8", "settings": settings})
+    prove.prove_fips(proof, module, Elf(elf(names=names)), {"toolchain": "go1.26.8", "settings": settings})
     found = [claim["claim"] for claim in proof.claims if not claim["holds"]]
     if failing is None:
         assert "GOFIPS140 names a frozen module" in found

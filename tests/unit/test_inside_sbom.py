@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.inside import sbom
+from pipeline.inside import license_policy, sbom
 from pipeline.inside.common import Params, Problem
 
 DATA = Path(__file__).parent.parent / "data" / "inside"
@@ -122,7 +122,7 @@ def test_a_document_that_describes_nothing_is_refused() -> None:
 )
 def test_license_expressions(expression: str, accepted: bool) -> None:
     known = {"MIT", "BSD-3-Clause", "GPL-2.0-only WITH Classpath-exception-2.0", "A license in words"}
-    assert sbom.satisfied(expression, known.__contains__) is accepted
+    assert license_policy.satisfied(expression, known.__contains__) is accepted
 
 
 def component(name: str, *licenses: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -151,7 +151,7 @@ COMPONENTS = [
     ],
 )
 def test_the_license_policy(policy: dict[str, Any], refused: list[str]) -> None:
-    assert [text.split(" ")[0] for text in sbom.refusals(COMPONENTS, policy)] == refused
+    assert [text.split(" ")[0] for text in license_policy.refusals(COMPONENTS, policy)] == refused
 
 
 def test_notice_files_are_no_licenses() -> None:
@@ -173,7 +173,7 @@ def test_notice_files_are_no_licenses() -> None:
 
 
 def test_the_notice_names_every_dependency(cyclonedx: dict[str, Any]) -> None:
-    text = sbom.notice(PARAMS, cyclonedx["components"])
+    text = license_policy.notice(PARAMS, cyclonedx["components"])
     assert text.startswith("weed 1.2.3 (Apache-2.0) contains:\n\n")
     assert "github.com/google/uuid v1.6.0: BSD-3-Clause\n" in text
     assert "example.org/weed" not in text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -22,16 +21,16 @@ from pipeline.engine.local.disk import full_disk, is_about_space, locked, store_
 from pipeline.engine.local.entry import TREE, Laid, seal
 from pipeline.engine.local.layout import describe, lay_out
 from pipeline.engine.local.log import StepLog
+from pipeline.engine.local.needs import check_platform, find_root, granted
 from pipeline.engine.local.network import NetworkSettings
 from pipeline.engine.local.runner import Job, judge, run_job
 from pipeline.engine.local.schedule import Node, Results
 from pipeline.engine.local.store import Store
-from pipeline.errors import EngineError, ImageError, PipelineError, StepFailedError
+from pipeline.errors import EngineError, PipelineError, StepFailedError
 from pipeline.model.identity import identify, sha256_hex
 from pipeline.model.step import Step
 from pipeline.model.tree import BASE_EPOCH, Pick, Tree
 
-_MACHINES = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
@@ -132,7 +131,7 @@ class Evaluation:
 
     async def _run(self, step: Step, key: str, results: Results) -> Laid:
         store = self.context.store
-        async with self.job(step, results, _granted(step, self.secrets)) as job:
+        async with self.job(step, results, granted(step, self.secrets)) as job:
             values = [secret.reveal() for secret in job.secrets.values()]
             show = lambda line: self._tell(What.OUTPUT, step, text=line)  # noqa: E731 - a name for one argument
             with StepLog(store.log(step.digest), step, [*values, *job.network.passwords], show) as log:
@@ -260,38 +259,6 @@ def content_key(step: Step, results: Results) -> str:
         "outputs": list(step.outputs),
     }
     return identify("content-key/1", fields)
-
-
-def check_platform(step: Step) -> None:
-    """Raise EngineError unless this machine runs the step's platform itself."""
-    machine = platform.machine()
-    here = _MACHINES.get(machine, f"linux/{machine}")
-    if step.platform != here:
-        raise EngineError(
-            f'step "{step.title}" runs on {step.platform}, and this machine is {here}',
-            resolution="cross-compile in a step for this machine, or use the Dagger engine",
-        )
-
-
-def find_root(step: Step, roots: Mapping[str, Path]) -> Path:
-    """Return the root file system of a step. Raises ImageError when this machine does not have it."""
-    base = step.image.base
-    root = roots.get(base.content) if base.known else None
-    if root is None or not root.is_dir():
-        raise ImageError(
-            f'image {base.name}, in which step "{step.title}" runs, is not on this machine',
-            details=f"content: {base.content or 'not known yet'}",
-            resolution=f"run `pipeline images build {base.name}`",
-        )
-    return root.absolute()
-
-
-def _granted(step: Step, secrets: Mapping[str, Secret]) -> dict[str, Secret]:
-    """Return the secrets that `step` names. Raises EngineError for one that was not given."""
-    missing = [name for name in step.secrets if name not in secrets]
-    if missing:
-        raise EngineError(f'step "{step.title}" needs a secret that was not given: {", ".join(missing)}')
-    return {name: secrets[name] for name in step.secrets}
 
 
 def _view(node: Pick, part: Laid) -> Laid:
