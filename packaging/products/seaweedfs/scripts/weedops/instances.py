@@ -40,14 +40,18 @@ def steps(host: Host) -> List[Step]:
 
 def _stops(host: Host) -> List[Step]:
     paths, wanted = host.paths, set(units.wanted(host.settings))
+    states = units.states(paths) if host.start else {}
     made = []
-    if host.start:
-        for unit, state in sorted(units.states(paths).items()):
-            if unit not in wanted and state in ("active", "activating", "reloading", "failed"):
-                verb = "reset-failed" if state == "failed" else "stop"
-                made.append(Step(f"{verb} {unit} (its data stays)", _bound(units.systemctl, paths, verb, unit)))
+    for verb, which in (("stop", ("active", "activating", "reloading")), ("reset-failed", ("failed",))):
+        extra = sorted(unit for unit, state in states.items() if state in which and unit not in wanted)
+        if extra:
+            made.append(
+                Step(f"{verb} {' '.join(extra)} (the data stays)", _bound(units.systemctl, paths, verb, *extra))
+            )
     extra = sorted(units.enabled(paths) - wanted - ({units.TARGET} if wanted else set()))
-    return made + [Step(f"disable {unit}", _bound(units.disable, paths, [unit])) for unit in extra]
+    if extra:
+        made.append(Step(f"disable {' '.join(extra)}", _bound(units.disable, paths, extra)))
+    return made
 
 
 def _folders(host: Host) -> List[Step]:
@@ -75,7 +79,7 @@ def _enables(host: Host) -> List[Step]:
     have = units.enabled(host.paths)
     wanted = units.wanted(host.settings)
     lacking = [unit for unit in ([units.TARGET] if wanted else []) + wanted if unit not in have]
-    return [Step(f"enable {unit}", _bound(units.enable, host.paths, [unit])) for unit in lacking]
+    return [Step(f"enable {' '.join(lacking)}", _bound(units.enable, host.paths, lacking))] if lacking else []
 
 
 def _proxy(host: Host) -> List[Step]:
@@ -189,6 +193,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     """Run the command line and return the exit code."""
     asked = _parser().parse_args(arguments)
     paths = Paths(os.path.abspath(asked.root))
+    os.umask(0o022)  # a hardened host's 077 would make folders that systemd's user manager and HAProxy cannot enter
     try:
         start = asked.command == "apply" and not asked.no_start
         host = Host(paths, read_settings(paths), read_installed(paths), start)

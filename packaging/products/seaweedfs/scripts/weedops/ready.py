@@ -43,16 +43,17 @@ class Notifier:
 
     def __init__(self, address: str) -> None:
         self.address = "\0" + address[1:] if address[:1] == "@" else address
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) if address else None
 
     def send(self, *lines: str) -> None:
         """Send `lines` as one message. A systemd that cannot be reached is no reason to stop a server."""
-        if self.socket:
-            try:
-                self.socket.sendto("\n".join(lines).encode(), self.address)
-            except OSError as error:
-                sys.stderr.write(f"<{WARNING}>systemd cannot be told: {error}\n")
-                sys.stderr.flush()
+        if not self.address:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+                channel.sendto("\n".join(lines).encode(), self.address)
+        except OSError as error:
+            sys.stderr.write(f"<{WARNING}>systemd cannot be told: {error}\n")
+            sys.stderr.flush()
 
 
 class Log:
