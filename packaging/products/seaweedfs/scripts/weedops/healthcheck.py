@@ -39,7 +39,7 @@ def judge(instance: Instance, installed: Installed, settings: Settings, paths: P
     target = aim(instance, installed, settings, paths)
     while True:
         left = timeout - (time.monotonic() - start)
-        health = ask(target, max(left, PAUSE_SECONDS))
+        health = ask(target, max(round(left, 1), PAUSE_SECONDS))
         if health.status != LOCKED or left <= PAUSE_SECONDS:
             return Verdict(instance.name, _code(health), health.detail, round(time.monotonic() - start, 3))
         time.sleep(PAUSE_SECONDS)

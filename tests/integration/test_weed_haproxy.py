@@ -1,0 +1,182 @@
+"""HAProxy with the generated configuration, before real S3 servers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from weedops import haproxy
+from weedops.errors import OpsError
+from weedops.haproxy_runtime import runtime
+from weedops.paths import read_installed
+
+from tests.conftest import require_tool
+from tests.integration.weed_host import Host, Load, host
+
+S3 = ["s3-1", "s3-2"]
+
+
+@pytest.fixture(scope="module")
+def served(weed: Path) -> Iterator[Host]:
+    program = require_tool("haproxy")
+    with host(weed, MASTER_INSTANCES="1", VOLUME_INSTANCES="1", FILER_INSTANCES="1") as made:
+        made.with_haproxy(program)
+        written = haproxy.write(made.paths, made.settings, read_installed(made.paths))
+        assert (written.changed, written.refused) == (True, "")
+        made.start()
+        made.systemctl("start", "haproxy.service")
+        wait_up(made, *S3)
+        assert made.s3("PUT", "/bucket")[0] == 200
+        assert made.s3("PUT", "/bucket/key", b"content")[0] == 200
+        yield made
+
+
+def wait_up(made: Host, *names: str) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            proxy = runtime(made.paths, S3)
+            if proxy and all(proxy.servers()[name].up for name in names):
+                return
+        except OpsError:
+            pass
+        time.sleep(0.1)
+    pytest.fail(f"HAProxy does not find {names} up")
+
+
+def served_by(made: Host) -> dict[str, int]:
+    """Return how many requests each server has had, from HAProxy's own statistics."""
+    proxy = runtime(made.paths, S3)
+    assert proxy
+    lines = proxy.command("show stat weed_s3 4 -1").splitlines()
+    header = lines[0].lstrip("# ").split(",")
+    rows = [dict(zip(header, line.split(","), strict=True)) for line in lines[1:]]
+    return {row["svname"]: int(row["hrsp_2xx"]) for row in rows}
+
+
+def test_requests_go_to_each_server_in_turn(served: Host) -> None:
+    before = served_by(served)
+    for _ in range(20):
+        assert served.s3("GET", "/bucket/key") == (200, b"content")
+    after = served_by(served)
+    assert {name: after[name] - before[name] for name in S3} == {"s3-1": 10, "s3-2": 10}
+
+
+def test_a_killed_server_loses_no_request(served: Host) -> None:
+    with Load(served) as load:
+        time.sleep(1)
+        os.kill(served.pid("weed-s3@1.service"), signal.SIGKILL)
+        time.sleep(4)
+    assert load.failed == []
+    assert load.done > 100
+    served.systemctl("start", "weed-s3@1.service")
+    wait_up(served, *S3)
+
+
+def test_a_hung_server_is_taken_out(served: Host) -> None:
+    pid = served.pid("weed-s3@1.service")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        for _ in range(4):
+            assert served.s3("GET", "/bucket/key") == (200, b"content")
+        assert time.monotonic() - started < 20, "what waited for the hung server went on to the other one"
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_up(served, *S3)
+
+
+def test_a_drained_server_gets_nothing_until_it_is_ready_again(served: Host) -> None:
+    proxy = runtime(served.paths, S3)
+    assert proxy
+    assert proxy.drain("s3-1", 5) == 0
+    before = served_by(served)
+    for _ in range(6):
+        assert served.s3("GET", "/bucket/key")[0] == 200
+    assert served_by(served)["s3-1"] == before["s3-1"]
+    assert proxy.restore("s3-1", 10)
+    for _ in range(6):
+        served.s3("GET", "/bucket/key")
+    assert served_by(served)["s3-1"] > before["s3-1"]
+
+
+def test_draining_waits_for_a_request_that_runs(served: Host) -> None:
+    with socket.create_connection(("127.0.0.1", served.proxy)) as slow:
+        # More than one buffer, so that HAProxy sends it on before it has all.
+        slow.sendall(b"PUT /bucket/slow HTTP/1.1\r\nHost: x\r\nContent-Length: 40000\r\n\r\n" + b"x" * 30000)
+        proxy = runtime(served.paths, S3)
+        assert proxy
+        deadline = time.monotonic() + 5
+        while not (busy := [name for name in S3 if proxy.servers()[name].sessions]) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert len(busy) == 1
+        assert proxy.drain(busy[0], 1) == 1
+        slow.sendall(b"x" * 10000)
+        assert slow.recv(4096).startswith(b"HTTP/1.1 200")
+        assert proxy.drain(busy[0], 5) == 0
+        assert proxy.restore(busy[0], 10)
+
+
+def test_no_server_is_an_answer_that_s3_clients_understand(served: Host) -> None:
+    proxy = runtime(served.paths, S3)
+    assert proxy
+    for name in S3:
+        proxy.set_state(name, "maint")
+    try:
+        status, body = served.s3("GET", "/bucket/key")
+        assert (status, b"<Code>ServiceUnavailable</Code>" in body) == (503, True)
+    finally:
+        for name in S3:
+            assert proxy.restore(name, 10)
+
+
+def test_the_log_names_client_and_status_and_no_signature(served: Host) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind(f"{served.root}/run/log")
+        log.settimeout(5)
+        served.systemctl("reload", "haproxy.service")
+        wait_up(served, *S3)
+        assert served.s3("GET", "/bucket/missing?X-Amz-Signature=secret")[0] == 404
+        line = ""
+        while "/bucket/missing" not in line:
+            line = log.recv(4096).decode()
+    (served.root / "run/log").unlink()
+    assert "127.0.0.1:" in line
+    assert " weed_s3_in weed_s3/s3-" in line
+    assert " 404 " in line
+    assert line.rstrip().endswith('"GET /bucket/missing HTTP/1.1"')
+    assert "secret" not in line
+
+
+def test_a_client_over_its_rate_is_told_to_slow_down(weed: Path) -> None:
+    program = require_tool("haproxy")
+    with host(weed, MASTER_INSTANCES="1", VOLUME_INSTANCES="0", FILER_INSTANCES="1", S3_RATE_LIMIT="1") as made:
+        made.with_haproxy(program)
+        haproxy.write(made.paths, made.settings, read_installed(made.paths))
+        made.start()
+        made.systemctl("start", "haproxy.service")
+        wait_up(made, *S3)
+        answers = [made.s3("GET", "/") for _ in range(15)]
+        assert [status for status, _ in answers] == [200] * 10 + [503] * 5
+        assert b"<Code>SlowDown</Code>" in answers[-1][1]
+
+
+def test_a_configuration_that_haproxy_refuses_leaves_the_old_one(served: Host) -> None:
+    snippet = served.root / "etc/haproxy/conf.d/weed-s3.cfg"
+    before = snippet.read_text()
+    conf = served.root / "etc/default/weed/weed.conf"
+    text = conf.read_text()
+    conf.write_text(text + "S3_PROXY_TLS_CERT=/nowhere/cert.pem\n")
+    try:
+        written = haproxy.write(served.paths, served.settings, read_installed(served.paths))
+    finally:
+        conf.write_text(text)
+    assert not written.changed
+    assert "/nowhere/cert.pem" in written.refused
+    assert snippet.read_text() == before
+    assert [path.name for path in snippet.parent.iterdir()] == ["weed-s3.cfg"]

@@ -1,0 +1,215 @@
+"""The rolling restart of a whole host under load, and where it stops. Health checks of what is up, down and hung."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from weedops import haproxy
+from weedops.cluster import Cluster
+from weedops.paths import read_installed
+
+from tests.conftest import require_tool
+from tests.integration.test_weed_haproxy import wait_up
+from tests.integration.weed_host import Host, Load, host
+
+ROLLING = "weed-rolling-restart"
+
+
+@pytest.fixture(scope="module")
+def default(weed: Path) -> Iterator[Host]:
+    """Two of each, as weed.conf comes, with HAProxy in front."""
+    program = require_tool("haproxy")
+    if os.geteuid() != 0:
+        pytest.skip("only root may run weed-rolling-restart")
+    with host(weed) as made:
+        made.with_haproxy(program)
+        haproxy.write(made.paths, made.settings, read_installed(made.paths))
+        made.start()
+        made.systemctl("start", "haproxy.service")
+        wait_up(made, "s3-1", "s3-2")
+        yield made
+
+
+def restarts(made: Host) -> list[str]:
+    return [call.split()[1] for call in made.calls() if call.startswith("restart ")]
+
+
+def leader(made: Host) -> str:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        leaders = Cluster(made.settings, read_installed(made.paths), made.paths).leaders()
+        if len(leaders) == 1:
+            return leaders[0].name
+        time.sleep(0.2)
+    raise AssertionError("no leader")
+
+
+def test_everything_is_restarted_under_load_and_no_request_fails(default: Host) -> None:
+    last = leader(default)
+    with Load(default) as load:
+        time.sleep(1)
+        done = default.script(ROLLING)
+        time.sleep(1)
+    assert done.returncode == 0, done.stderr
+    assert load.failed == []
+    assert load.done > 500
+    names = [unit.replace("weed-", "").replace("@", "-").replace(".service", "") for unit in restarts(default)]
+    first = "master-2" if last == "master-1" else "master-1"
+    assert names == ["volume-1", "volume-2", "filer-1", "filer-2", "s3-1", "s3-2", first, last]
+    assert "s3-1       out of HAProxy" in done.stdout
+    assert "back in HAProxy" in done.stdout
+    assert done.stdout.endswith("all restarted and healthy\n")
+
+
+def test_a_dry_run_names_the_order_and_restarts_nothing(default: Host) -> None:
+    before = restarts(default)
+    done = default.script(ROLLING, "--dry-run", "--role", "s3", "volume-2")
+    assert done.returncode == 0, done.stderr
+    assert "3 instances, in this order: volume-2 s3-1 s3-2" in done.stdout
+    assert restarts(default) == before
+
+
+def test_it_does_not_begin_while_another_one_of_the_role_is_sick(default: Host) -> None:
+    before = restarts(default)
+    default.systemctl("stop", "weed-filer@1.service")
+    try:
+        done = default.script(ROLLING, "filer-2")
+    finally:
+        default.systemctl("start", "weed-filer@1.service")
+    assert done.returncode == 1
+    assert "filer-2 cannot be spared: filer-1 is not healthy" in done.stderr
+    assert restarts(default) == before
+
+
+def test_it_does_not_begin_with_a_configuration_that_would_not_start(default: Host) -> None:
+    broken = default.root / "etc/weed/filer-2.toml"
+    broken.write_text("[leveldb2\n")
+    before = restarts(default)
+    try:
+        done = default.script(ROLLING)
+    finally:
+        broken.unlink()
+    assert done.returncode == 78
+    assert "filer-2 would not start again" in done.stderr
+    assert str(broken) in done.stderr
+    assert restarts(default) == before
+
+
+def test_it_stops_at_the_first_failure_and_what_it_says_goes_on(default: Host) -> None:
+    server = default.root / "opt/weed/weed"
+    good = server.readlink()
+    server.unlink()
+    server.write_text("#!/bin/sh\nexit 1\n")
+    server.chmod(0o755)
+    before = len(restarts(default))
+    try:
+        done = default.script(ROLLING, "s3", "--timeout", "5")
+    finally:
+        server.unlink()
+        server.symlink_to(good)
+    assert done.returncode == 1
+    assert "s3-1 was not restarted" in done.stderr
+    assert "journalctl -u weed-s3@1.service" in done.stderr
+    assert done.stderr.rstrip().endswith("to go on: weed-rolling-restart s3-1 s3-2")
+    assert restarts(default)[before:] == ["weed-s3@1.service"]
+    assert default.s3("GET", "/")[0] == 200, "s3-2 goes on"
+    resumed = default.script(ROLLING, "s3-1", "s3-2")
+    assert resumed.returncode == 0, resumed.stderr
+    wait_up(default, "s3-1", "s3-2")
+
+
+def test_two_runs_at_once_are_refused(default: Host) -> None:
+    import fcntl
+
+    with (default.root / "run/weed-rolling-restart.lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = default.script(ROLLING, "--dry-run")
+    assert done.returncode == 1
+    assert "another weed-rolling-restart is at work" in done.stderr
+
+
+def test_servers_that_cannot_be_drained_are_not_restarted(default: Host) -> None:
+    config = default.root / "etc/haproxy/haproxy.cfg"
+    text = config.read_text()
+    config.write_text(text.replace("level admin", ""))
+    try:
+        done = default.script(ROLLING, "s3")
+        assert done.returncode == 1
+        assert "level admin" in done.stderr
+        assert default.script(ROLLING, "s3", "--no-drain", "--dry-run").returncode == 0
+    finally:
+        config.write_text(text)
+
+
+def test_the_only_one_of_a_role_is_restarted_only_when_that_is_accepted(weed: Path) -> None:
+    with host(weed, MASTER_INSTANCES="1", VOLUME_INSTANCES="1", FILER_INSTANCES="0", S3_INSTANCES="0") as made:
+        made.start()
+        done = made.script(ROLLING, "volume")
+        assert done.returncode == 1
+        assert "--allow-interruption" in done.stderr
+        assert "only master" in made.script(ROLLING, "master").stderr
+        done = made.script(ROLLING, "--allow-interruption")
+        assert done.returncode == 0, done.stderr
+        assert restarts(made) == ["weed-volume@1.service", "weed-master@1.service"]
+
+
+def test_health_of_what_is_up_down_and_hung(default: Host) -> None:
+    done = default.script("healthcheck.sh")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.startswith("WEED OK - 8 of 8 instances are healthy | healthy=8;;;0;8")
+    default.systemctl("stop", "weed-s3@2.service")
+    pid = default.pid("weed-filer@1.service")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        report = json.loads(default.script("healthcheck.sh", "--json", "--timeout", "1").stdout)
+        assert default.script("healthcheck.sh", "s3-1").returncode == 0
+        assert default.script("healthcheck.sh", "s3").returncode == 2
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        default.systemctl("start", "weed-s3@2.service")
+    assert (report["state"], report["code"]) == ("critical", 2)
+    bad = {one["name"]: one["detail"] for one in report["instances"] if one["state"] != "ok"}
+    assert set(bad) == {"s3-2", "filer-1"}
+    assert "Connection refused" in bad["s3-2"]
+    assert "no answer within 1 s" in bad["filer-1"]
+
+
+def test_a_master_without_a_leader_is_critical(weed: Path) -> None:
+    with host(weed, MASTER_INSTANCES="3", VOLUME_INSTANCES="0", FILER_INSTANCES="0", S3_INSTANCES="0") as made:
+        made.start()
+        made.systemctl("stop", "weed-master@2.service")
+        assert made.script("healthcheck.sh", "master-1").returncode == 0
+        made.systemctl("stop", "weed-master@3.service")
+        deadline = time.monotonic() + 40
+        while (done := made.script("healthcheck.sh", "master-1")).returncode == 0 and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert done.returncode == 2
+        assert "503: no leader is elected" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("s3-9",), "weed-s3@9 is not an instance of this host"),
+        (("gateway",), "there is no role 'gateway'"),
+        (("--timeout", "soon"), "no number of seconds"),
+    ],
+)
+def test_a_wrong_question_is_unknown(default: Host, arguments: tuple[str, ...], says: str) -> None:
+    done = default.script("healthcheck.sh", *arguments)
+    assert done.returncode == 3
+    assert says in done.stdout + done.stderr
+
+
+def test_an_unreadable_configuration_is_unknown(weed: Path) -> None:
+    with host(weed) as made:
+        (made.root / "etc/default/weed/weed.conf").write_text("MASTER_INSTANCE=2\n")
+        done = made.script("healthcheck.sh", "--json")
+        assert (done.returncode, json.loads(done.stdout)["state"]) == (3, "unknown")
+        assert "did you mean MASTER_INSTANCES?" in done.stdout

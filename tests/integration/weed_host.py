@@ -1,0 +1,246 @@
+"""A host below a folder: the packaged files, a real weed in every role, and a real HAProxy in front of S3.
+
+Ports are free ones, so several such hosts live side by side. What needs systemd itself is tried in virtual machines.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from weedops.paths import Paths
+from weedops.settings import Settings, read_settings
+
+from tests.integration.released import PROJECT
+
+PRODUCT = PROJECT / "packaging/products/seaweedfs"
+FOLDERS: tuple[str, ...] = (
+    "opt/weed/libexec",
+    "opt/weed/lib",
+    "etc/default/weed",
+    "etc/weed",
+    "etc/haproxy/conf.d",
+    "run/weed",
+)
+FOLDERS += ("usr/sbin", "usr/bin", "usr/lib/systemd/system", "run/systemd/system", "run/haproxy", "var/log/weed")
+
+HAPROXY_CFG = """global
+    stats socket {root}/run/haproxy/admin.sock mode 600 level admin
+    log {root}/run/log local0
+
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 50s
+    timeout server 50s
+"""
+HAPROXY_UNIT = """[Service]
+Environment="CONFIG=/etc/haproxy/haproxy.cfg" "CFGDIR=/etc/haproxy/conf.d"
+ExecStart=/usr/sbin/haproxy -Ws -f $CONFIG -f $CFGDIR
+"""
+
+
+def free(*ports: int) -> bool:
+    """Return whether nobody listens on any of `ports` of this machine."""
+    for port in ports:
+        with socket.socket() as test:
+            try:
+                test.bind(("127.0.0.1", port))
+            except OSError:
+                return False
+    return True
+
+
+def base_ports() -> dict[str, int]:
+    """Return a port for each role, with its successors and those 10000 above free as well, and one for HAProxy."""
+    for base in range(20000 + os.getpid() % 97 * 100, 40000, 100):
+        ports = {"MASTER_PORT": base, "VOLUME_PORT": base + 10, "FILER_PORT": base + 20, "S3_PORT": base + 30}
+        near = [port + step for port in ports.values() for step in range(3)]
+        if free(*near, *(port + 10000 for port in near), base + 40):
+            return {**ports, "S3_PROXY_PORT": base + 40}
+    raise AssertionError("no free ports")
+
+
+class Host:
+    """One such host. `binary` is the server that it runs."""
+
+    def __init__(self, root: Path, binary: Path, **values: str) -> None:
+        self.root = root
+        self.paths = Paths(str(root))
+        for folder in FOLDERS:
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        shutil.copytree(PRODUCT / "scripts/weedops", root / "opt/weed/lib/weedops", ignore=lambda *_: ["__pycache__"])
+        (root / "opt/weed/libexec/weedops").symlink_to("../lib/weedops")  # /opt/weed/lib is the real host's
+        for script in (PRODUCT / "scripts").glob("weed-*"):
+            shutil.copy(script, root / "opt/weed/libexec")
+        shutil.copy(PRODUCT / "scripts/healthcheck.sh", root / "opt/weed")
+        (root / "opt/weed/weed").symlink_to(binary)
+        self.release(binary)
+        ports = {key: str(port) for key, port in base_ports().items()}
+        metrics = {f"{role}_METRICS_PORT": "0" for role in ("MASTER", "VOLUME", "FILER", "S3")}
+        self.configure(**{**ports, **metrics, **values})
+        (root / "usr/bin/systemctl").write_text(f'#!/bin/sh\nexec {sys.executable} {root}/usr/bin/systemctl.py "$@"\n')
+        shutil.copy(PROJECT / "tests/integration/systemctl_stand_in.py", root / "usr/bin/systemctl.py")
+        (root / "usr/bin/systemctl").chmod(0o755)
+        (root / "tmp").symlink_to("/tmp")  # HAProxy opens the socket where this host's own paths lead back to
+        (root / "etc/passwd").write_text(f"weed:x:{os.getuid()}:{os.getgid()}::/nonexistent:/usr/sbin/nologin\n")
+
+    def release(self, binary: Path) -> None:
+        """Write /opt/weed/release after what the binary says of itself."""
+        said = subprocess.run([binary, "version"], capture_output=True, text=True, check=True).stdout.split()
+        product = "example" if said[2].count(".") == 2 else "seaweedfs"
+        lines = {"PRODUCT": product, "VERSION": said[2], "VARIANT": "standard", "COMMIT": said[3]}
+        (self.root / "opt/weed/release").write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
+
+    def configure(self, **values: str) -> None:
+        """Write weed.conf with `values`."""
+        conf = self.root / "etc/default/weed/weed.conf"
+        conf.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
+        for instance in self.settings.instances():
+            for path in instance.data:
+                (self.root / path.lstrip("/")).mkdir(parents=True, exist_ok=True)
+            (self.root / "run/weed" / instance.name).mkdir(exist_ok=True)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings as the scripts read them."""
+        return read_settings(self.paths)
+
+    @property
+    def proxy(self) -> int:
+        """The port of HAProxy."""
+        return self.settings.proxy[1]
+
+    def with_haproxy(self, program: str, text: str = HAPROXY_CFG) -> None:
+        """Install HAProxy `program`, with its configuration and a unit that reads conf.d."""
+        (self.root / "usr/sbin/haproxy").symlink_to(program)
+        (self.root / "etc/haproxy/haproxy.cfg").write_text(text.format(root=self.root))
+        (self.root / "usr/lib/systemd/system/haproxy.service").write_text(HAPROXY_UNIT)
+
+    def script(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a packaged script on this host."""
+        argv = [sys.executable, "-IB", f"{self.root}/opt/weed/libexec/{name}", "--root", str(self.root), *arguments]
+        if name.endswith(".sh"):
+            argv = ["/bin/sh", f"{self.root}/opt/weed/{name}", "--root", str(self.root), *arguments]
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300)
+
+    def systemctl(self, verb: str, *units: str) -> None:
+        """Start, stop or restart units."""
+        for unit in units:
+            done = subprocess.run(
+                [f"{self.root}/usr/bin/systemctl", verb, unit], capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr + self.log(unit)
+
+    def log(self, unit: str) -> str:
+        """Return the end of what a unit wrote."""
+        path = self.root / "run/units" / f"{unit}.log"
+        return path.read_text()[-3000:] if path.exists() else ""
+
+    def calls(self) -> list[str]:
+        """Return every call of systemctl so far."""
+        return (self.root / "run/units/calls").read_text().splitlines()
+
+    def start(self) -> None:
+        """Start every instance: masters side by side, because one alone is not ready."""
+        units = [one.unit for one in self.settings.instances()]
+        starting = [subprocess.Popen([f"{self.root}/usr/bin/systemctl", "start", unit]) for unit in units]
+        failed = [unit for unit, process in zip(units, starting, strict=True) if process.wait(90)]
+        assert not failed, "\n".join(f"{unit}: {self.log(unit)}" for unit in failed)
+
+    def pid(self, unit: str) -> int:
+        """Return the process of weed itself, which is the only child of the unit's main process."""
+        main = int((self.root / "run/units" / unit).read_text())
+        return int(Path(f"/proc/{main}/task/{main}/children").read_text().split()[0])
+
+    def stop(self) -> None:
+        """Kill what still runs."""
+        for path in (self.root / "run/units").glob("*.service"):
+            try:
+                os.killpg(int(path.read_text()), signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+    def s3(self, method: str, path: str, body: bytes = b"", port: int = 0) -> tuple[int, bytes]:
+        """Ask S3, through HAProxy unless `port` is another one; return status and body."""
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.proxy, timeout=60)
+        try:
+            connection.request(method, path, body=body or None)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+
+@contextmanager
+def host(binary: Path, **values: str) -> Iterator[Host]:
+    """Make a host with `values` in weed.conf, in a folder whose name is short enough for sockets."""
+    folder = Path(tempfile.mkdtemp(prefix="weed-", dir="/tmp"))
+    folder.chmod(0o755)
+    made = Host(folder, binary, **values)
+    try:
+        yield made
+    finally:
+        made.stop()
+        shutil.rmtree(folder)
+
+
+class Load:
+    """Clients that write and read all the time, each on a connection of its own. `failed` is what went wrong."""
+
+    def __init__(self, host: Host, clients: int = 4) -> None:
+        self.host = host
+        self.done = 0
+        self.slowest = 0.0
+        self.failed: list[str] = []
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._client, args=(number,)) for number in range(clients)]
+
+    def __enter__(self) -> Self:
+        assert self.host.s3("PUT", "/load")[0] == 200
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _client(self, number: int) -> None:
+        count = 0
+        while not self._over.is_set():
+            count += 1
+            body = f"{number} {count} ".encode() * 50
+            path = f"/load/{number}-{count % 20}"
+            self._ask("PUT", path, body)
+            answer = self._ask("GET", path)
+            if answer is not None and answer != body:
+                self.failed.append(f"GET {path}: {len(answer)} bytes instead of {len(body)}")
+            time.sleep(0.01)
+
+    def _ask(self, method: str, path: str, body: bytes = b"") -> bytes | None:
+        start = time.monotonic()
+        try:
+            status, answer = self.host.s3(method, path, body)
+        except OSError as error:
+            self.failed.append(f"{method} {path}: {error!r}")
+            return None
+        self.slowest = max(self.slowest, time.monotonic() - start)
+        self.done += 1
+        if status != 200:
+            self.failed.append(f"{method} {path}: {status} {answer[:200]!r}")
+            return None
+        return answer
