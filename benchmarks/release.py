@@ -26,7 +26,7 @@ from tests.integration.released import PROJECT, RELEASE, second_home, succeeded
 
 RATIO_BUDGET = 1.10
 CACHED_BUDGET = 1.0
-TOOLS = ("go", "syft", "grype", "trivy")
+TOOLS = ("go", "govulncheck", "syft", "grype", "trivy")
 
 
 async def tools(home: Path) -> dict[str, Path]:

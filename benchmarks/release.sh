@@ -3,7 +3,7 @@
 # Runs in a sandbox over the same root, with the source at /in/source and an empty, writable /work and /out.
 set -eu
 export GOMODCACHE=/work/mod GOCACHE=/work/cache GOPATH=/work/go GOTOOLCHAIN=local GOFLAGS=-mod=readonly HOME=/work
-export PATH=/usr/local/go/bin:/opt/syft:/opt/grype:/opt/trivy:/opt/grype-advisorydb:/opt/trivy-advisorydb:/usr/bin:/bin
+export PATH=/usr/local/go/bin:/usr/local/bin:/usr/local/sbin:/opt/syft:/opt/grype:/opt/trivy:/opt/grype-advisorydb:/opt/trivy-advisorydb:/usr/bin:/bin
 export SYFT_CHECK_FOR_APP_UPDATE=false GRYPE_CHECK_FOR_APP_UPDATE=false GRYPE_DB_AUTO_UPDATE=false
 export GRYPE_DB_CACHE_DIR=/work/db/grype GRYPE_DB_VALIDATE_AGE=false
 
@@ -11,21 +11,30 @@ build() { # arch suffix cgo experiment compiler tags linker-flags
   GOARCH=$1 CGO_ENABLED=$3 GOEXPERIMENT=$4 CC=$5 go build -trimpath -buildvcs=false "-tags=$6" \
     "-ldflags=-w -buildid= $7" -o "/out/weed-$1$2" .
 }
+reach() { # arch suffix cgo experiment compiler tags
+  GOARCH=$1 CGO_ENABLED=$3 GOEXPERIMENT=$4 CC=$5 GOVERSION=$(go env GOVERSION | cut -d' ' -f1) GOGC=40 \
+    govulncheck -db=file:///work/db/govulncheck/v1 -format=json "-tags=$6" . > "/work/reach-$1$2.json"
+}
 each() { ls weed-* | grep -v '\.' | xargs -P "$JOBS" -I{} bash -c "$1"; }
-export -f build
+export -f build reach
 export STATIC="-linkmode=external '-extldflags=-static -Wl,--build-id=none'"
 
 cd /in/source
 go mod download
+mkdir -p /work/db/grype /work/db/trivy /work/db/govulncheck
+grype-advisorydb -in /in/advisories -out /work/db/grype
+trivy-advisorydb -in /in/advisories -out /work/db/trivy
+govulncheck-advisorydb -in /in/advisories -out /work/db/govulncheck
 printf '%s\n' \
   'build amd64 "" 0 "" gcc "" ""' \
   'build arm64 "" 0 "" gcc "" ""' \
   'build amd64 -fips 1 boringcrypto gcc netgo,osusergo "$STATIC"' \
-  'build arm64 -fips 1 boringcrypto aarch64-linux-gnu-gcc netgo,osusergo "$STATIC"' > /work/builds
+  'build arm64 -fips 1 boringcrypto aarch64-linux-gnu-gcc netgo,osusergo "$STATIC"' \
+  'reach amd64 "" 0 "" gcc ""' \
+  'reach arm64 "" 0 "" gcc ""' \
+  'reach amd64 -fips 1 boringcrypto gcc netgo,osusergo' \
+  'reach arm64 -fips 1 boringcrypto aarch64-linux-gnu-gcc netgo,osusergo' > /work/builds
 xargs -a /work/builds -d '\n' -P "$JOBS" -I{} bash -c '{}'
-mkdir -p /work/db/grype /work/db/trivy
-grype-advisorydb -in /in/advisories -out /work/db/grype
-trivy-advisorydb -in /in/advisories -out /work/db/trivy
 
 cd /out
 each 'case {} in *arm64*) qemu-aarch64 ./{} version;; *) ./{} version;; esac > {}.proof; go version -m {} >> {}.proof'
