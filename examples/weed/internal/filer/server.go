@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -34,8 +35,8 @@ type Server struct {
 // NewServer makes a server that is not ready before Join.
 func NewServer(s *Store, self cluster.Address, r *cluster.Reporter, registry prometheus.Registerer) *Server {
 	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "SeaweedFS", Subsystem: "filer", Name: "request_total", Help: "Requests by method.",
-	}, []string{"type"})
+		Namespace: "SeaweedFS", Subsystem: "filer", Name: "request_total", Help: "Requests by method and status.",
+	}, []string{"type", "code"})
 	registry.MustRegister(requests)
 	p := &peers{self: self, client: r.Client, store: s, known: map[cluster.Address]*peer{}}
 	return &Server{store: s, reporter: r, peers: p, self: self, requests: requests}
@@ -116,14 +117,28 @@ func decode[T any](w http.ResponseWriter, r *http.Request) (v T, ok bool) {
 	return v, true
 }
 
+// counted remembers the status of an answer.
+type counted struct {
+	http.ResponseWriter
+	status int
+}
+
+func (c *counted) WriteHeader(status int) {
+	c.status = status
+	c.ResponseWriter.WriteHeader(status)
+}
+
+func (c *counted) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
 func (s *Server) whenReady(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !s.ready.Load() {
 			http.Error(w, "the filer is starting", http.StatusServiceUnavailable)
 			return
 		}
-		s.requests.WithLabelValues(r.Method).Inc()
-		h(w, r)
+		c := &counted{ResponseWriter: w, status: http.StatusOK}
+		h(c, r)
+		s.requests.WithLabelValues(r.Method, strconv.Itoa(c.status)).Inc()
 	}
 }
 

@@ -41,8 +41,9 @@ type Server struct {
 	VolumeLimit int64 // bytes, after which a volume takes no more writes
 	JWTKey      string
 
-	topology sync.Mutex
-	nodes    map[cluster.Address]*node
+	topology   sync.Mutex
+	nodes      map[cluster.Address]*node
+	heartbeats *prometheus.CounterVec
 }
 
 type node struct {
@@ -52,10 +53,14 @@ type node struct {
 
 // New makes a server with an empty topology.
 func New(e *election.Node, c *cluster.Client, volumeLimit int64, jwtKey string) *Server {
-	return &Server{Election: e, Client: c, VolumeLimit: volumeLimit, JWTKey: jwtKey, nodes: map[cluster.Address]*node{}}
+	heartbeats := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "SeaweedFS", Subsystem: "master", Name: "received_heartbeats", Help: "Heartbeats that arrived.",
+	}, []string{"type"})
+	return &Server{Election: e, Client: c, VolumeLimit: volumeLimit, JWTKey: jwtKey, nodes: map[cluster.Address]*node{},
+		heartbeats: heartbeats}
 }
 
-// Register adds the gauges that say whether this master leads and how many servers report to it.
+// Register adds the metrics that say whether this master leads and what reports to it.
 func (s *Server) Register(registry prometheus.Registerer) {
 	gauge := func(name, help string, value func() float64) {
 		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -67,6 +72,7 @@ func (s *Server) Register(registry prometheus.Registerer) {
 		}
 		return 0
 	})
+	registry.MustRegister(s.heartbeats)
 	gauge("volume_servers", "Volume servers that report to this master.", func() float64 {
 		s.topology.Lock()
 		defer s.topology.Unlock()
@@ -152,6 +158,9 @@ func (s *Server) heartbeat(w http.ResponseWriter, r *http.Request) {
 	if err := json.NewDecoder(r.Body).Decode(&beat); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
+	}
+	if beat.Kind == "volume" {
+		s.heartbeats.WithLabelValues("total").Inc()
 	}
 	welcome := cluster.Welcome{Leader: s.Election.Leader(), Accepted: s.Election.IsLeader()}
 	if welcome.Accepted {

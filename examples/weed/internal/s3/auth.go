@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -71,6 +72,13 @@ func (ids Identities) secret(accessKey string) (*Identity, string) {
 	return nil, ""
 }
 
+func (ids Identities) keys() (count int) {
+	for _, id := range ids {
+		count += len(id.Credentials)
+	}
+	return count
+}
+
 // signature is the parsed Signature Version 4 of a request.
 type signature struct {
 	accessKey, date, scope, region, service string
@@ -99,6 +107,9 @@ func (ids Identities) authenticate(r *http.Request, now time.Time) (*Identity, *
 	}
 	id, secret := ids.secret(sig.accessKey)
 	if id == nil {
+		// SeaweedFS logs this much from 4.01 on, and no address of the client. What the client sent is quoted here.
+		slog.Warn(fmt.Sprintf("InvalidAccessKeyId: attempted key %q not found. Available keys: %d, Auth enabled: true",
+			sig.accessKey, ids.keys()))
 		return nil, nil, errInvalidAccessKeyID
 	}
 	at, err := time.Parse(dateFormat, sig.date)

@@ -1,9 +1,11 @@
 package s3
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -196,6 +198,28 @@ func TestSignedTrailer(t *testing.T) {
 		r.Header.Set("X-Amz-Trailer", "x-amz-checksum-crc32")
 		if _, err := receive(r, sig); (err == nil) != (name == "right") {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestRefusalsAreLoggedAsBySeaweedFS: the key that is not known, and never who sent it.
+func TestRefusalsAreLoggedAsBySeaweedFS(t *testing.T) {
+	var log bytes.Buffer
+	before := slog.Default()
+	t.Cleanup(func() { slog.SetDefault(before) })
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	for name, ids := range map[string]Identities{
+		"InvalidAccessKeyId: attempted key": identities("other", "x", "Admin"),
+		"":                                  identities("AKIAIOSFODNN7EXAMPLE", "x", "Admin"), // a wrong signature
+	} {
+		log.Reset()
+		r := exampleGet()
+		r.RemoteAddr = "192.0.2.7:999"
+		if _, _, err := ids.authenticate(r, exampleTime); err == nil {
+			t.Fatal("accepted")
+		}
+		if text := log.String(); !strings.Contains(text, name) || name == "" && text != "" || strings.Contains(text, "192.0.2.7") {
+			t.Errorf("%q: %s", name, text)
 		}
 	}
 }

@@ -4,7 +4,6 @@ package s3
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -37,6 +36,7 @@ type Server struct {
 	identities atomic.Pointer[Identities]
 	requests   *prometheus.CounterVec
 	seconds    *prometheus.HistogramVec
+	firstByte  *prometheus.HistogramVec
 }
 
 // New makes a gateway in front of the filers.
@@ -48,8 +48,12 @@ func New(f *filer.Client, registry prometheus.Registerer) *Server {
 	s.seconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: "SeaweedFS", Subsystem: "s3", Name: "request_seconds", Help: "Time to answer.",
 		Buckets: prometheus.ExponentialBuckets(0.0001, 2, 24),
-	}, []string{"type"})
-	registry.MustRegister(s.requests, s.seconds)
+	}, []string{"type", "bucket"})
+	s.firstByte = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: "SeaweedFS", Subsystem: "s3", Name: "time_to_first_byte_millisecond", Help: "Time until an answer begins.",
+		Buckets: prometheus.ExponentialBuckets(0.001, 2, 27),
+	}, []string{"type", "bucket"})
+	registry.MustRegister(s.requests, s.seconds, s.firstByte)
 	s.SetIdentities(nil)
 	return s
 }
@@ -65,11 +69,12 @@ type call struct {
 	id          *Identity
 	sig         *signature
 	status      int
+	answered    time.Time // when the answer began
 }
 
 func (c *call) WriteHeader(status int) {
 	if c.status == 0 {
-		c.status = status
+		c.status, c.answered = status, time.Now()
 	}
 	c.ResponseWriter.WriteHeader(status)
 }
@@ -91,10 +96,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Server", "weed")
 	if err := s.dispatch(c); err != nil {
 		failure := toAPIError(err)
-		if failure.status == http.StatusForbidden {
-			slog.Warn("s3 access denied", "remote", r.RemoteAddr, "forwarded", r.Header.Get("X-Forwarded-For"),
-				"code", failure.code, "method", r.Method, "path", r.URL.Path)
-		}
 		if c.status == 0 && r.Method == http.MethodHead {
 			c.WriteHeader(failure.status)
 		} else if c.status == 0 {
@@ -109,7 +110,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		bucket = "" // what strangers make up must not become labels
 	}
 	s.requests.WithLabelValues(r.Method, strconv.Itoa(c.status), bucket).Inc()
-	s.seconds.WithLabelValues(r.Method).Observe(time.Since(start).Seconds())
+	s.seconds.WithLabelValues(r.Method, bucket).Observe(time.Since(start).Seconds())
+	if r.Method == http.MethodGet && c.answered.After(start) {
+		s.firstByte.WithLabelValues(r.Method, bucket).Observe(float64(c.answered.Sub(start).Milliseconds()))
+	}
 }
 
 // health answers for monitors; /status and /healthz say that the gateway runs, /readyz that a filer answers as well.

@@ -20,8 +20,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"example.org/weed/internal/cluster"
 	"example.org/weed/internal/security"
 	"example.org/weed/internal/version"
@@ -123,25 +121,6 @@ func (s *Server) list() []cluster.Volume {
 	return out
 }
 
-// Register adds the gauges of the volumes.
-func (s *Server) Register(registry prometheus.Registerer) {
-	gauge := func(name, help string, value func() float64) {
-		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Namespace: "SeaweedFS", Subsystem: "volumeServer", Name: name, Help: help}, value))
-	}
-	gauge("volumes", "Number of volumes.", func() float64 {
-		s.mu.RLock()
-		defer s.mu.RUnlock()
-		return float64(len(s.volumes))
-	})
-	gauge("connected", "1 when a master takes the heartbeats.", func() float64 {
-		if s.Reporter.Fresh(staleAfter) {
-			return 1
-		}
-		return 0
-	})
-}
-
 // Internal handles the port of the masters.
 func (s *Server) Internal() http.Handler {
 	mux := http.NewServeMux()
@@ -156,13 +135,26 @@ func (s *Server) Internal() http.Handler {
 	return mux
 }
 
-func (s *Server) allocate(id uint32) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// perDir counts the volumes of each directory.
+func (s *Server) perDir() map[string]int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.counted()
+}
+
+// counted needs the lock.
+func (s *Server) counted() map[string]int {
 	count := map[string]int{}
 	for _, dir := range s.volumes {
 		count[filepath.Dir(dir)]++
 	}
+	return count
+}
+
+func (s *Server) allocate(id uint32) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	count := s.counted()
 	for i, dir := range s.Dirs {
 		if count[filepath.Clean(dir)] >= s.Max[i] {
 			continue
