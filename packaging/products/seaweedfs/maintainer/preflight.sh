@@ -49,6 +49,9 @@ preflight() {
     if command -v findmnt >/dev/null && findmnt --noheadings --output OPTIONS --target /opt | grep -q noexec; then
         refuse "/opt is mounted noexec, so nothing below it can run; mount it without that option"
     fi
+    if [ -e /run/weed-rolling-restart.lock ] && ! flock --nonblock /run/weed-rolling-restart.lock true; then
+        refuse "a rolling restart is under way; wait for its end"
+    fi
     if [ -n "$refused" ]; then
         say "nothing was changed"
         exit 1

@@ -4,10 +4,11 @@ remove_generated() {
         \( -lname '*/weed-master@.service' -o -lname '*/weed-volume@.service' -o -lname '*/weed-filer@.service' \
         -o -lname '*/weed-s3@.service' -o -lname '*/weed.target' \) -exec rm -f {} + 2>/dev/null || :
     for role in master volume filer s3; do
+        rmdir "/etc/systemd/system/weed-$role.target.wants" 2>/dev/null || :
         rm -f "/etc/systemd/system/weed-$role@.service.d/50-paths.conf"
         rmdir "/etc/systemd/system/weed-$role@.service.d" 2>/dev/null || :
     done
-    rm -rf /run/weed
+    rm -rf /run/weed /run/weed-rolling-restart.lock
     if [ -e /etc/haproxy/conf.d/weed-s3.cfg ]; then
         rm -f /etc/haproxy/conf.d/weed-s3.cfg
         if ! command -v haproxy >/dev/null; then
