@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import dagger
 
@@ -22,11 +24,11 @@ from pipeline.model.graph import steps_of
 from pipeline.model.policy import Policy, load_policy
 from pipeline.model.product import Product, load_product
 from pipeline.model.source import GIVEN_NAME, Source
-from pipeline.model.tree import Given, Pick, Tree
+from pipeline.model.tree import BASE_EPOCH, Given, Pick, Tree
 from pipeline.model.version import Version
 from pipeline.project import packaging_folder
 from pipeline.release import Release, plan
-from pipeline.source import check_commit
+from pipeline.source import check_commit, given_epoch
 from pipeline.stages import finish
 from pipeline.stages.checkout import FILES, FOUND, checkout, no_such_tag, parameters, source_of
 from pipeline.stages.context import Context, Databases
@@ -50,6 +52,31 @@ class Request:
     signing_key: dagger.Secret | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How the engine is used, whatever is asked of it.
+
+    `go_proxy` is GOPROXY for steps with network, `epoch` the time of a directory that is no repository in seconds
+    since 1970, `jobs` how many steps run at once: 0 for one a core.
+    """
+
+    go_proxy: str = ""
+    epoch: int = BASE_EPOCH
+    jobs: int = 0
+
+    @staticmethod
+    def of(*, go_proxy: str, source_date_epoch: str, jobs: int) -> Settings:
+        """Return the settings that a person gave. Raises UsageError, and SourceError for a time that is none."""
+        if any(urlsplit(part).password for part in re.split("[,|]", go_proxy)):
+            raise UsageError(
+                "--go-proxy holds a password, which Dagger would show in its logs",
+                resolution="name a proxy that this engine reaches without one",
+            )
+        if jobs < 0:
+            raise UsageError(f"--jobs {jobs} is no number of steps", resolution="leave it out for one a core")
+        return Settings(go_proxy=go_proxy, epoch=given_epoch(source_date_epoch), jobs=jobs)
+
+
 @dataclass(slots=True)
 class DaggerSession:
     """What one call works with. Made by `open_session`."""
@@ -57,6 +84,7 @@ class DaggerSession:
     client: dagger.Client
     catalog: Catalog
     engine: DaggerEngine
+    epoch: int = BASE_EPOCH
     given: dict[str, dagger.Directory] = field(default_factory=dict)
     secrets: dict[str, dagger.Secret] = field(default_factory=dict)
 
@@ -115,7 +143,12 @@ class DaggerSession:
             )
         self.given["repository"] = given
         params = parameters(
-            product, version, revision=revision, commit=request.commit, snapshot=request.choice.snapshot
+            product,
+            version,
+            revision=revision,
+            commit=request.commit,
+            snapshot=request.choice.snapshot,
+            epoch=self.epoch,
         )
         repository = Given("repository", f"dagger:{await given.digest()}")
         step = checkout(repository, params, image=self.catalog.image("debian"))
@@ -214,15 +247,20 @@ async def _policy(file: dagger.File | None, folder: Path) -> Policy:
         return load_policy(path)
 
 
-async def open_session(client: dagger.Client, images: dagger.Directory | None) -> DaggerSession:
+async def open_session(
+    client: dagger.Client, images: dagger.Directory | None, settings: Settings | None = None
+) -> DaggerSession:
     """Return a session whose images come from `images`, a folder of `pipeline images export`, or from registries."""
+    settings = settings or Settings()
     roots = exported.parse(await _index(images)) if images else {}
     catalog = Catalog(
         load_images(packaging_folder()), home=Path("/nonexistent"), pull=True, local=False, exported=roots
     )
     archives = {root.content: images.file(root.archive) for root in roots.values()} if images else {}
-    engine = DaggerEngine(client, catalog.image(BUILDER), archives=archives)
-    return DaggerSession(client, catalog, engine)
+    variables = {"GOPROXY": settings.go_proxy} if settings.go_proxy else {}
+    engine = DaggerEngine(client, catalog.image(BUILDER), archives=archives, variables=variables)
+    engine.jobs = settings.jobs or engine.jobs
+    return DaggerSession(client, catalog, engine, settings.epoch)
 
 
 async def _index(images: dagger.Directory) -> str:

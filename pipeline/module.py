@@ -13,7 +13,7 @@ from dagger import Doc, dag, function, object_type
 from dagger.mod._exceptions import FunctionError
 
 from pipeline.choice import Choice, part
-from pipeline.dagger_session import DaggerSession, Request, open_session
+from pipeline.dagger_session import DaggerSession, Request, Settings, open_session
 from pipeline.drawing import mermaid, svg
 from pipeline.errors import PipelineError
 from pipeline.model.graph import steps_of
@@ -24,7 +24,9 @@ from pipeline.module_words import (
     Drawing,
     Fips,
     FipsArgument,
+    GoProxy,
     Images,
+    Jobs,
     Legs,
     PolicyFile,
     ProductName,
@@ -33,6 +35,7 @@ from pipeline.module_words import (
     SigningKey,
     Snapshot,
     Source,
+    SourceDateEpoch,
     Tag,
     Targets,
     Variants,
@@ -51,16 +54,6 @@ def uncached(method: Callable[Parameters, Result]) -> Callable[Parameters, Resul
     """
     made = function(cache="never")(method)  # type: ignore[call-overload]
     return cast(Callable[Parameters, Result], made)
-
-
-@asynccontextmanager
-async def _session(images: dagger.Directory | None) -> AsyncIterator[DaggerSession]:
-    """Open a session, and let an error for people reach them as its text, without a traceback around it."""
-    try:
-        yield await open_session(dag, images)
-    except PipelineError as error:
-        # The SDK logs a traceback of every exception but this one, which it has for errors that speak for themselves.
-        raise FunctionError(str(error), extra={"exit_code": error.exit_code}) from None
 
 
 def _request(
@@ -91,6 +84,20 @@ def _request(
 class Pipeline:
     """Turns a git tag into a built, scanned, signed release."""
 
+    go_proxy: GoProxy = ""
+    source_date_epoch: SourceDateEpoch = ""
+    jobs: Jobs = 0
+
+    @asynccontextmanager
+    async def _session(self, images: dagger.Directory | None) -> AsyncIterator[DaggerSession]:
+        """Open a session, and let an error for people reach them as its text, without a traceback around it."""
+        try:
+            settings = Settings.of(go_proxy=self.go_proxy, source_date_epoch=self.source_date_epoch, jobs=self.jobs)
+            yield await open_session(dag, images, settings)
+        except PipelineError as error:
+            # The SDK logs a traceback of every other exception.
+            raise FunctionError(str(error), extra={"exit_code": error.exit_code}) from None
+
     @uncached
     async def release(
         self,
@@ -116,7 +123,7 @@ class Pipeline:
             *chosen, policy=policy, scan_db=scan_db, advisories=advisories, legs=tuple(leg or ()),
             signing_key=signing_key,
         )  # fmt: skip
-        async with _session(images) as session:
+        async with self._session(images) as session:
             planned = await session.planned(request, key=True)
             await session.judge(planned)
             return await session.evaluate(planned.tree)
@@ -137,7 +144,7 @@ class Pipeline:
     ) -> dagger.Directory:
         """Build the binaries, and prove what each of them is."""
         chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, require_openssl_fips)
-        async with _session(images) as session:
+        async with self._session(images) as session:
             return await session.evaluate(part(await session.planned(_request(*chosen)), "build"))
 
     @uncached
@@ -155,7 +162,7 @@ class Pipeline:
     ) -> dagger.Directory:
         """Build the binaries and their SBOMs, as CycloneDX and SPDX, with a notice of their licenses."""
         chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, False)
-        async with _session(images) as session:
+        async with self._session(images) as session:
             return await session.evaluate(part(await session.planned(_request(*chosen)), "sbom"))
 
     @uncached
@@ -178,10 +185,8 @@ class Pipeline:
     ) -> dagger.Directory:
         """Build and scan: the reports. Fails with the reasons when the gate is closed."""
         chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, False)
-        request = _request(
-            *chosen, policy=policy, scan_db=scan_db, advisories=advisories, legs=tuple(leg or ())
-        )  # fmt: skip
-        async with _session(images) as session:
+        request = _request(*chosen, policy=policy, scan_db=scan_db, advisories=advisories, legs=tuple(leg or ()))
+        async with self._session(images) as session:
             planned = await session.planned(request)
             if not report_only:
                 await session.judge(planned)
@@ -207,7 +212,7 @@ class Pipeline:
         """Build, scan and package: DEB and RPM, not signed yet. Fails when the gate is closed."""
         chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, False)
         request = _request(*chosen, policy=policy, scan_db=scan_db, advisories=advisories, legs=tuple(leg or ()))
-        async with _session(images) as session:
+        async with self._session(images) as session:
             planned = await session.planned(request)
             await session.judge(planned)
             return await session.evaluate(part(planned, "package"))
@@ -228,7 +233,7 @@ class Pipeline:
     ) -> str:
         """List the steps of a release, each with its digest and its image. Runs none of them."""
         chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, require_openssl_fips)
-        async with _session(images) as session:
+        async with self._session(images) as session:
             planned = await session.planned(_request(*chosen))
             steps = list(steps_of(planned.tree))
             width = max(len(step.title) for step in steps)
@@ -251,7 +256,7 @@ class Pipeline:
     ) -> str:
         """Draw the steps of a release and what feeds what. Runs none of them."""
         chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, False)
-        async with _session(images) as session:
+        async with self._session(images) as session:
             tree = (await session.planned(_request(*chosen))).tree
             return svg(tree) if drawing is Drawing.SVG else mermaid(tree)
 
@@ -263,7 +268,7 @@ class Pipeline:
         images: Images = None,
     ) -> dagger.Directory:
         """Sign files that are there already: a detached signature for each, and the public key."""
-        async with _session(images) as session:
+        async with self._session(images) as session:
             session.given["artifacts"] = artifacts
             files = Given("artifacts", f"dagger:{await artifacts.digest()}")
             fingerprint = await session.fingerprint(signing_key)
@@ -279,13 +284,13 @@ class Pipeline:
         images: Images = None,
     ) -> str:
         """Check a finished release: nothing missing, extra, changed or unsigned. Fails with every problem."""
-        async with _session(images) as session:
+        async with self._session(images) as session:
             return await session.verify(release, key, fingerprint)
 
     @uncached
     async def images(self, images: Images = None) -> str:
         """List the images that steps run in, with what is really used for each and what stands in for what."""
-        async with _session(images) as session:
+        async with self._session(images) as session:
             return "".join(
                 f"{row.name:<16} {row.used}  {row.content or 'not locked'}\n"
                 + (f"{'':<16} stands in for {row.stands_in_for}: {row.note}\n" if row.stands_in_for else "")

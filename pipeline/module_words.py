@@ -30,6 +30,9 @@ SigningKey = Annotated[
     dagger.Secret | None,
     Doc("OpenPGP private key, armored; without it, a key of this run signs and is forgotten: not for shipping"),
 ]
+GoProxy = Annotated[str, Doc("Where steps with network get Go modules, as GOPROXY says it")]
+SourceDateEpoch = Annotated[str, Doc("The time of a directory without .git, in seconds since 1970")]
+Jobs = Annotated[int, Doc("Steps at once (default: one a core of the engine's machine)")]
 
 
 @enum_type

@@ -204,14 +204,13 @@ async def _directory(request: _Request, path: Path) -> Source:
     return Source(
         identity=f"git-tree:{tree}",
         revision=request.commit,
-        epoch=_given_epoch(),
+        epoch=given_epoch(os.environ.get("SOURCE_DATE_EPOCH", "")),
         snapshot=request.snapshot or not request.commit,
     )
 
 
-def _given_epoch() -> int:
-    """Return SOURCE_DATE_EPOCH of the environment (reproducible-builds.org): a directory has no time of its own."""
-    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+def given_epoch(text: str) -> int:
+    """Return SOURCE_DATE_EPOCH (reproducible-builds.org) in seconds: a directory has no time. Raises SourceError."""
     if not text:
         return BASE_EPOCH
     if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) >= MAX_EPOCH:

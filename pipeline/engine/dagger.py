@@ -7,6 +7,7 @@ Dagger does not promise by itself, the program `seal` sees to (`pipeline.engine.
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets as random
 import time
 from collections.abc import Mapping
@@ -32,7 +33,8 @@ class DaggerEngine:
 
     `builder` is the image with a Go toolchain in which `seal` is compiled. `archives` are OCI archives by the content
     of the base that they hold; other bases are pulled by their references. `variables` say how steps with network
-    reach it (a module proxy); what the engine itself sets for that is passed on too.
+    reach it (a module proxy); what the engine itself sets for that is passed on too. `jobs` steps run at once: Dagger
+    itself has no limit, and a time limit counts the time in which too many steps wait for each other's cores.
     """
 
     client: dagger.Client
@@ -40,6 +42,7 @@ class DaggerEngine:
     archives: Mapping[str, dagger.File] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     observer: Observer = ignore
+    jobs: int = field(default_factory=lambda: os.cpu_count() or 1)
 
     async def evaluate(
         self, tree: Tree, *, given: Directories | None = None, secrets: Mapping[str, dagger.Secret] | None = None
@@ -69,6 +72,10 @@ class _Run:
     nonce: str = field(default_factory=lambda: random.token_hex(16))
     tasks: dict[str, asyncio.Task[dagger.Directory]] = field(default_factory=dict)
     seal: asyncio.Task[dagger.File] | None = None
+    slots: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.slots = asyncio.Semaphore(self.engine.jobs)
 
     def begin(self, tree: Tree) -> None:
         """Start every step below `tree` as soon as what it needs is there."""
@@ -195,9 +202,12 @@ class _Run:
     async def _executed(
         self, step: Step, container: dagger.Container, argv: tuple[str, ...], *, privileged: bool
     ) -> dagger.Directory:
+        async with self.slots:
+            return await self._run(step, container.with_exec(list(argv), insecure_root_capabilities=privileged))
+
+    async def _run(self, step: Step, ran: dagger.Container) -> dagger.Directory:
         started = time.monotonic()
         self.engine.observer(Event(what=What.STARTED, step=step))
-        ran = container.with_exec(list(argv), insecure_root_capabilities=privileged)
         try:
             out = await ran.directory("/out").sync()
         except dagger.ExecError as error:

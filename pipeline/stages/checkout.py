@@ -34,9 +34,18 @@ def checkout(source: Tree, params: dict[str, Any], *, image: Image) -> Step:
 
 
 def parameters(
-    product: Product, version: Version, *, revision: str = "", commit: str = "", snapshot: bool = False
+    product: Product,
+    version: Version,
+    *,
+    revision: str = "",
+    commit: str = "",
+    snapshot: bool = False,
+    epoch: int = BASE_EPOCH,
 ) -> dict[str, Any]:
-    """Return what the program has to know. `revision` is the commit that was fetched for the version's tag."""
+    """Return what the program has to know. `revision` is the commit that was fetched for the version's tag.
+
+    `epoch` is the time of a directory that is no repository, in seconds since 1970.
+    """
     return {
         "ref": version.git_ref(product.source.tag),
         "revision": revision,
@@ -44,7 +53,7 @@ def parameters(
         "folder": product.source.path,
         "module": product.source.module,
         "snapshot": snapshot,
-        "epoch": BASE_EPOCH,
+        "epoch": epoch,
         "config": CONFIG,
         "attributes": ATTRIBUTES,
     }

@@ -14,6 +14,7 @@ from dagger.client._connection import _shared
 from dagger.mod._exceptions import FunctionError
 
 from pipeline.engine import dagger_step
+from pipeline.engine.base import Event, What
 from pipeline.engine.dagger import DaggerEngine
 from pipeline.errors import EngineError, ImageError
 from pipeline.images.catalog import Catalog
@@ -150,6 +151,23 @@ def test_bytes_that_are_no_text_are_an_error() -> None:
         evaluate(Files.of({"x": b"\xff\xfe"}))
 
 
+def test_no_more_steps_run_at_once_than_are_allowed() -> None:
+    steps = [Step(title=f"step {number}", image=BUILDER, argv=("run", str(number))) for number in range(6)]
+    events: list[Event] = []
+
+    async def work(client: dagger.Client) -> None:
+        archives = {ARCHIVED.content: client.host().file("root.tar")}
+        engine = DaggerEngine(client, BUILDER, archives=archives, observer=events.append, jobs=2)
+        await engine.evaluate(Merge.of(*((str(number), step.out) for number, step in enumerate(steps))))
+
+    ask(work)
+    running = [0]
+    for event in events:
+        running.append(running[-1] + {What.STARTED: 1, What.FINISHED: -1}.get(event.what, 0))
+    assert max(running) == 2
+    assert sum(event.what is What.FINISHED for event in events) == len(steps) + 1
+
+
 ARGUMENTS: dict[str, Any] = {"tag": "v1.2.3", "product": "example", "commit": "1" * 40}
 
 
@@ -179,6 +197,23 @@ def test_every_function_asks_valid_queries(verb: str, given: bool) -> None:
     if verb == "release":
         assert ("withMountedSecret" in {c.name for c in api.calls}) is given
     assert api.named("plaintext") == []
+
+
+def test_settings_of_the_module_reach_the_steps() -> None:
+    async def work() -> Any:
+        client = dagger.dag
+        arguments = {**ARGUMENTS, "target": ["linux/amd64"], "variant": ["standard"]}
+        module = Pipeline(go_proxy="https://goproxy.example.org", source_date_epoch="1700000001")
+        await module.build(**arguments, source=client.address("s").directory(), images=client.address("i").directory())
+
+    api, _ = call(work)
+    specs = [str(c.arguments["contents"]) for c in api.calls if c.arguments.get("name") == "step.json"]
+    networks = {json.loads(spec)["isolate"]: json.loads(spec)["env"].get("GOPROXY") for spec in specs}
+    assert networks[False] == "https://goproxy.example.org"
+    assert networks[True] in {None, "off"}
+    parameters = [c.arguments["contents"] for c in api.named("withNewFile") if c.arguments["path"] == "params.json"]
+    (epoch,) = {found["epoch"] for found in map(json.loads, parameters) if "attributes" in found}
+    assert epoch == 1_700_000_001
 
 
 @pytest.mark.parametrize("tag", ["v3.68", "3.69"])

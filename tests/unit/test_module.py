@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from pipeline.cli import build_parser
+from pipeline.dagger_session import Settings
+from pipeline.errors import SourceError, UsageError
 from pipeline.module import Pipeline
 
 FUNCTIONS = ("build", "graph", "images", "package", "plan", "release", "sbom", "scan", "sign", "verify")
@@ -15,7 +17,33 @@ FUNCTIONS = ("build", "graph", "images", "package", "plan", "release", "sbom", "
 def registered() -> dict[str, Any]:
     """Return the functions as Dagger's SDK has them. The one place that looks into it."""
     module = Pipeline.__dagger_module__  # type: ignore[attr-defined]
-    return dict(module.get_object("Pipeline").functions)
+    functions = module.get_object("Pipeline").functions
+    return {name: function for name, function in functions.items() if name}  # the one without a name makes the object
+
+
+def constructor() -> dict[str, Any]:
+    """Return the arguments of the module itself."""
+    module = Pipeline.__dagger_module__  # type: ignore[attr-defined]
+    return dict(module.get_object("Pipeline").get_constructor().parameters)
+
+
+def test_how_the_engine_is_used_is_said_to_the_module_itself() -> None:
+    assert sorted(constructor()) == ["go_proxy", "jobs", "source_date_epoch"]
+    assert all(len(parameter.doc or "") > 10 for parameter in constructor().values())
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"go_proxy": "https://ann:secret@goproxy.example.org,direct"}, "holds a password"),
+        ({"source_date_epoch": "yesterday"}, "SOURCE_DATE_EPOCH is"),
+        ({"jobs": -1}, "--jobs -1"),
+    ],
+)
+def test_settings_that_cannot_be(given: dict[str, Any], problem: str) -> None:
+    with pytest.raises((UsageError, SourceError), match=problem) as caught:
+        Settings.of(**{"go_proxy": "", "source_date_epoch": "", "jobs": 0, **given})
+    assert "secret@" not in str(caught.value)
 
 
 def test_the_functions() -> None:
