@@ -203,7 +203,8 @@ def test_settings_of_the_module_reach_the_steps() -> None:
     async def work() -> Any:
         client = dagger.dag
         arguments = {**ARGUMENTS, "target": ["linux/amd64"], "variant": ["standard"]}
-        module = Pipeline(go_proxy="https://goproxy.example.org", source_date_epoch="1700000001")
+        settings = {"go_proxy": "https://goproxy.example.org", "source_date_epoch": "1700000001"}
+        module = Pipeline(**settings)
         await module.build(**arguments, source=client.address("s").directory(), images=client.address("i").directory())
 
     api, _ = call(work)
