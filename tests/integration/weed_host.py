@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -56,6 +56,7 @@ def free(*ports: int) -> bool:
     """Return whether nobody listens on any of `ports` of this machine."""
     for port in ports:
         with socket.socket() as test:
+            test.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that have ended do not count
             try:
                 test.bind(("127.0.0.1", port))
             except OSError:
@@ -173,11 +174,13 @@ class Host:
             except ProcessLookupError:
                 continue
 
-    def s3(self, method: str, path: str, body: bytes = b"", port: int = 0) -> tuple[int, bytes]:
+    def s3(
+        self, method: str, path: str, body: bytes = b"", port: int = 0, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
         """Ask S3, through HAProxy unless `port` is another one; return status and body."""
         connection = http.client.HTTPConnection("127.0.0.1", port or self.proxy, timeout=60)
         try:
-            connection.request(method, path, body=body or None)
+            connection.request(method, path, body=body or None, headers=headers or {})
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:

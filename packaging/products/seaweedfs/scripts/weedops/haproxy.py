@@ -22,6 +22,8 @@ BACKEND = "weed_s3"
 
 OLDEST = (1, 8)
 """What the text is written for when HAProxy is not installed yet."""
+STDOUT = (1, 9)
+"""`log stdout format short`."""
 RETRY = (2, 0)
 """`retry-on`, `http-request disable-l7-retry`."""
 RETURN = (2, 2)
@@ -79,7 +81,8 @@ def _frontend(settings: Settings, release: Tuple[int, ...]) -> List[str]:
         f"frontend {FRONTEND}",
         _bind(settings, release),
         "mode http",
-        "log global",
+        # To the journal, whatever the host does with syslog: Oracle Linux sends that to a port where nobody listens.
+        "log stdout format short daemon info" if release >= STDOUT else "log global",
         f'log-format "{_LOG_FORMAT}"',
         "option dontlognull",
         "option http-keep-alive",
