@@ -52,12 +52,7 @@ def databases(context: Context) -> dict[str, Tree]:
     match context.options.databases:
         case Databases.GIVEN:
             given = context.given["scan-db"]
-            found: dict[str, Tree] = {name: Pick(given, root=name) for name in BINARY_SCANNERS}
-            if "govulncheck" in names:
-                # One that was brought without it is an answer, too: then nothing is known about reachability.
-                files = ("govulncheck/v1/ID", "govulncheck/v1/index")
-                found["govulncheck"] = Pick(Pick(given, optional=files), root="govulncheck")
-            return found
+            return {name: Pick(given, root=name) for name in names}
         case Databases.ADVISORIES:
             return {name: _from_advisories(context, name) for name in names}
         case Databases.FEED:
@@ -148,7 +143,13 @@ def trivy(context: Context, built: Artifact, database: Tree) -> Step:
 
 
 def govulncheck(context: Context, binaries: Sequence[Artifact], database: Tree) -> Step:
-    """Return the step that looks in the source of each binary for ways to weak code: `<binary>/govulncheck.json`."""
+    """Return the step that looks in the source of each binary for ways to weak code: `<binary>/govulncheck.json`.
+
+    Databases that were brought without its own are an answer, too: then nothing is known about reachability.
+    """
+    brought = context.options.databases is Databases.GIVEN
+    own = Merge.of(("govulncheck", database))
+    place = Pick(context.given["scan-db"], optional=("govulncheck/v1",)) if brought else own
     module_cache = modules(context)
     how = {
         built.name: settings(context, TARGETS[built.target], context.product.variant(built.variant), module_cache)
@@ -161,11 +162,11 @@ def govulncheck(context: Context, binaries: Sequence[Artifact], database: Tree) 
             "folder": first.folder,
             "package": context.product.build.package,
             "binaries": [{"name": name, "tags": list(own.tags), "env": dict(own.env)} for name, own in how.items()],
-            "database": "/in/database",
+            "database": "/in/databases/govulncheck",
         },
         title="govulncheck",
         image=context.image("govulncheck"),
-        inputs={**dict(first.inputs), "database": database},
+        inputs={**dict(first.inputs), "databases": place},
         outputs=tuple(sorted(f"{built.name}/govulncheck.json" for built in binaries)),
         epoch=context.epoch,
     )
