@@ -49,6 +49,8 @@ NO_SPACE = re.compile(r"\S")
 def run(argv: list[str], env: dict[str, str]) -> str:
     """Return what a program printed. Raises Problem with the end of what it complained about."""
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    if done.returncode < 0:
+        raise Problem(f"{argv[0]} was killed by signal {-done.returncode}: is there too little memory?")
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         raise Problem(f"{argv[0]} exited with {done.returncode}: {' / '.join(lines[:SHOWN_LINES])}")

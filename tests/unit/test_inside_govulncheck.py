@@ -59,10 +59,17 @@ def test_a_run_without_a_database_is_a_result_that_says_so(tmp_path: Path) -> No
     assert results(tmp_path) == {"weed": {"failed": "it has no database"}}
 
 
-def test_a_program_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("does", "said"),
+    [
+        ("echo 'no such module' >&2; exit 3", "go exited with 3: no such module"),
+        ("kill -9 $$", "go was killed by signal 9: is there too little memory?"),
+    ],
+)
+def test_a_program_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, said: str) -> None:
     (tmp_path / "v1" / "index").mkdir(parents=True)
     (tmp_path / "v1" / "index" / "modules.json").write_text("[]")
-    (tmp_path / "go").write_text("#!/bin/sh\necho 'no such module' >&2\nexit 3\n")
+    (tmp_path / "go").write_text(f"#!/bin/sh\n{does}\n")
     (tmp_path / "go").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert results(tmp_path) == {"weed": {"failed": "go exited with 3: no such module"}}
+    assert results(tmp_path) == {"weed": {"failed": said}}
