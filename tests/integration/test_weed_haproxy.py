@@ -122,6 +122,23 @@ def test_draining_waits_for_a_request_that_runs(served: Host) -> None:
         assert proxy.restore(busy[0], 10)
 
 
+def test_requests_that_are_held_wait_and_then_go_on(served: Host) -> None:
+    proxy = runtime(served.paths, S3)
+    assert proxy
+    with Load(served) as load:
+        time.sleep(0.5)
+        assert proxy.hold(10) == 0
+        before = load.done
+        time.sleep(4)
+        assert load.done == before, "nothing is answered while requests are held"
+        proxy.release()
+        time.sleep(2.5)
+    assert load.done > before
+    assert load.failed == []
+    assert 4 < load.slowest < 8
+    assert proxy.servers("weed_s3_wait")["hold"].status == "MAINT"
+
+
 def test_no_server_is_an_answer_that_s3_clients_understand(served: Host) -> None:
     proxy = runtime(served.paths, S3)
     assert proxy

@@ -6,7 +6,7 @@ setting that a `defaults` section of the host could change is written out.
 
 import os
 import re
-from typing import List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Tuple
 
 from weedops.errors import OpsError
 from weedops.haproxy_host import CONFIG, companions, reload_haproxy
@@ -19,6 +19,10 @@ from weedops.tls import https
 
 FRONTEND = "weed_s3_in"
 BACKEND = "weed_s3"
+WAITING = "weed_s3_wait"
+"""Where requests go while `HOLD` is enabled: they wait there for a server of `BACKEND` to be ready again."""
+HOLD = "hold"
+HOLD_SECONDS = 60
 
 OLDEST = (1, 8)
 """What the text is written for when HAProxy is not installed yet."""
@@ -72,7 +76,8 @@ def text(settings: Settings, installed: Installed, paths: Paths, release: Tuple[
         "# Made by `weed-instances apply` from /etc/default/weed/weed.conf; what is changed here is lost.",
         f"# For HAProxy {'.'.join(map(str, level))} or newer.",
     ]
-    parts = [_frontend(settings, level), _backend(settings, installed, paths, level)]
+    servers = {one.name: _server(one, settings, installed, paths) for one in settings.instances("s3")}
+    parts = [_frontend(settings, level), _backend(installed, level, servers), _waiting(servers)]
     return "\n".join(head) + "\n\n" + "\n\n".join("\n    ".join(part) for part in parts) + "\n"
 
 
@@ -95,7 +100,14 @@ def _frontend(settings: Settings, release: Tuple[int, ...]) -> List[str]:
         *(f"http-request del-header X-Forwarded-{name}" for name in ("Host", "Port", "Proto", "Prefix")),
         "http-request set-header X-Forwarded-For %[src]",
     ]
-    return lines + _limit(int(settings.values["S3_RATE_LIMIT"]), release) + [f"default_backend {BACKEND}"]
+    return (
+        lines
+        + _limit(int(settings.values["S3_RATE_LIMIT"]), release)
+        + [
+            f"use_backend {WAITING} if {{ srv_is_up({WAITING}/{HOLD}) }}",
+            f"default_backend {BACKEND}",
+        ]
+    )
 
 
 def _bind(settings: Settings, release: Tuple[int, ...]) -> str:
@@ -123,7 +135,7 @@ def _limit(rate: int, release: Tuple[int, ...]) -> List[str]:
     return [*lines, f"http-request return status 503 {answer} if too_fast"]
 
 
-def _backend(settings: Settings, installed: Installed, paths: Paths, release: Tuple[int, ...]) -> List[str]:
+def _backend(installed: Installed, release: Tuple[int, ...], servers: Dict[str, str]) -> List[str]:
     lines = [
         f"backend {BACKEND}",
         "mode http",
@@ -149,11 +161,31 @@ def _backend(settings: Settings, installed: Installed, paths: Paths, release: Tu
         ]
     if release >= RETURN:
         lines.append(f"http-error status 503 content-type application/xml string '{_NO_SERVER}' hdr Retry-After 1")
-    return [*lines, _CHECKS] + [_server(instance, settings, installed, paths) for instance in settings.instances("s3")]
+    return [*lines, _CHECKS, *(f"{server} check" for server in servers.values())]
+
+
+def _waiting(servers: Dict[str, str]) -> List[str]:
+    """While no server shall have a request, HAProxy tries every second to connect to one that never answers.
+
+    A connection that failed has carried nothing, so that is safe for every request.
+    """
+    return [
+        f"backend {WAITING}",
+        "# weed-rolling-restart lets requests wait here while the masters elect another leader.",
+        "mode http",
+        "balance roundrobin",
+        "timeout connect 3s",
+        "timeout server 5m",
+        "timeout queue 30s",
+        f"retries {HOLD_SECONDS}",
+        "option redispatch 1",
+        *(f"{server} track {BACKEND}/{name}" for name, server in servers.items()),
+        f"server {HOLD} 127.0.0.1:1 backup disabled",
+    ]
 
 
 def _server(instance: Instance, settings: Settings, installed: Installed, paths: Paths) -> str:
-    line = f"server {instance.name} {_address(local_host(settings.bind), instance.port)} check"
+    line = f"server {instance.name} {_address(local_host(settings.bind), instance.port)}"
     if https({}, read_options(paths, instance), "s3", installed).key:
         line += " ssl verify none"  # it does not leave this host
     return line

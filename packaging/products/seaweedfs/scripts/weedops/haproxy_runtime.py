@@ -7,7 +7,7 @@ import time
 from typing import Dict, List, NamedTuple, Optional
 
 from weedops.errors import OpsError
-from weedops.haproxy import BACKEND
+from weedops.haproxy import BACKEND, HOLD, WAITING
 from weedops.haproxy_host import CONFIG, UNIT, how_to_read, reads_snippet, stats_sockets
 from weedops.paths import Paths
 from weedops.programs import find_program, is_active
@@ -49,29 +49,48 @@ class Runtime(NamedTuple):
         except OSError as error:
             raise OpsError(f"HAProxy's socket {self.path}: {error.strerror or error}", "see: systemctl status haproxy")
 
-    def servers(self) -> Dict[str, Server]:
+    def servers(self, backend: str = BACKEND) -> Dict[str, Server]:
         """Return the S3 servers by name; {} when HAProxy does not have our backend."""
-        rows = csv.DictReader(self.command(f"show stat {BACKEND} 4 -1").lstrip("# ").splitlines())
+        rows = csv.DictReader(self.command(f"show stat {backend} 4 -1").lstrip("# ").splitlines())
         return {row["svname"]: Server(row["status"], int(row["scur"] or 0)) for row in rows if row.get("svname")}
 
-    def set_state(self, name: str, state: str) -> None:
-        """Give a server the state `drain` or `ready`. Raises OpsError when HAProxy refuses."""
-        said = self.command(f"set server {BACKEND}/{name} state {state}")
+    def set_state(self, name: str, state: str, backend: str = BACKEND) -> None:
+        """Give a server the state `drain`, `ready` or `maint`. Raises OpsError when HAProxy refuses."""
+        said = self.command(f"set server {backend}/{name} state {state}")
         if said:
             raise OpsError(
-                f"HAProxy does not {state} {BACKEND}/{name}: {said}",
+                f"HAProxy does not {state} {backend}/{name}: {said}",
                 f"give its `stats socket` the level admin in {CONFIG}, then: systemctl reload haproxy",
             )
 
     def drain(self, name: str, seconds: float) -> int:
         """Send no more requests to a server, wait for those it has, and return how many are left after `seconds`."""
         self.set_state(name, "drain")
+        return self._ended([name], seconds)
+
+    def _ended(self, names: List[str], seconds: float) -> int:
+        """Wait for the requests of `names` to end, and return how many are left after `seconds`."""
         deadline = time.monotonic() + seconds
         while True:
-            left = self.servers()[name].sessions
+            both = self.servers(), self.servers(WAITING)
+            left = sum(servers[name].sessions for servers in both for name in names if name in servers)
             if not left or time.monotonic() > deadline:
                 return left
             time.sleep(POLL_SECONDS)
+
+    def hold(self, seconds: float) -> int:
+        """Let new requests wait in HAProxy, wait for those that run, and return how many are left after `seconds`."""
+        names = list(self.servers())
+        self.set_state(HOLD, "ready", WAITING)
+        for name in names:
+            self.set_state(name, "drain")
+        return self._ended(names, seconds)
+
+    def release(self) -> None:
+        """Let the requests that wait go on, and no more wait."""
+        for name in self.servers():
+            self.set_state(name, "ready")
+        self.set_state(HOLD, "maint", WAITING)
 
     def restore(self, name: str, seconds: float) -> bool:
         """Send requests to a server again, and return whether HAProxy finds it up within `seconds`."""

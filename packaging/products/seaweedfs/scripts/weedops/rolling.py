@@ -29,6 +29,8 @@ ORDER = ("volume", "filer", "s3", "master")
 RESTART_SECONDS = 600
 """For `systemctl restart`: the units' TimeoutStopSec and TimeoutStartSec together are shorter."""
 POLL_SECONDS = 0.5
+HOLD_DRAIN_SECONDS = 20
+"""How long requests may wait for those that run, of the minute that HAProxy holds them."""
 STEADY = 2
 """How often in a row an answer must be good."""
 
@@ -106,10 +108,8 @@ class Rolling(NamedTuple):
         if note:
             self.say(f"{instance.name:<10} {note}")
         start = time.monotonic()
-        if instance.role == "s3" and self.proxy:
-            left = self.proxy.drain(instance.name, self.limits.drain)
-            self.say(f"{instance.name:<10} out of HAProxy" + (f", with {left} requests still running" if left else ""))
         try:
+            self._spare(instance)
             before = self.cluster.expected()
             done = run([self.systemctl, "restart", instance.unit], RESTART_SECONDS)
             if done.code:
@@ -122,8 +122,29 @@ class Rolling(NamedTuple):
             back = self._restore(instance)
         self.say(f"{instance.name:<10} restarted, healthy after {time.monotonic() - start:.1f} s{back}")
 
+    def _holds(self, instance: Instance) -> bool:
+        """Return whether requests wait in HAProxy meanwhile: a new leader knows no volumes for some seconds."""
+        return self.proxy is not None and instance.name in {leader.name for leader in self.cluster.leaders()}
+
+    def _spare(self, instance: Instance) -> None:
+        """Keep new requests from what is about to go, and wait for those that run."""
+        if not self.proxy:
+            return
+        left = 0
+        if instance.role == "s3":
+            left = self.proxy.drain(instance.name, self.limits.drain)
+            self.say(f"{instance.name:<10} out of HAProxy")
+        elif self._holds(instance):
+            left = self.proxy.hold(min(self.limits.drain, HOLD_DRAIN_SECONDS))
+            self.say(f"{instance.name:<10} leads: requests wait in HAProxy until there is another leader")
+        if left:
+            self.say(f"{instance.name:<10} {left} requests are still running, and may fail")
+
     def _restore(self, instance: Instance) -> str:
         """Let HAProxy use the server again, whatever happened: its own check keeps out one that is not healthy."""
+        if instance.role == "master" and self.proxy:
+            self.proxy.release()
+            return ""
         if instance.role != "s3" or not self.proxy:
             return ""
         broken = sys.exc_info()[0] is not None
@@ -240,7 +261,8 @@ def prepare(asked: argparse.Namespace) -> Tuple[Rolling, List[Instance]]:
     systemctl = find_program(paths, "systemctl")
     if not systemctl or not os.path.isdir(paths.at("/run/systemd/system")):
         raise OpsError("systemd does not run here", "run it on the host, not in a chroot")
-    proxied = [] if asked.no_drain else [one.name for one in instances if one.role == "s3"]
+    serving = settings.instances("s3") if any(one.role in ("s3", "master") for one in instances) else []
+    proxied = [] if asked.no_drain else [one.name for one in serving]
     limits = Limits(asked.timeout, asked.drain, asked.pause, asked.allow_interruption)
     cluster = Cluster(settings, read_installed(paths), paths)
     return Rolling(cluster, systemctl, runtime(paths, proxied), limits, _say), instances
