@@ -29,8 +29,37 @@ check_setting() {
     esac
 }
 
+# Every key that weed.conf of this release may have.
+known_keys="
+    MASTER_INSTANCES VOLUME_INSTANCES FILER_INSTANCES S3_INSTANCES FIPS_ENABLED ADDRESS BIND_ADDRESS
+    MASTER_PORT VOLUME_PORT FILER_PORT S3_PORT MASTER_METRICS_PORT VOLUME_METRICS_PORT FILER_METRICS_PORT
+    S3_METRICS_PORT MASTER_PEERS FILER_PEERS MASTER_DATA_DIR VOLUME_DATA_DIRS FILER_DATA_DIR VOLUME_MAX
+    VOLUME_SIZE_LIMIT_MB REPLICATION DATA_CENTER RACK S3_PROXY_PORT S3_PROXY_ADDRESS S3_PROXY_TLS_CERT
+    S3_RATE_LIMIT
+"
+
+# The instances would not start with a key that this release does not know.
+check_keys() {
+    [ -r /etc/default/weed/weed.conf ] || return 0
+    unknown=$(sed -n 's/^[[:space:]]*\([^#;=[:space:]]*\)[[:space:]]*=.*/\1/p' /etc/default/weed/weed.conf |
+        grep -vxF "$(echo "$known_keys" | tr -s ' ' '\n')" | tr '\n' ' ') || :
+    [ -z "$unknown" ] ||
+        refuse "/etc/default/weed/weed.conf: $version does not know: $unknown- remove or correct that first"
+}
+
+# Old and new program are there together for a moment, so the space of one more is needed.
+check_space() {
+    free=$(df -Pk /opt 2>/dev/null | awk 'NR == 2 { print $4 }')
+    case "$free" in
+        '' | *[!0-9]*) ;;
+        *) [ "$free" -ge 300000 ] || refuse "/opt has $((free / 1024)) MB free; 300 MB are needed: make room first" ;;
+    esac
+}
+
 preflight() {
     refused=
+    check_keys
+    check_space
     if goes_back && [ ! -e /etc/weed/allow-downgrade ]; then
         refuse "$(installed VERSION) is installed, and $version may not be able to read its data"
         say "back up the data, then run 'touch /etc/weed/allow-downgrade' to go back all the same"

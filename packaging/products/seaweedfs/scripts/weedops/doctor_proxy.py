@@ -4,7 +4,7 @@ import os
 from typing import Iterator
 
 from weedops import haproxy
-from weedops.errors import OpsError
+from weedops.errors import AccessError, OpsError
 from weedops.findings import ERROR, INSTALL, NOTE, OK, WARNING, Finding, Host, read
 from weedops.haproxy_host import UNIT, how_to_read, reads_snippet, stats_sockets
 from weedops.ports import holders
@@ -35,6 +35,12 @@ def _snippet(host: Host) -> Iterator[Finding]:
     try:
         wanted = haproxy.text(host.settings, host.installed, host.paths, haproxy.version(host.paths))
         refused = haproxy.check(host.paths, where) if present and host.root else ""
+    except AccessError as error:
+        severity = WARNING if host.root else NOTE
+        yield Finding(
+            "unseen", severity, f"HAProxy: {error.brief}", where, error.resolution if host.root else "run as root"
+        )
+        return
     except OpsError as error:
         yield Finding("haproxy-unknown", WARNING, error.brief, where, error.resolution)
         return
