@@ -102,6 +102,18 @@ def test_a_systemd_that_is_gone_stops_nothing(tmp_path: Path, capfd: pytest.Capt
     assert capfd.readouterr().err.startswith("<4>systemd cannot be told:")
 
 
+def test_a_systemd_that_does_not_listen_delays_nothing_for_long(
+    systemd: Systemd, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ready, "SEND_WAIT", 0.1)
+    notifier = Notifier(systemd.path)
+    length = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
+    for _ in range(length + 2):
+        notifier.send("WATCHDOG=1")
+    assert capfd.readouterr().err.startswith("<4>systemd cannot be told: timed out")
+    assert systemd.heard() != []
+
+
 @pytest.mark.parametrize(
     ("line", "before", "expected"),
     [

@@ -34,6 +34,9 @@ ABORT_WAIT = 20.0
 
 FIRST_WAIT = 0.25
 LONGEST_WAIT = 10.0
+SEND_WAIT = 2.0
+"""Seconds that systemd has to take a message when its queue is full."""
+
 EXTENSION = 60
 """Seconds: by how much a start that answers is extended, each time."""
 
@@ -50,6 +53,7 @@ class Notifier:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+                channel.settimeout(SEND_WAIT)
                 channel.sendto("\n".join(lines).encode(), self.address)
         except OSError as error:
             sys.stderr.write(f"<{WARNING}>systemd cannot be told: {error}\n")
@@ -173,11 +177,12 @@ class Supervisor:
         return status
 
     def _stop(self, *_: object) -> None:
-        if not self.stopping.is_set():
-            self.stopping.set()
-            self.notifier.send("STOPPING=1", "STATUS=stopping: finishing requests and closing what is open")
+        first = not self.stopping.is_set()
+        self.stopping.set()
         self.weed.send_signal(signal.SIGTERM)
         self.weed.send_signal(signal.SIGCONT)  # one that is stopped would not see it
+        if first:
+            self.notifier.send("STOPPING=1", "STATUS=stopping: finishing requests and closing what is open")
 
     def _reload(self, *_: object) -> None:
         self.weed.send_signal(signal.SIGHUP)
