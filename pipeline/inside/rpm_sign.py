@@ -55,11 +55,17 @@ def run(*argv: str, what: str) -> str:
 
 
 def gpg_command(time: int, passphrase: Path) -> str:
-    """Return rpm's macro for the command that makes a signature."""
+    """Return rpm's macro for the command that makes a signature: the program's file, then its arguments from the name.
+
+    Raises Problem when there is no gpg.
+    """
+    gpg = shutil.which("gpg")
+    if gpg is None:
+        raise Problem("gpg is not in this image")
     options = "--no-options --batch --no-tty --no-armor --no-auto-key-locate --pinentry-mode loopback"
     files = "-sbo %{__signature_filename} %{__plaintext_filename}"
     return (
-        f"%{{__gpg}} gpg {options} --passphrase-file {passphrase} --faked-system-time {time}! "
+        f"{gpg} gpg {options} --passphrase-file {passphrase} --faked-system-time {time}! "
         f"--digest-algo sha256 -u %{{_gpg_name}} {files}"
     )
 

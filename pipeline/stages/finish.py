@@ -138,8 +138,9 @@ def _describe(artifact: Artifact) -> dict[str, str]:
 
 
 def _images(tree: Tree) -> list[Image]:
-    found = {step.image.digest: step.image for step in steps_of(tree)}
-    return sorted(found.values(), key=lambda image: (image.name, image.digest))
+    """Return the images of all steps, sorted. Two names for one root are two images: each stands in for its own."""
+    found = {(step.image.name, step.image.digest): step.image for step in steps_of(tree)}
+    return [found[key] for key in sorted(found)]
 
 
 def _image(image: Image) -> dict[str, object]:
