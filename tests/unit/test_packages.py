@@ -1,0 +1,268 @@
+"""Packages as values: the table of a product, what follows from it, and the files that a package is made from."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ConfigError, UsageError
+from pipeline.inside import common, package, rpm, rpm_sign
+from pipeline.model.artifact import Artifact
+from pipeline.model.distribution import DISTRIBUTIONS
+from pipeline.model.graph import predecessors, steps_of
+from pipeline.model.product import Product, load_product, parse_product
+from pipeline.model.step import Effect, Step
+from pipeline.model.template import render_files
+from pipeline.model.tree import Files
+from pipeline.model.version import parse_tag
+from pipeline.release import plan
+from pipeline.stages.context import Context
+from pipeline.stages.package import load_packaging, rendered
+from tests.unit.test_release_graph import PRODUCTS, SCHEMAS, context, made, titles
+
+EXAMPLE = (PRODUCTS / "example" / "product.toml").read_text()
+TABLE = re.search(r"\[packages\]\n.*?(?=\n\[)", EXAMPLE, re.DOTALL)
+assert TABLE is not None
+
+
+def product(**changes: str) -> Product:
+    """Return the example's product with lines of its table `[packages]` changed."""
+    assert TABLE is not None
+    table = TABLE[0]
+    for key, value in changes.items():
+        table = re.sub(rf"^{key} = .*$", f"{key} = {value}", table, flags=re.MULTILINE)
+    return parse_product(EXAMPLE.replace(TABLE[0], table), where="product.toml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"distributions": '["ubuntu22.4"]'}, "did you mean `ubuntu22.04`"),
+        ({"distributions": '["ol8", "ol8"]'}, "named twice"),
+        ({"distributions": '["ol8"]'}, "stages has 'deb', but packages.distributions has none"),
+        ({"distributions": "[]"}, "at least 1"),
+        ({"variants": '["fibs"]'}, "'fibs' is not a variant; allowed: standard, fips"),
+        ({"files": '"../../etc"'}, "the folder of another product"),
+        ({"files": '"/etc"'}, "the folder of another product"),
+        ({"revision": "0"}, "greater than or equal to 1"),
+        ({"selinux": '"yes"'}, "boolean"),
+    ],
+)
+def test_a_mistake_in_the_table_is_named(changes: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        product(**changes)
+    assert message in str(caught.value)
+
+
+def test_a_stage_without_its_table_is_a_mistake() -> None:
+    assert TABLE is not None
+    with pytest.raises(ConfigError, match=r"no table \[packages\]"):
+        parse_product(EXAMPLE.replace(TABLE[0], ""), where="product.toml")
+
+
+def test_a_variant_whose_package_could_have_no_such_name_is_a_mistake() -> None:
+    text = (PRODUCTS / "seaweedfs" / "product.toml").read_text()
+    with pytest.raises(ConfigError, match="cannot be the name of a package"):
+        parse_product(text.replace('["standard", "fips"]', '["standard", "large_disk"]'), where="product.toml")
+
+
+def packages(c: Context) -> dict[str, Artifact]:
+    return {artifact.name: artifact for artifact in plan(c, SCHEMAS).packages}
+
+
+def test_there_is_a_package_for_every_distribution_architecture_and_flavour() -> None:
+    expected = {f"{n}_1.2.3-1~ubuntu22.04.1_{a}.deb" for n in ("example", "example-fips") for a in ("amd64", "arm64")}
+    for release in ("el8", "el9"):
+        expected |= {
+            f"{n}-1.2.3-1.{release}.{a}.rpm" for n in ("example", "example-fips") for a in ("x86_64", "aarch64")
+        }
+        expected.add(f"example-selinux-1.2.3-1.{release}.noarch.rpm")
+    assert set(packages(context())) == expected
+
+
+def test_a_pre_release_and_a_second_packaging_are_in_the_name() -> None:
+    c = replace(context(targets=("linux/amd64",)), product=product(revision="2"), version=parse_tag("v4.07-rc.1"))
+    assert "example_4.07~rc.1-2~ubuntu22.04.1_amd64.deb" in packages(c)
+    assert "example-4.07~rc.1-2.el9.x86_64.rpm" in packages(c)
+
+
+def test_a_variant_that_is_not_listed_is_not_packaged() -> None:
+    assert not [
+        name for name in packages(replace(context(), product=product(variants='["standard"]'))) if "fips" in name
+    ]
+
+
+def test_a_product_without_packages_has_none_and_the_verb_says_so() -> None:
+    from pipeline.choice import part
+
+    assert TABLE is not None
+    text = EXAMPLE.replace(TABLE[0], "").replace('"deb", "rpm", ', "")
+    release = plan(replace(context(), product=parse_product(text, where="product.toml")), SCHEMAS)
+    assert release.packages == ()
+    with pytest.raises(UsageError, match="has no packages"):
+        part(release, "package")
+
+
+def test_nothing_is_packaged_or_signed_before_the_gate() -> None:
+    steps = titles(made())
+    for title, step in steps.items():
+        if title.startswith(("deb ", "rpm ", "sign rpms")) and not title.endswith("selinux"):
+            assert steps["gate"] in predecessors(step), title
+
+
+def test_the_index_is_made_of_signed_rpms() -> None:
+    steps = titles(made())
+    before = predecessors(steps["index and checksums"])
+    assert steps["sign rpms"] in before
+    assert not [step.title for step in before if step.title.startswith("rpm ")]
+    assert steps["sign rpms"].secrets == ("signing-key",)
+
+
+def test_a_key_of_one_run_is_in_one_step() -> None:
+    steps = titles(made(context(ephemeral_key=True)))
+    (last,) = [step for step in steps.values() if step.effect is Effect.VOLATILE]
+    assert "sign rpms" not in steps
+    assert not any(step.secrets for step in steps.values())
+    assert steps["gate"] in predecessors(last)
+    assert {"SHA256SUMS", "release.json", "signing-key.asc", "example-1.2.3-1.el9.aarch64.rpm"} <= set(last.outputs)
+
+
+def text_of(files: Files, path: str) -> str:
+    return dict(files.entries)[path].content.decode()
+
+
+def made_for(distribution: str, variant: str = "standard", name: str = "example") -> Files:
+    """Return the packaging files of a product, filled in for a distribution."""
+    chosen = load_product(PRODUCTS / name)
+    c = replace(context(), product=chosen, packaging=load_packaging(PRODUCTS / name, chosen))
+    return rendered(c, c.packaging, DISTRIBUTIONS[distribution], chosen.variant(variant))
+
+
+@pytest.mark.parametrize("name", ["example", "seaweedfs"])
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_every_template_can_be_filled_in_for_every_product(name: str, distribution: str) -> None:
+    files = made_for(distribution, "fips", name)
+    assert not [path for path, _ in files.entries if path.endswith(".j2")]
+    assert not [path for path, file in files.entries if path.startswith(("deb/", "rpm/")) and b"{%" in file.content]
+    assert text_of(files, "release") == f"PRODUCT={name}\nVERSION=1.2.3\nVARIANT=fips\nCOMMIT={'c' * 40}\n"
+
+
+def test_the_changelogs_say_version_commit_and_the_time_of_the_commit() -> None:
+    log = text_of(made_for("ubuntu22.04", "fips"), "deb/changelog")
+    assert log.startswith("example-fips (1.2.3-1~ubuntu22.04.1) jammy; urgency=medium\n")
+    assert "c" * 40 in log
+    assert log.endswith(" -- Release Engineering <releases@example.org>  Tue, 14 Nov 2023 22:13:20 +0000\n")
+    spec = text_of(made_for("ol8"), "rpm/weed.spec")
+    assert "* Tue Nov 14 2023 Release Engineering <releases@example.org> - 1.2.3-1.el8\n" in spec
+
+
+def test_the_flavours_exclude_and_stand_for_each_other() -> None:
+    control = text_of(made_for("ubuntu22.04", "fips"), "deb/control")
+    for field in ("Provides: example (= ${binary:Version})", "Conflicts: example\n", "Replaces: example\n"):
+        assert f"\n{field}" in control
+    spec = text_of(made_for("ol9"), "rpm/weed.spec")
+    assert "Provides:       example-fips = %{version}-%{release}\nConflicts:      example-fips\n" in spec
+
+
+def test_each_distribution_runs_the_scripts_with_the_python_of_its_system() -> None:
+    assert "Requires:       /usr/libexec/platform-python\n" in text_of(made_for("ol8"), "rpm/weed.spec")
+    assert "PYTHON=/usr/libexec/platform-python\n" in text_of(made_for("ol8"), "rpm/weed.spec")
+    assert "Requires:       python3\n" in text_of(made_for("ol9"), "rpm/weed.spec")
+
+
+def test_nothing_that_is_no_packaging_file_is_read() -> None:
+    paths = {path for path, _ in context().packaging.entries}
+    assert "Makefile" in paths
+    assert not [path for path in paths if path.endswith(("product.toml", "policy.toml", ".pyc"))]
+
+
+def test_an_unknown_name_in_a_template_is_an_error_with_its_place() -> None:
+    files = Files.of({"deb/control.j2": "a\n{{ nmae }}\n"})
+    with pytest.raises(ConfigError, match=r"here: deb/control\.j2.*nmae"):
+        render_files(files, {"name": "x"}, library=files, where="here")
+
+
+def test_a_missing_makefile_is_an_error_that_names_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has no Makefile"):
+        load_packaging(tmp_path / "example", product(files='"."'))
+
+
+def test_only_an_approved_binary_is_laid_out_and_the_modes_are_fixed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    for name in ("files/deb", "binary"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "files" / "deb" / "rules").write_text("x")
+    (tmp_path / "files" / "deb" / "rules").chmod(0o700)
+    (tmp_path / "binary" / "weed-1").write_bytes(b"program")
+    (tmp_path / "binary" / "weed-1").chmod(0o600)
+    approval = tmp_path / "approval.json"
+    params = common.Params(
+        files=str(tmp_path / "files"), binaries=str(tmp_path / "binary"), binary="weed-1", program="weed",
+        approval=str(approval),
+    )  # fmt: skip
+    approval.write_text(json.dumps({"approved": [{"name": "weed-1", "sha256": "0" * 64}]}))
+    with pytest.raises(common.Problem, match="did not approve this weed-1"):
+        package.lay_out(params, tmp_path / "refused")
+    digest = common.sha256_of(tmp_path / "binary" / "weed-1")
+    approval.write_text(json.dumps({"approved": [{"name": "weed-1", "sha256": digest}]}))
+    package.lay_out(params, tmp_path / "out")
+    found = {p.relative_to(tmp_path / "out").as_posix(): p.stat() for p in (tmp_path / "out").rglob("*")}
+    assert {name: oct(status.st_mode & 0o777) for name, status in found.items()} == {
+        "deb": "0o755", "deb/rules": "0o755", "weed": "0o755",
+    }  # fmt: skip
+    assert {status.st_mtime for status in found.values()} == {1_700_000_000.0}
+
+
+def test_a_packaging_file_never_hides_the_binary(tmp_path: Path) -> None:
+    (tmp_path / "weed").write_text("mine")
+    with pytest.raises(common.Problem, match="have a weed of their own"):
+        package.place(tmp_path / "other", tmp_path / "weed", 0o755)
+
+
+def test_another_package_than_the_promised_one_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(common.Problem, match=r"a\.deb was expected, and this was made: b\.deb"):
+        package.deliver([tmp_path / "b.deb"], tmp_path / "a.deb")
+
+
+def test_exceptions_of_rpmlint_are_the_same_before_version_2(tmp_path: Path) -> None:
+    import tomllib
+
+    toml = PRODUCTS / "seaweedfs" / "rpm" / "rpmlint.toml"
+    assert rpm.filters(toml.read_text()) == tomllib.loads(toml.read_text())["Filters"]
+    copy = tmp_path / "rpmlint.toml"
+    copy.write_text(toml.read_text())
+    assert rpm.configuration(copy, "rpmlint 2.4.0") == ["--strict", "--config", str(copy)]
+    assert rpm.configuration(copy, "rpmlint version 1.11") == ["--file", str(tmp_path / "rpmlint.config")]
+    found: list[str] = []
+    exec((tmp_path / "rpmlint.config").read_text(), {"addFilter": found.append})
+    assert found == rpm.filters(toml.read_text())
+
+
+def key(algorithm: str, created: int, kind: str = "sec") -> list[str]:
+    return [kind, "u", "4096", algorithm, "0" * 16, str(created), "", "", "", "", "", "sc", "", ""]
+
+
+def test_a_signature_is_as_old_as_the_commit_but_never_older_than_its_key() -> None:
+    assert rpm_sign.key_time([key("1", 100)], 5000) == 5000
+    assert rpm_sign.key_time([key("1", 100), key("1", 9000, "ssb")], 5000) == 9000
+
+
+@pytest.mark.parametrize("keys", [[key("22", 1)], [key("1", 1), key("22", 2, "ssb")]], ids=["primary", "subkey"])
+def test_an_rpm_is_not_signed_by_a_key_that_old_hosts_cannot_check(keys: list[list[str]]) -> None:
+    with pytest.raises(common.Problem, match="RSA keys only"):
+        rpm_sign.key_time(keys, 1)
+
+
+def step(title: str) -> Step:
+    return next(step for step in steps_of(made().tree) if step.title == title)
+
+
+def test_a_package_is_made_without_network_or_secret_at_the_time_of_the_commit() -> None:
+    for title in ("deb ubuntu22.04 linux-arm64 fips", "rpm ol8 linux-amd64 standard", "rpm ol9 selinux"):
+        assert (step(title).network, step(title).secrets, step(title).epoch) == (False, (), 1_700_000_000)
