@@ -68,6 +68,7 @@ def specification(step: Step, variables: Mapping[str, str], nonce: str) -> str:
             "pass": PASSED if step.network else (),
             "isolate": not step.network,
             "secrets": step.secrets,
+            "caches": [cache.mount for cache in step.caches],
             "outputs": step.outputs,
             "epoch": step.epoch,
             "timeout": step.timeout,
@@ -109,9 +110,15 @@ def root(client: dagger.Client, base: Base, platform: str, archives: Mapping[str
 def private(
     client: dagger.Client, container: dagger.Container, step: Step, secrets: Mapping[str, dagger.Secret]
 ) -> dagger.Container:
-    """Return `container` with the directories, caches and secrets of `step`. Raises EngineError without a secret."""
+    """Return `container` with the directories, caches and secrets of `step`. Raises EngineError without a secret.
+
+    Dagger mounts file systems in memory after all others, so one would hide a cache below it.
+    """
     for mount in ("/tmp", "/var/tmp", "/work"):
-        container = container.with_mounted_temp(mount)
+        if any(cache.mount.startswith(f"{mount}/") for cache in step.caches):
+            container = container.with_mounted_directory(mount, client.directory())
+        else:
+            container = container.with_mounted_temp(mount)
     for cache in step.caches:
         container = container.with_mounted_cache(cache.mount, client.cache_volume(cache.key))
     for name in step.secrets:

@@ -153,9 +153,10 @@ def test_a_step_that_two_trees_need_runs_once(engine: Adapter, step: MakeStep) -
     assert (out / "left").read_text() == (out / "right").read_text()
 
 
-def test_a_cache_directory_survives_from_step_to_step(engine: Adapter, step: MakeStep) -> None:
-    caches = (Cache("/cache/go", "go-mod"),)
-    engine.run(step("echo kept > /cache/go/file", caches=caches).out)
+@pytest.mark.parametrize("place", ["/cache/go", "/work/.cache/go", "/tmp/go"])
+def test_a_cache_directory_survives_from_step_to_step(engine: Adapter, step: MakeStep, place: str) -> None:
+    caches = (Cache(place, f"test{place.replace('/', '-')}"),)
+    engine.run(step(f"echo kept > {place}/file; echo scratch > /work/scratch", caches=caches).out)
     engine.again()
-    out = engine.run(step("cp /cache/go/file /out/", caches=caches).out)
+    out = engine.run(step(f"cp {place}/file /out/; test ! -e /work/scratch", caches=caches).out)
     assert (out / "file").read_text() == "kept\n"

@@ -53,6 +53,7 @@ class Container:
     folder: Path
     secrets: dict[str, bytes] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
+    mounts: tuple[str, ...] = ()
 
     @property
     def out(self) -> Path:
@@ -73,6 +74,7 @@ class Container:
             *("bwrap", "--unshare-user", "--unshare-pid", "--uid", "0", "--gid", "0", "--cap-add", "ALL"),
             *("--bind", str(self.root), "/", "--proc", "/proc", "--dev", "/dev", "--bind", str(self.out), "/out"),
             *("--tmpfs", "/tmp", "--tmpfs", "/var/tmp", "--tmpfs", "/work", "--tmpfs", "/run/secrets", *binds),
+            *self.mounts,
             *("--ro-bind", str(self.seal), dagger_step.SEAL),
             *("--ro-bind", str(self.folder / "step.json"), dagger_step.SPECIFICATION),
             *("--die-with-parent", *self.dropped, dagger_step.SEAL, *argv),
@@ -169,3 +171,15 @@ def test_without_the_right_to_make_namespaces_it_says_so(container: Container) -
     container.dropped = ("--cap-drop", "CAP_SYS_ADMIN")
     assert "insecure root capabilities" in verdict(container.run("true"))["text"]
     assert container.run("true", isolate=False).returncode == 0
+
+
+def test_only_caches_stay_in_the_working_directory(container: Container) -> None:
+    work, cache = container.folder / "work", container.folder / "cache"
+    for folder in (work / "a/cache", cache):
+        folder.mkdir(parents=True)
+    container.mounts = ("--bind", str(work), "/work", "--bind", str(cache), "/work/a/cache")
+    script = "mkdir -p x/y; touch x/y/z a/b .hidden a/cache/kept; ln -s / link; chmod 0 x/y"
+    done = container.shell(script, caches=["/work/a/cache"])
+    assert done.returncode == 0, done.stderr
+    assert sorted(str(path.relative_to(work)) for path in work.rglob("*")) == ["a", "a/cache"]
+    assert [path.name for path in cache.iterdir()] == ["kept"]

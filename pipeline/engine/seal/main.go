@@ -34,13 +34,15 @@ const (
 	stageTwo = "seal-inside"
 )
 
-// Spec is what the engine says of a step besides its command line. Run varies with each run of a step that must
-// never be taken from a cache.
+// Spec is what the engine says of a step besides its command line. Caches are the directories that outlive the step;
+// with one below Work, the engine keeps what lies in Work. Run varies with each run of a step that must never be taken
+// from a cache.
 type Spec struct {
 	Env            map[string]string `json:"env"`
 	Pass           []string          `json:"pass"`
 	Isolate        bool              `json:"isolate"`
 	Secrets        []string          `json:"secrets"`
+	Caches         []string          `json:"caches"`
 	Outputs        []string          `json:"outputs"`
 	Epoch          int64             `json:"epoch"`
 	Timeout        float64           `json:"timeout"`
@@ -120,6 +122,9 @@ func run(spec *Spec, argv []string) error {
 		}
 	} else if code != 0 {
 		return &Verdict{Problem: "exit", Code: code}
+	}
+	if err := tidy(Work, spec.Caches); err != nil {
+		return broken("emptying "+Work, err)
 	}
 	return settle(spec, secrets)
 }

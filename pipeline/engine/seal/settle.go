@@ -4,6 +4,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"unsafe"
 )
@@ -111,4 +113,27 @@ func describe(kind fs.FileMode) string {
 		return "device"
 	}
 	return "special file"
+}
+
+// tidy empties a folder but for the caches that are mounted in it.
+func tidy(folder string, caches []string) error {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		path := filepath.Join(folder, entry.Name())
+		within := func(cache string) bool { return strings.HasPrefix(cache, path+"/") }
+		switch {
+		case slices.Contains(caches, path):
+		case slices.ContainsFunc(caches, within):
+			err = tidy(path, caches)
+		default:
+			err = os.RemoveAll(path)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
