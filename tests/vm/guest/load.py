@@ -69,9 +69,7 @@ class Load:
             self.exchange(connection, "GET", path, b"", body)
             self.stop.wait(PAUSE)
 
-    def exchange(
-        self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes, want: bytes
-    ) -> None:
+    def exchange(self, connection: HTTPConnection, method: str, path: str, body: bytes, want: bytes) -> None:
         """Do one request and note what is wrong with its answer."""
         self.requests += 1
         at = dt.datetime.now(dt.UTC).strftime("%H:%M:%S.%f")
