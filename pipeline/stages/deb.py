@@ -40,7 +40,7 @@ def _package(context: Context, packaged: Packaged, approval: Tree | None) -> Art
         },
         title=f"deb {distribution.name} {built.label}",
         image=context.image(distribution.image),
-        inputs=package.inputs(context, packaged, package.files(context, without=OTHERS), approval),
+        inputs=package.inputs(context, packaged, package.files(context.packaging, without=OTHERS), approval),
         outputs=(file,),
         epoch=context.epoch,
         uses=("package",),

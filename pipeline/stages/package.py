@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from email.utils import format_datetime
+from functools import lru_cache
 from pathlib import Path
 
 from pipeline.errors import ConfigError
@@ -90,7 +91,8 @@ def name_of(context: Context, variant: Variant | None) -> str:
     return context.product.name + (variant.suffix if variant else "")
 
 
-def files(context: Context, *only: str, without: Sequence[str] = ()) -> Files:
+@lru_cache(maxsize=64)
+def files(packaging: Files, *only: str, without: tuple[str, ...] = ()) -> Files:
     """Return the packaging files in the folders `only` (all when none is named), but those that are in `without`.
 
     Both name folders or single files.
@@ -99,17 +101,23 @@ def files(context: Context, *only: str, without: Sequence[str] = ()) -> Files:
     def among(path: str, places: Sequence[str]) -> bool:
         return any(path == place or path.startswith(f"{place}/") for place in places)
 
-    entries = context.packaging.entries
+    entries = packaging.entries
     return Files(tuple((p, file) for p, file in entries if (not only or among(p, only)) and not among(p, without)))
 
 
 def rendered(context: Context, given: Files, distribution: Distribution, variant: Variant | None) -> Files:
     """Return `given` with its templates filled in for one package."""
     where = f"packaging of {context.product.name} for {distribution.name}"
-    return render_files(given, values(context, distribution, variant), library=context.packaging, where=where)
+    return _filled(given, tuple(values(context, distribution, variant).items()), context.packaging, where)
 
 
-def values(context: Context, distribution: Distribution, variant: Variant | None) -> dict[str, object]:
+@lru_cache(maxsize=256)
+def _filled(given: Files, pairs: tuple[tuple[str, Hashable], ...], library: Files, where: str) -> Files:
+    """Fill in templates once for each package: a graph is made several times in a run."""
+    return render_files(given, dict(pairs), library=library, where=where)
+
+
+def values(context: Context, distribution: Distribution, variant: Variant | None) -> dict[str, Hashable]:
     """Return what the templates of a package may use."""
     product, packages, version = context.product, rules(context), context.version
     names = [product.name + product.variant(name).suffix for name in packages.variants]
@@ -121,14 +129,14 @@ def values(context: Context, distribution: Distribution, variant: Variant | None
         "changed_deb": format_datetime(made),
         "changed_rpm": made.strftime("%a %b %d %Y"),
         "commit": context.source.commit,
-        "description": [textwrap.wrap(paragraph, 76) for paragraph in paragraphs],
+        "description": tuple(tuple(textwrap.wrap(paragraph, 76)) for paragraph in paragraphs),
         "distribution": distribution,
         "fips": variant.fips if variant else False,
         "homepage": product.homepage,
         "license": product.license,
         "maintainer": product.maintainer,
         "name": name,
-        "others": [other for other in names if other != name],
+        "others": tuple(other for other in names if other != name),
         "product": product.name,
         "release": f"{packages.revision}{distribution.suffix}",
         "selinux": packages.selinux,

@@ -30,7 +30,7 @@ def _package(context: Context, packaged: Packaged, approval: Tree | None) -> Art
     name = package.name_of(context, packaged.variant)
     file = f"{name}-{_version(context, distribution)}.{target.rpm_arch}.rpm"
     program = context.product.build.binary
-    given = package.files(context, without=(*OTHERS, f"rpm/{program}-selinux.spec.j2"))
+    given = package.files(context.packaging, without=(*OTHERS, f"rpm/{program}-selinux.spec.j2"))
     step = inside(
         "rpm",
         {
@@ -62,7 +62,7 @@ def _package(context: Context, packaged: Packaged, approval: Tree | None) -> Art
 def _selinux(context: Context, distribution: Distribution) -> Artifact:
     file = f"{package.name_of(context, None)}-selinux-{_version(context, distribution)}.noarch.rpm"
     program = context.product.build.binary
-    given = package.files(context, "rpm", "selinux", without=(f"rpm/{program}.spec.j2",))
+    given = package.files(context.packaging, "rpm", "selinux", without=(f"rpm/{program}.spec.j2",))
     step = inside(
         "rpm",
         {"arch": "noarch", "out": f"/out/{file}", "spec": f"rpm/{program}-selinux.spec"},
