@@ -75,7 +75,7 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Module:
     for tool in ("make", "m4", "checkmodule", "semodule_package"):
         require_tool(tool)
     if not DEVEL.exists():
-        require_tool("selinux-policy-dev")  # a package, and no program: says what to install
+        require_tool("policygentool")  # of the package that has the headers as well
     folder = tmp_path_factory.mktemp("selinux")
     for path in (PRODUCT / "selinux").iterdir():
         shutil.copy(path, folder)
@@ -85,7 +85,7 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Module:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "warning" not in (done.stdout + done.stderr).lower(), done.stdout + done.stderr
     package = folder / "weed.pp"
-    tool = next((path for path in TO_CIL if Path(path).exists()), "") or require_tool("hll/pp")
+    tool = next((path for path in TO_CIL if Path(path).exists()), "") or require_tool("semodule")
     cil = subprocess.run([tool, str(package)], capture_output=True, text=True, check=True).stdout
     return Module(package, cil, taken_apart(cil), hard_requirements(cil))
 
