@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 from weedops import fips
 
+from tests.conftest import require_tool
 from tests.unit.weed_host import PRODUCT, Host
 
 LAUNCH = PRODUCT / "scripts/weed-launch"
@@ -28,6 +29,22 @@ PATIENCE = 90.0
 """Seconds for an election on a busy machine."""
 WATCHDOG = 4.0
 NOBODY = 65534
+
+
+def test_weed_on_the_path_is_the_server_with_a_doctor_added(tmp_path: Path) -> None:
+    for name, word in (("weed", "server"), ("libexec/weed-doctor", "doctor")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f'#!/bin/sh\necho {word} "$@"\n')
+        (tmp_path / name).chmod(0o755)
+
+    def said(*arguments: str) -> str:
+        inside = ("--ro-bind", "/", "/", "--tmpfs", "/opt", "--ro-bind", str(tmp_path), "/opt/weed", "--dev", "/dev")
+        argv = [require_tool("bwrap"), *inside, str(PRODUCT / "scripts/weed"), *arguments]
+        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+    assert said("doctor", "--json") == "doctor --json\n"
+    assert said("volume", "-dir=a b", "doctor") == "server volume -dir=a b doctor\n"
+    assert said() == "server\n"
 
 
 def free_base() -> int:

@@ -80,6 +80,7 @@ def test_a_volume_server_has_the_time_that_it_needs_to_stop() -> None:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file system with the units of the package, those of systemd that they name, and the programs they start."""
+    require_tool("systemd-analyze")
     folder = tmp_path_factory.mktemp("root")
     system = folder / "usr/lib/systemd/system"
     shutil.copytree(UNITS, system, ignore=shutil.ignore_patterns("weed.*s"))
