@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from pipeline.engine.local.entry import TREE
+from pipeline.engine.local.entry import TREE, shard
 from tests.conftest import require_tool
 from tests.integration.released import RELEASE, contents, pipeline, succeeded
 
@@ -15,10 +15,11 @@ SMALL = (*RELEASE[1:], "--target", "linux/amd64", "--variant", "standard")
 
 def brought(folder: Path) -> Path:
     """Return `folder` with scanner databases in it: those that the release was scanned with, as a feed has them."""
-    listed = json.loads(succeeded(pipeline("cache", "show", "--json")))["entries"]
+    home = Path(json.loads(succeeded(pipeline("cache", "show", "--json")))["home"])
+    steps = {step["title"]: step["digest"] for step in json.loads(succeeded(pipeline("plan", *SMALL, "--json")))}
     for scanner in ("grype", "trivy", "govulncheck"):
-        newest = [entry for entry in listed if entry["title"] == f"{scanner} database from advisories"][-1]
-        shutil.copytree(Path(newest["path"]) / TREE, folder / scanner)
+        entry = home / "store" / shard(steps[f"{scanner} database from advisories"])
+        shutil.copytree(entry / TREE, folder / scanner)
     return folder
 
 
