@@ -26,6 +26,9 @@ RELEASE_FILE = "release"
 IGNORED = (".", "__pycache__")
 """How the names begin of what editors and interpreters leave in a folder."""
 
+EARLIEST = int(dt.datetime(1990, 1, 1, tzinfo=dt.UTC).timestamp())
+"""Of a changelog: rpm refuses older ones (build/parseChangelog.c), and a plain directory has no time of a commit."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packaged:
@@ -121,7 +124,7 @@ def values(context: Context, distribution: Distribution, variant: Variant | None
     """Return what the templates of a package may use."""
     product, packages, version = context.product, rules(context), context.version
     names = [product.name + product.variant(name).suffix for name in packages.variants]
-    made = dt.datetime.fromtimestamp(context.epoch, dt.UTC)
+    made = dt.datetime.fromtimestamp(max(context.epoch, EARLIEST), dt.UTC)
     paragraphs = [" ".join(paragraph.split()) for paragraph in product.description.strip().split("\n\n")]
     name = name_of(context, variant)
     return {

@@ -17,7 +17,7 @@ from pipeline.model.graph import predecessors, steps_of
 from pipeline.model.product import Product, load_product, parse_product
 from pipeline.model.step import Effect, Step
 from pipeline.model.template import render_files
-from pipeline.model.tree import Files
+from pipeline.model.tree import BASE_EPOCH, Files
 from pipeline.model.version import parse_tag
 from pipeline.release import plan
 from pipeline.stages.context import Context
@@ -62,6 +62,11 @@ def test_a_stage_without_its_table_is_a_mistake() -> None:
     assert TABLE is not None
     with pytest.raises(ConfigError, match=r"no table \[packages\]"):
         parse_product(EXAMPLE.replace(TABLE[0], ""), where="product.toml")
+
+
+def test_a_package_without_a_list_of_licenses_is_a_mistake() -> None:
+    with pytest.raises(ConfigError, match="without 'sbom'"):
+        parse_product(EXAMPLE.replace('"sbom", ', ""), where="product.toml")
 
 
 def test_a_variant_whose_package_could_have_no_such_name_is_a_mistake() -> None:
@@ -158,6 +163,14 @@ def test_the_changelogs_say_version_commit_and_the_time_of_the_commit() -> None:
     assert log.endswith(" -- Release Engineering <releases@example.org>  Tue, 14 Nov 2023 22:13:20 +0000\n")
     spec = text_of(made_for("ol8"), "rpm/weed.spec")
     assert "* Tue Nov 14 2023 Release Engineering <releases@example.org> - 1.2.3-1.el8\n" in spec
+
+
+def test_a_changelog_without_the_time_of_a_commit_has_one_that_rpm_takes() -> None:
+    chosen = load_product(PRODUCTS / "example")
+    source = replace(context().source, epoch=BASE_EPOCH)
+    c = replace(context(), product=chosen, packaging=load_packaging(PRODUCTS / "example", chosen), source=source)
+    spec = text_of(rendered(c, c.packaging, DISTRIBUTIONS["ol8"], chosen.variant("standard")), "rpm/weed.spec")
+    assert "* Mon Jan 01 1990 Release Engineering" in spec
 
 
 def test_the_flavours_exclude_and_stand_for_each_other() -> None:
