@@ -26,8 +26,8 @@ RELEASE_FILE = "release"
 IGNORED = (".", "__pycache__")
 """How the names begin of what editors and interpreters leave in a folder."""
 
-EARLIEST = int(dt.datetime(1990, 1, 1, tzinfo=dt.UTC).timestamp())
-"""Of a changelog: rpm refuses older ones (build/parseChangelog.c), and a plain directory has no time of a commit."""
+EARLIEST = int(dt.datetime(2000, 1, 1, tzinfo=dt.UTC).timestamp())
+"""Of a changelog: rpm and rpmlint refuse dates before 1990, and a plain directory has no time of a commit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
