@@ -95,4 +95,6 @@ def main(verb: str, unit: str) -> int:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--version"]:
+        os.execv("/usr/bin/systemctl", ["systemctl", "--version"])
     sys.exit(main(sys.argv[1], next(word for word in sys.argv[2:] if not word.startswith("-"))))

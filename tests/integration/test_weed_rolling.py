@@ -71,7 +71,7 @@ def test_a_dry_run_names_the_order_and_restarts_nothing(default: Host) -> None:
     before = restarts(default)
     done = default.script(ROLLING, "--dry-run", "--role", "s3", "volume-2")
     assert done.returncode == 0, done.stderr
-    assert "3 instances, in this order: volume-2 s3-1 s3-2" in done.stdout
+    assert "to restart, in this order: volume-2 s3-1 s3-2" in done.stdout
     assert restarts(default) == before
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Self
 
 from weedops.paths import Paths
-from weedops.settings import Settings, read_settings
+from weedops.settings import ROLES, Settings, read_settings
 
 from tests.integration.released import PROJECT
 
@@ -66,9 +66,11 @@ def free(*ports: int) -> bool:
 
 def base_ports() -> dict[str, int]:
     """Return a port for each role, with its successors and those 10000 above free as well, and one for HAProxy."""
-    for base in range(20000 + os.getpid() % 97 * 100, 40000, 100):
+    for step in range(110):
+        # Below what outgoing connections take, those 10000 above included.
+        base = 11000 + (os.getpid() + step) % 110 * 100
         ports = {"MASTER_PORT": base, "VOLUME_PORT": base + 10, "FILER_PORT": base + 20, "S3_PORT": base + 30}
-        near = [port + step for port in ports.values() for step in range(3)]
+        near = [port + number for port in ports.values() for number in range(3)]
         if free(*near, *(port + 10000 for port in near), base + 40):
             return {**ports, "S3_PROXY_PORT": base + 40}
     raise AssertionError("no free ports")
@@ -155,11 +157,17 @@ class Host:
         return (self.root / "run/units/calls").read_text().splitlines()
 
     def start(self) -> None:
-        """Start every instance: masters side by side, because one alone is not ready."""
-        units = [one.unit for one in self.settings.instances()]
+        """Start every instance, role after role as the units do; masters side by side, because one is not ready alone.
+
+        Filers one by one: a SeaweedFS filer ends when the one that it copies from has just begun to start. Its unit
+        starts it again then; here nothing does.
+        """
+        units = [one.unit for one in self.settings.instances("master")]
         starting = [subprocess.Popen([f"{self.root}/usr/bin/systemctl", "start", unit]) for unit in units]
         failed = [unit for unit, process in zip(units, starting, strict=True) if process.wait(90)]
         assert not failed, "\n".join(f"{unit}: {self.log(unit)}" for unit in failed)
+        for role in ROLES[1:]:
+            self.systemctl("start", *(one.unit for one in self.settings.instances(role)))
 
     def pid(self, unit: str) -> int:
         """Return the process of weed itself, which is the only child of the unit's main process."""

@@ -56,7 +56,7 @@ def health(host: Host) -> Iterator[Finding]:
                 "unhealthy", ERROR, f"{instance.name}: {verdict.detail}", "", f"journalctl -u {instance.unit}"
             )
     if not sick:
-        yield Finding("healthy", OK, f"{host.settings.count('master')} masters and all others are healthy")
+        yield Finding("healthy", OK, f"all {len(host.settings.instances())} instances are healthy")
 
 
 def examine(host: Host) -> List[Finding]:

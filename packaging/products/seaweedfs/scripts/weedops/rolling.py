@@ -276,9 +276,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
         rolling, instances = prepare(asked)
         with lock(rolling.cluster.paths):
             order = rolling.order(instances)
-            _say(f"{len(order)} instances, in this order: {' '.join(one.name for one in order)}")
-            for note in filter(None, [rolling.check(one) for one in order[: 1 if not asked.dry_run else None]]):
-                _say(f"note: {note}")
+            _say(f"to restart, in this order: {' '.join(one.name for one in order)}")
+            for one in order if asked.dry_run else ():
+                _say(f"{one.name:<10} {rolling.check(one) or 'can be spared'}")
             left, failure = (order, None) if asked.dry_run else run_all(rolling, instances)
     except OpsError as error:
         sys.stderr.write(f"weed-rolling-restart: {error}\n")
