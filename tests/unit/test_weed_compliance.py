@@ -1,0 +1,45 @@
+"""The compliance table: every line is shown by a test that is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+TABLE = PROJECT / "packaging/products/seaweedfs/doc/compliance.md"
+
+PENDING = {
+    "The user is removed only by a purge, and its data is not left to a stranger",
+    "An edited configuration file survives an upgrade",
+    "No denials in normal operation",
+}
+"""Lines that only a booted machine can show, until its test is there. Take a line out here when its test is named."""
+
+
+def lines() -> list[tuple[str, str, str]]:
+    """Return requirement, place and test of every line."""
+    rows = [line.strip("|").split(" | ") for line in TABLE.read_text().splitlines() if line.startswith("| ")]
+    assert all(len(row) == 3 for row in rows), [row for row in rows if len(row) != 3]
+    found = [(row[0].strip(), row[1].strip(), row[2].strip()) for row in rows]
+    return [row for row in found if row[0] != "requirement"]
+
+
+@pytest.mark.parametrize(("requirement", "place", "shown"), lines())
+def test_a_line_names_tests_that_exist(requirement: str, place: str, shown: str) -> None:
+    assert place
+    if requirement in PENDING:
+        assert shown == "pending"
+        return
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", shown)
+    assert named, f"{requirement}: no test"
+    for file, test in named:
+        assert re.search(rf"^(async )?def {test}\(", (PROJECT / file).read_text(), re.MULTILINE), f"{file}::{test}"
+
+
+def test_no_requirement_is_there_twice_and_what_is_pending_is_a_line() -> None:
+    requirements = [row[0] for row in lines()]
+    assert len(requirements) == len(set(requirements))
+    assert set(requirements) >= PENDING
+    assert len(requirements) > 50
