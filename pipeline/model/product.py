@@ -122,6 +122,8 @@ class Product(Document):
             if wanted:
                 raise ValueError(f"stages has {wanted[0].value!r}, but there is no table [packages]")
             return self
+        if wanted and "sbom" not in self.stages:
+            raise ValueError(f"stages has {wanted[0].value!r} without 'sbom', which lists the licenses in a package")
         variants = {variant.name: variant for variant in self.build.variants}
         for name in self.packages.variants:
             if name not in variants:

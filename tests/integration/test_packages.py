@@ -1,0 +1,284 @@
+"""The packages of the example's release: what is in them, and what they say of themselves, read with plain tools."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipeline.inside import index, rpm_sign, sign, verify
+from pipeline.stages.finish import EPHEMERAL_IDENTITY
+from tests.conftest import require_tool
+from tests.integration.released import PROJECT
+
+DEBS = {"amd64": "amd64", "arm64": "arm64"}
+RPMS = {"amd64": "x86_64", "arm64": "aarch64"}
+FLAVOURS = {"": "example", "-fips": "example-fips"}
+INSIDE = Path(sign.__file__).parent
+
+
+def said(*argv: str | Path, **variables: str) -> str:
+    require_tool(str(argv[0]))
+    env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TZ": "UTC", **variables}
+    return subprocess.run(argv, capture_output=True, text=True, check=True, env=env).stdout
+
+
+def debs(dist: Path) -> list[Path]:
+    found = sorted(dist.glob("*.deb"))
+    assert len(found) == 4
+    return found
+
+
+def rpms(dist: Path) -> list[Path]:
+    found = sorted(dist.glob("*.rpm"))
+    assert len(found) == 10
+    return found
+
+
+def field(package: Path, tag: str) -> str:
+    return said("rpm", "--query", "--nosignature", "--queryformat", tag, "--package", package)
+
+
+def test_every_package_holds_exactly_the_binary_that_was_released(dist: Path, tmp_path: Path) -> None:
+    for suffix, name in FLAVOURS.items():
+        for arch in ("amd64", "arm64"):
+            released = (dist / f"example-1.2.3-linux-{arch}{suffix}").read_bytes()
+            folder = tmp_path / f"{name}-{arch}"
+            said("dpkg-deb", "--extract", dist / f"{name}_1.2.3-1~ubuntu22.04.1_{DEBS[arch]}.deb", folder)
+            assert (folder / "opt/weed/weed").read_bytes() == released
+            digest = hashlib.sha256(released).hexdigest()
+            for release in ("el8", "el9"):
+                package = dist / f"{name}-1.2.3-1.{release}.{RPMS[arch]}.rpm"
+                assert f"{digest} /opt/weed/weed\n" in field(package, "[%{FILEDIGESTS} %{FILENAMES}\n]")
+
+
+def test_everything_in_a_deb_belongs_to_root_and_only_programs_are_executable(dist: Path) -> None:
+    for package in debs(dist):
+        for line in said("dpkg-deb", "--contents", package).splitlines():
+            mode, owner, *_, path = line.split(" -> ")[0].split()
+            assert owner == "root/root", line
+            assert mode.startswith("l") or not set(mode[5:]) & set("wst"), line
+            if mode.startswith("-") and "x" in mode:
+                assert path.startswith(("./opt/weed/weed", "./opt/weed/healthcheck.sh", "./opt/weed/libexec/",
+                                        "./usr/bin/weed", "./usr/sbin/weed-")), line  # fmt: skip
+
+
+def test_both_formats_hold_the_same_but_for_what_is_of_their_world(dist: Path) -> None:
+    deb = {line.split(" -> ")[0].split()[-1][1:].rstrip("/") for line in
+           said("dpkg-deb", "--contents", dist / "example_1.2.3-1~ubuntu22.04.1_amd64.deb").splitlines()}  # fmt: skip
+    rpm = set(field(dist / "example-1.2.3-1.el9.x86_64.rpm", "[%{FILENAMES}\n]").split())
+    only_deb = {path for path in deb - rpm if not any(other.startswith(f"{path}/") for other in deb)}
+    own = ("/etc/apparmor.d/", "/lib/systemd/", "/usr/share/doc/example/", "/usr/share/lintian/")
+    assert not [path for path in only_deb if not path.startswith(own)]
+    assert not [path for path in rpm - deb if not path.startswith("/usr/lib/systemd/system/")]
+    units = {path for path in deb if path.startswith("/lib/systemd/system/weed")}
+    assert {f"/usr{path}" for path in units} <= rpm
+
+
+def test_configuration_is_marked_as_such(dist: Path) -> None:
+    for package in debs(dist):
+        listed = set(said("dpkg-deb", "--info", package, "conffiles").split())
+        packed = {line.split()[-1][1:] for line in said("dpkg-deb", "--contents", package).splitlines()}
+        assert listed == {path for path in packed if path.startswith("/etc/") and not path.endswith("/")}
+    for package in rpms(dist):
+        rows = field(package, "[%{FILENAMES} %{FILEFLAGS:fflags} %{FILEMODES:perms}\n]").splitlines()
+        for path, flags, mode in (row.split(" ") for row in rows if row.count(" ") == 2):
+            if path.startswith("/etc/") and not mode.startswith("d"):
+                assert flags == "cn", f"{path} is not %config(noreplace)"
+
+
+def test_what_a_deb_needs_and_replaces(dist: Path) -> None:
+    package = dist / "example-fips_1.2.3-1~ubuntu22.04.1_arm64.deb"
+    fields = dict(re.findall(r"^(\S+): (.*)$", said("dpkg-deb", "--field", package), re.MULTILINE))
+    assert (fields["Architecture"], fields["Version"]) == ("arm64", "1.2.3-1~ubuntu22.04.1")
+    assert set(fields["Depends"].split(", ")) == {"adduser", "python3:any", "systemd"}
+    assert (fields["Conflicts"], fields["Replaces"]) == ("example", "example")
+    assert fields["Provides"] == "example (= 1.2.3-1~ubuntu22.04.1)"
+    assert "haproxy" in fields["Suggests"]
+    assert "haproxy" not in fields["Depends"] + fields["Recommends"]
+
+
+@pytest.mark.parametrize(("release", "python"), [("el8", "/usr/libexec/platform-python"), ("el9", "python3")])
+def test_what_an_rpm_needs_and_says(dist: Path, release: str, python: str) -> None:
+    package = dist / f"example-1.2.3-1.{release}.aarch64.rpm"
+    needed = set(field(package, "[%{REQUIRES}\n]").split("\n"))
+    assert {
+        python,
+        "systemd",
+        "shadow-utils",
+        "(example-selinux = 1.2.3-1." + release + " if selinux-policy-targeted)",
+    } <= (needed)
+    assert "haproxy" in field(package, "[%{SUGGESTS}\n]")
+    assert "haproxy" not in field(package, "[%{REQUIRES} %{RECOMMENDS}\n]")
+    assert field(package, "%{CONFLICTS}") == "example-fips"
+    # xz is read by rpm 4.14, 8 is SHA-256 (RFC 9580, section 9.5), and nothing says who built it, where or when.
+    assert field(package, "%{PAYLOADCOMPRESSOR} %{FILEDIGESTALGO} %{BUILDHOST}") == "xz 8 reproducible"
+    epoch = json.loads((dist / "release.json").read_text())["source"]["epoch"]
+    assert set(field(package, "%{BUILDTIME}\n[%{FILEMTIMES}\n]").split()) == {str(epoch)}
+    assert "/.build-id" not in field(package, "[%{FILENAMES}\n]")
+
+
+def test_the_module_package_is_for_any_architecture(dist: Path) -> None:
+    package = dist / "example-selinux-1.2.3-1.el8.noarch.rpm"
+    assert field(package, "%{ARCH}") == "noarch"
+    assert "/usr/share/selinux/packages/targeted/weed.pp.bz2" in field(package, "[%{FILENAMES}\n]")
+
+
+def scripts(dist: Path) -> Iterator[tuple[str, str]]:
+    """Yield every script that a package manager runs, with its name."""
+    for package in debs(dist):
+        for name in ("preinst", "postinst", "prerm", "postrm"):
+            yield f"{package.name} {name}", said("dpkg-deb", "--info", package, name)
+    for package in rpms(dist):
+        for tag in ("PREIN", "POSTIN", "PREUN", "POSTUN", "POSTTRANS"):
+            text = field(package, f"%{{{tag}}}")
+            if text != "(none)":
+                yield f"{package.name} {tag}", f"#!/bin/sh\n{text}\n"
+
+
+def test_the_maintainer_scripts_are_posix_and_without_a_finding(dist: Path, tmp_path: Path) -> None:
+    require_tool("shellcheck")
+    for name, text in scripts(dist):
+        assert text.startswith("#!/bin/sh\nset -eu\n"), name
+        # One file for each text: most are the same in several packages.
+        (tmp_path / f"{hashlib.sha256(text.encode()).hexdigest()}.sh").write_text(text)
+    done = subprocess.run(
+        ["shellcheck", "--shell=sh", "--enable=all", "--exclude=SC2249,SC2250,SC2310,SC2312", *sorted(tmp_path.glob("*.sh"))],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == ""
+
+
+def test_the_install_list_fails_on_a_file_that_is_missing(tmp_path: Path) -> None:
+    require_tool("make")
+    folder = tmp_path / "files"
+    shutil.copytree(PROJECT / "packaging" / "products" / "seaweedfs", folder)
+    for name in ("weed", "release", "NOTICE"):
+        (folder / name).write_text("x")
+    argv = ["make", "-C", str(folder), "install", "FORMAT=deb", f"DESTDIR={tmp_path / 'root'}"]
+    assert subprocess.run(argv, capture_output=True, check=False).returncode == 0
+    (folder / "systemd" / "weed.target").rename(tmp_path / "weed.target")
+    (folder / "config" / "weed.conf").unlink()
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "weed.conf" in done.stderr
+
+
+@dataclass(frozen=True)
+class Key:
+    """A private RSA key with its fingerprint."""
+
+    private: bytes
+    fingerprint: str
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Key:
+    for tool in ("gpg", "rpmsign"):
+        require_tool(tool)
+    home = tmp_path_factory.mktemp("k")
+    home.chmod(0o700)
+    gpg = ("gpg", "--homedir", home, "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", "")
+    said(*gpg, "--quick-generate-key", "key@test", "rsa3072", "sign", "2y")
+    listed = said(*gpg, "--with-colons", "--list-keys")
+    fingerprint = next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr"))
+    private = said(*gpg, "--armor", "--export-secret-keys").encode()
+    said("gpgconf", "--homedir", home, "--kill", "all")
+    return Key(private, fingerprint)
+
+
+def program(name: str, folder: Path, params: dict[str, object]) -> subprocess.CompletedProcess[str]:
+    """Run a program of `pipeline/inside` in the new folder `folder`."""
+    folder.mkdir()
+    (folder / "params.json").write_text(json.dumps(params))
+    argv = [sys.executable, "-B", "-s", str(INSIDE / f"{name}.py"), "params.json"]
+    env = {"PATH": os.environ["PATH"], "SOURCE_DATE_EPOCH": "1700000000"}
+    return subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+def sign_again(dist: Path, key: Key, folder: Path) -> Path:
+    """Sign the packages of the SELinux module with `key`, and return where they are."""
+    given, secrets = folder / "in", folder / "secrets"
+    given.mkdir(parents=True)
+    secrets.mkdir()
+    for package in dist.glob("*.noarch.rpm"):
+        shutil.copy(package, given / package.name)
+        said("rpmsign", "--delsign", given / package.name)
+    (secrets / "signing-key").write_bytes(key.private)
+    params = {"packages": str(given), "out": str(folder / "out"), "secrets_dir": str(secrets)}
+    done = program("rpm_sign", folder / "w", {**params, "fingerprint": key.fingerprint})
+    assert done.returncode == 0, done.stderr
+    assert list((folder / "w").iterdir()) == [folder / "w" / "params.json"]
+    return folder / "out"
+
+
+def test_released_rpms_verify_with_our_key_alone(dist: Path, tmp_path: Path) -> None:
+    require_tool("rpmkeys")
+    database = ("--dbpath", str(tmp_path / "db"))
+    before = subprocess.run(["rpmkeys", *database, "--checksig", *rpms(dist)], capture_output=True, check=False)
+    assert before.returncode != 0, "without a key nothing verifies"
+    said("rpmkeys", *database, "--import", dist / "signing-key.asc")
+    checked = said("rpmkeys", *database, "--checksig", "--verbose", *rpms(dist))
+    assert len(rpm_sign.GOOD.findall(checked)) == len(rpms(dist))
+
+
+def test_a_changed_rpm_does_not_verify(dist: Path, tmp_path: Path) -> None:
+    require_tool("rpmkeys")
+    database = ("--dbpath", str(tmp_path / "db"))
+    said("rpmkeys", *database, "--import", dist / "signing-key.asc")
+    copy = tmp_path / "changed.rpm"
+    data = bytearray((dist / "example-selinux-1.2.3-1.el9.noarch.rpm").read_bytes())
+    data[-1000] ^= 1
+    copy.write_bytes(data)
+    done = subprocess.run(["rpmkeys", *database, "--checksig", copy], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+
+
+def test_the_same_key_and_commit_give_the_same_signed_bytes(dist: Path, key: Key, tmp_path: Path) -> None:
+    one, two = (sign_again(dist, key, tmp_path / name) for name in ("a", "b"))
+    names = sorted(path.name for path in one.iterdir())
+    assert len(names) == 2
+    for name in names:
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+
+
+def test_a_key_of_one_run_signs_the_rpms_the_index_and_every_file(dist: Path, tmp_path: Path) -> None:
+    require_tool("rpmsign")
+    given = tmp_path / "given"
+    given.mkdir()
+    name = "example-selinux-1.2.3-1.el9.noarch.rpm"
+    shutil.copy(dist / name, given / name)
+    said("rpmsign", "--delsign", given / name)
+    (given / "scan.md").write_text("found nothing\n")
+    (tmp_path / "statements").mkdir()
+    described = [
+        {"name": name, "kind": "package", "media_type": "application/x-rpm"},
+        {"name": "scan.md", "kind": "scan-report", "media_type": "text/markdown"},
+    ]
+    params = {
+        "artifacts_dir": str(given), "statements_dir": str(tmp_path / "statements"), "out": str(tmp_path / "out"),
+        "ephemeral_identity": EPHEMERAL_IDENTITY, "packages": [name], "artifacts": described,
+        "product": {"name": "example"}, "version": "1.2.3", "source": {"epoch": 1_700_000_000}, "snapshot": True,
+    }  # fmt: skip
+    done = program("sign_once", tmp_path / "w", params)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    shutil.copy(given / "scan.md", out)
+    found = verify.verify({"release": str(out)})
+    assert found["problems"] == []
+    assert len(found["signed_by"]) == 1
+    sums = {entry["name"]: entry["sha256"] for entry in json.loads((out / "release.json").read_text())["artifacts"]}
+    assert sums[name] == hashlib.sha256((out / name).read_bytes()).hexdigest()
+    database = ("--dbpath", str(tmp_path / "db"))
+    said("rpmkeys", *database, "--import", out / "signing-key.asc")
+    assert rpm_sign.GOOD.search(said("rpmkeys", *database, "--checksig", "--verbose", out / name))
+    assert index.SCHEMA in (out / "release.json").read_text()
