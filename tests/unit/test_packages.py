@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -197,6 +197,22 @@ def test_an_unknown_name_in_a_template_is_an_error_with_its_place() -> None:
     files = Files.of({"deb/control.j2": "a\n{{ nmae }}\n"})
     with pytest.raises(ConfigError, match=r"here: deb/control\.j2.*nmae"):
         render_files(files, {"name": "x"}, library=files, where="here")
+
+
+def test_every_packaging_file_is_installed_once() -> None:
+    """Every file that is there is in the list, and no target is there twice."""
+    lists = re.findall(
+        r"^define LIST\w*\n(.*?)^endef", text_of(context().packaging, "Makefile"), re.DOTALL | re.MULTILINE
+    )
+    rows = [line.split() for line in "".join(lists).splitlines() if line]
+    targets = [target for _, _, target in rows if not target.endswith("/")]
+    assert sorted(targets) == sorted(set(targets))
+    patterns = [source for mode, source, _ in rows if mode != "link"]
+    for path, _ in context().packaging.entries:
+        folder = path.split("/")[0]
+        if folder not in {"deb", "maintainer", "rpm", "selinux", "Makefile", "release.j2"}:
+            found = [p for p in patterns if p.count("/") == path.count("/") and PurePosixPath(path).match(p)]
+            assert len(found) == 1, f"{path} is installed by {found}"
 
 
 def test_a_missing_makefile_is_an_error_that_names_the_folder(tmp_path: Path) -> None:
