@@ -20,6 +20,7 @@ Made from the program's own help by `docs/generate_reference.py`; a test compare
 |---|---|
 | `packaging/products/<name>/product.toml` | what the product is and how it is built |
 | `packaging/products/<name>/policy.toml` | what closes the gate, what is accepted, until when and by whom |
+| `packaging/products/<name>/Makefile`, `deb/`, `rpm/` … | what its packages are made from ([Extending](extending.md)) |
 | `packaging/images.toml`, `images.lock` | the environments that steps run in, and the digests of their references |
 | `packaging/tools/` | the Go modules that the scanners are built from, pinned by `go.sum` |
 | `dist/<version>/` | a finished release; it appears whole or not at all |
