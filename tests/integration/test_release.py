@@ -24,6 +24,10 @@ def test_the_release_holds_everything_the_requirement_names(dist: Path) -> None:
         suffixes = ("", ".tar.gz", ".proof.json", ".cdx.json", ".spdx.json", ".NOTICE.txt")
         expected |= {f"{binary}{suffix}" for suffix in suffixes}
         expected |= {f"{binary}.{scanner}.vulns.intoto.json" for scanner in ("grype", "trivy")}
+    for name in ("example", "example-fips"):
+        expected |= {f"{name}_1.2.3-1~ubuntu22.04.1_{arch}.deb" for arch in ("amd64", "arm64")}
+        expected |= {f"{name}-1.2.3-1.{el}.{arch}.rpm" for el in ("el8", "el9") for arch in ("x86_64", "aarch64")}
+    expected |= {f"example-selinux-1.2.3-1.{el}.noarch.rpm" for el in ("el8", "el9")}
     signatures = {f"{name}.asc" for name in expected} | {"SHA256SUMS.gpg"}
     assert {path.name for path in dist.iterdir()} == expected | signatures | {"signing-key.asc"}
 
@@ -54,8 +58,11 @@ def test_the_index_names_every_artifact_and_the_step_that_made_it(dist: Path) ->
         assert (dist / artifact["name"]).stat().st_size == artifact["size"]
         if artifact["kind"] != "notes":
             assert artifact["step"].startswith("sha256:")
-    stand_ins = [image for image in release["images"] if image["base"]]
-    assert all(image["content"].startswith("sha256:") for image in stand_ins)
+    assert all(image["content"].startswith("sha256:") for image in release["images"])
+    stand_ins = {image["name"]: image["stands_in_for"] for image in release["images"] if image["stands_in_for"]}
+    assert stand_ins == {
+        "deb-ubuntu22.04": "ubuntu:22.04", "rpm-ol8": "oraclelinux:8", "rpm-ol9": "oraclelinux:9",
+    }  # fmt: skip
 
 
 def test_the_release_verifies_with_plain_tools(dist: Path, tmp_path: Path) -> None:
