@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 
 import pytest
 
+from tests.conftest import require_tool
+from tests.vm import host, packages
 from tests.vm.image import Base, base_image
 from tests.vm.machine import Machine, MachineError
 
@@ -23,6 +26,70 @@ def plain(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mach
     machine.__enter__()
     yield machine
     machine.kill()
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> packages.Packages:
+    """The packages under test."""
+    for tool in ("bwrap", "mmdebstrap", "gpg"):
+        require_tool(tool)
+    return packages.build(tmp_path_factory.mktemp("packages"))
+
+
+def with_haproxy(machine: Machine) -> None:
+    """Make HAProxy read conf.d, as the doctor says how to."""
+    machine.write("/etc/default/haproxy", 'EXTRAOPTS="-f /etc/haproxy/conf.d"\n')
+    machine.run("mkdir -p /etc/haproxy/conf.d; systemctl restart haproxy")
+
+
+@pytest.fixture(scope="session")
+def deb(base: Base, built: packages.Packages, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A Debian host with AppArmor and HAProxy, which reads conf.d as an administrator makes it do."""
+    folder = tmp_path_factory.mktemp("deb")
+    payload = {"packages": built.place(tmp_path_factory.mktemp("deb-packages"))}
+    with Machine(base, payload, folder=folder) as machine:
+        with_haproxy(machine)
+        yield machine
+
+
+@pytest.fixture(scope="session")
+def rpm(base: Base, built: packages.Packages, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A host that enforces SELinux, with rpm and HAProxy. The policy has the name that Oracle Linux gives it."""
+    folder = tmp_path_factory.mktemp("rpm")
+    payload = {"packages": built.place(tmp_path_factory.mktemp("rpm-packages"))}
+    with Machine(base, payload, folder=folder, security="selinux") as machine:
+        machine.run("ln -s default /etc/selinux/targeted; ln -s default /var/lib/selinux/targeted")
+        with_haproxy(machine)
+        yield machine
+
+
+@dataclass(frozen=True)
+class Before:
+    """What a host held before a package came."""
+
+    files: frozenset[str]
+
+
+@pytest.fixture(scope="session")
+def before(deb: Machine) -> Before:
+    """What was on the Debian host before."""
+    return Before(frozenset(host.files_of(deb, *host.SYSTEM_FOLDERS)))
+
+
+@pytest.fixture(scope="session")
+def installed(deb: Machine, before: Before, built: packages.Packages) -> Machine:
+    """The Debian host with the package: installed as it comes, healthy, then given keys for S3."""
+    host.apt_install(deb, f"current/{built.product}_*_amd64.deb")
+    host.healthy(deb)
+    return deb
+
+
+@pytest.fixture(scope="session")
+def serving(installed: Machine) -> Machine:
+    """The same host with keys for S3, and a bucket."""
+    host.with_keys(installed)
+    host.aws(installed, f"s3 mb s3://{host.BUCKET}")
+    return installed
 
 
 @pytest.hookimpl(wrapper=True)

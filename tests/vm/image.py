@@ -78,7 +78,7 @@ WantedBy=multi-user.target
 FILES = {
     "etc/hostname": "machine\n",
     "etc/hosts": "127.0.0.1 localhost machine\n::1 localhost\n",
-    "etc/fstab": "/dev/vdb /payload ext4 ro,context=system_u:object_r:usr_t:s0 0 0\n",
+    "etc/fstab": "/dev/vdb /payload ext4 ro 0 0\n",
     "etc/systemd/system/vm-agent.service": UNIT,
     "etc/systemd/journald.conf.d/vm.conf": "[Journal]\nStorage=persistent\nRateLimitBurst=0\n",
     "etc/initramfs-tools/conf.d/vm.conf": "MODULES=list\nCOMPRESS=zstd\nBUSYBOX=n\n",

@@ -95,6 +95,7 @@ class Machine:
         self._steps = 0
         self._seal = ""
         self._broken = ""
+        self._finished = False
 
     def __enter__(self) -> Self:
         self._disk()
@@ -115,7 +116,7 @@ class Machine:
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         try:
-            if kind is None:
+            if kind is None and not self._finished:
                 self.finish()
         finally:
             self.kill()
@@ -182,6 +183,7 @@ class Machine:
 
     def finish(self) -> None:
         """Check that the machine did everything, and that it powers off in an orderly way. Raises MachineError."""
+        self._finished = True
         self.attest()
         self.run("systemctl --no-block poweroff")
         try:

@@ -1,0 +1,129 @@
+"""What an administrator does on a host with the packages, and what a client sees of it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from tests.vm.machine import Machine
+
+ROLES = ("master", "volume", "filer", "s3")
+UNITS = tuple(f"weed-{role}@{number}.service" for role in ROLES for number in (1, 2))
+ACCESS, SECRET = "test-access-key", "test-secret-key"
+PROXY = "http://127.0.0.1:8300"
+S3 = {
+    "identities": [
+        {
+            "name": "tester",
+            "credentials": [{"accessKey": ACCESS, "secretKey": SECRET}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
+    ]
+}
+
+VARIABLES = {
+    "AWS_ACCESS_KEY_ID": ACCESS,
+    "AWS_SECRET_ACCESS_KEY": SECRET,
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_ENDPOINT": PROXY,
+    "AWS_PAGER": "",
+}
+EXPORT = " ".join(f"{name}={shlex.quote(value)}" for name, value in VARIABLES.items())
+
+SHOW_STAT = (
+    "python3 -c \"import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/haproxy/admin.sock'); "
+    "s.sendall(b'show stat\\n'); print(s.makefile().read())\""
+)
+"""What HAProxy says of its servers, as CSV."""
+
+HEALTHY = 420
+"""Seconds that all instances may take to start, one after the other, on a busy host."""
+
+BUCKET = "machines"
+
+
+SYSTEM_FOLDERS = ("/etc", "/opt", "/usr", "/var", "/run/weed", "/run/systemd/system", "/srv", "/home", "/root")
+"""Where a package may leave something."""
+
+
+def apt_install(machine: Machine, pattern: str, *options: str) -> str:
+    """Install the package that `pattern` names below /payload/packages, with apt, and return what was said."""
+    words = " ".join(("apt-get install --yes --no-install-recommends", *options))
+    done = machine.run(f"{words} /payload/packages/{pattern} 2>&1", timeout=600)
+    return done.stdout
+
+
+def status_of(machine: Machine, url: str, *options: str) -> int:
+    """Return the HTTP status that curl gets, 0 for none."""
+    return int(machine.run(f"curl -s -o /dev/null -w '%{{http_code}}' {' '.join(options)} {url}", check=False).text)
+
+
+def with_keys(machine: Machine) -> None:
+    """Give S3 its one identity, as an administrator does, and wait until both servers ask for it."""
+    machine.write("/etc/weed/s3.json", json.dumps(S3), mode="0640")
+    machine.run("chgrp weed /etc/weed/s3.json; systemctl restart weed-s3@1 weed-s3@2", timeout=300)
+    for port in (8333, 8334):
+        machine.wait(f"test $(curl -s -o /dev/null -w '%{{http_code}}' http://127.0.0.1:{port}/) = 403", timeout=120)
+    machine.wait(f"test $(curl -s -o /dev/null -w '%{{http_code}}' {PROXY}/) = 403", timeout=60)
+
+
+def healthy(machine: Machine, timeout: float = HEALTHY) -> None:
+    """Wait until every instance runs and says that it is well."""
+    machine.wait(f"systemctl --quiet is-active {' '.join(UNITS)} && /opt/weed/healthcheck.sh", timeout=timeout, pause=3)
+
+
+def pid(machine: Machine, name: str) -> str:
+    """Return the process id of weed of an instance: the child of the unit's main process."""
+    role, number = name.rsplit("-", 1)
+    return machine.run(
+        f"main=$(systemctl show --value --property MainPID weed-{role}@{number}); pgrep --parent $main --exact weed"
+    ).text
+
+
+def aws(machine: Machine, *commands: str) -> list[str]:
+    """Run commands of the AWS CLI through HAProxy, as after the word `aws`, and return what they said."""
+    lists = [[*shlex.split(command), "--endpoint-url", PROXY] for command in commands]
+    done = machine.run(f"{EXPORT} python3 /payload/aws_session.py", given=json.dumps(lists).encode(), timeout=300)
+    results = json.loads(done.stdout)
+    for command, (code, said) in zip(commands, results, strict=True):
+        assert code == 0, f"aws {command}\nended with {code}: {said}\n{machine.evidence()}"
+    return [said for _, said in results]
+
+
+@contextmanager
+def load(machine: Machine, *, least: int, bucket: str = BUCKET) -> Iterator[None]:
+    """Keep S3 busy meanwhile, and check that no request failed and that at least `least` were made."""
+    settings = " ".join(f"--setenv={name}={value}" for name, value in VARIABLES.items())
+    machine.run(
+        "rm -f /tmp/load.json*; systemd-run --quiet --unit=load --service-type=exec "
+        f"{settings} python3 /payload/load.py {PROXY} {bucket} /tmp/load.json"
+    )
+    machine.wait("test -e /tmp/load.json.started", timeout=60)
+    try:
+        yield
+        machine.run("sleep 3")
+    finally:
+        machine.run("systemctl stop load", timeout=180)
+    result = json.loads(machine.read("/tmp/load.json"))
+    assert result["failures"] == [], "\n".join([*result["failures"][:20], machine.evidence()])
+    assert result["requests"] >= least
+
+
+def files_of(machine: Machine, *folders: str) -> set[str]:
+    """Return every path below `folders`."""
+    return set(machine.run(f"find {' '.join(folders)} -xdev", timeout=300).stdout.splitlines())
+
+
+def version(machine: Machine) -> str:
+    """Return the version that the installed binary says it is."""
+    return machine.run("weed version").text.split()[2]
+
+
+def running_versions(machine: Machine, units: Sequence[str] = UNITS) -> set[str]:
+    """Return whether each running weed is the file that is installed: `current`, or `replaced` since it started."""
+    names = [unit.removeprefix("weed-").removesuffix(".service").replace("@", "-") for unit in units]
+    links = {machine.run(f"readlink /proc/{pid(machine, name)}/exe").text for name in names}
+    return {"replaced" if "deleted" in link else "current" for link in links}

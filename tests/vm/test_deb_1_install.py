@@ -1,0 +1,104 @@
+"""The DEB on a host with systemd: what an installation brings up, who owns it, and how it is hardened."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.vm.conftest import Before
+from tests.vm.host import PROXY, ROLES, SHOW_STAT, UNITS, files_of, status_of, version
+from tests.vm.machine import Machine
+from tests.vm.packages import Packages
+
+MODES = {
+    "/opt/weed": "755 root:root",
+    "/opt/weed/weed": "755 root:root",
+    "/opt/weed/healthcheck.sh": "755 root:root",
+    "/etc/default/weed": "755 root:root",
+    "/etc/default/weed/weed.conf": "644 root:root",
+    "/etc/default/weed/security.toml": "640 root:weed",
+    "/etc/weed": "750 root:weed",
+    "/var/log/weed": "750 weed:weed",
+    "/var/log/weed/master-1.log": "640 weed:weed",
+    "/var/lib/weed": "755 root:root",
+    "/var/lib/weed/volume-2": "750 weed:weed",
+    "/run/weed/filer-1": "750 weed:weed",
+    "/etc/haproxy/conf.d/weed-s3.cfg": "644 root:root",
+}
+
+
+def test_an_installation_starts_two_of_each_without_a_word_from_anybody(installed: Machine) -> None:
+    for unit in UNITS:
+        assert installed.run(f"systemctl is-active {unit}; systemctl is-enabled {unit}").text == "active\nenabled"
+    assert installed.run("systemctl --failed --plain --no-legend").text == ""
+    assert installed.run("systemctl is-active weed.target haproxy").text == "active\nactive"
+
+
+def test_the_binary_on_the_path_is_the_release(installed: Machine, built: Packages) -> None:
+    assert version(installed) == built.version
+    assert f"VERSION={built.version}" in installed.read("/opt/weed/release")
+
+
+def test_the_user_has_no_login_and_no_home_and_runs_everything(installed: Machine) -> None:
+    name, _, number, _, _, home, shell = installed.run("getent passwd weed").text.split(":")
+    assert (name, home, shell) == ("weed", "/nonexistent", "/usr/sbin/nologin")
+    assert int(number) < 1000
+    assert installed.run("getent shadow weed").text.split(":")[1].startswith(("!", "*"))
+    users = installed.run("ps --no-headers -o user:20 -C weed,weed-launch").text.split()
+    assert users == ["weed"] * 16, "a launcher and a server each"
+
+
+@pytest.mark.parametrize(("path", "expected"), MODES.items())
+def test_mode_and_owner(installed: Machine, path: str, expected: str) -> None:
+    assert installed.run(f"stat --format '%a %U:%G' {path}").text == expected
+
+
+def test_both_masters_have_the_same_leader(installed: Machine) -> None:
+    masters = [f"http://127.0.0.1:{port}" for port in (9333, 9334)]
+    answers = [json.loads(installed.run(f"curl -sf {master}/cluster/status").text) for master in masters]
+    assert len({answer["Leader"].split(".1")[0] for answer in answers}) == 1
+    assert sum(bool(answer.get("IsLeader")) for answer in answers) == 1
+    assert [status_of(installed, f"{master}/cluster/healthz") for master in masters] == [200, 200]
+
+
+def test_haproxy_reads_the_generated_file_and_finds_both_servers(installed: Machine) -> None:
+    installed.run("haproxy -c -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/conf.d")
+    installed.wait(f"test $({SHOW_STAT} | grep -c '^weed_s3,s3-[12],.*,UP,') = 2", timeout=60)
+    assert status_of(installed, f"{PROXY}/") == 200
+
+
+def test_the_health_check_and_the_doctor_agree_that_all_is_well(installed: Machine) -> None:
+    assert json.loads(installed.run("/opt/weed/healthcheck.sh --json").text)["state"] == "ok"
+    findings = json.loads(installed.run("weed doctor --json", check=False).stdout)
+    assert len(findings) > 20
+    assert [finding for finding in findings if finding["severity"] == "error"] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_exposure_is_at_most_1_3(installed: Machine, role: str) -> None:
+    said = installed.run(f"systemd-analyze security --no-pager --threshold=13 weed-{role}@1.service").text
+    level = float(said.splitlines()[-1].rpartition(": ")[2].split()[0])
+    assert 0 < level <= 1.3
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_instance_has_its_fields_in_the_journal_and_its_metrics(installed: Machine, role: str) -> None:
+    for number in (1, 2):
+        said = installed.run(f"journalctl --no-pager -o cat WEED_ROLE={role} WEED_INSTANCE={number}").text
+        assert "ready" in said
+        port = 9324 + ROLES.index(role) + 100 * (number - 1)
+        assert "# TYPE" in installed.run(f"curl -sf http://127.0.0.1:{port}/metrics").text
+
+
+def test_the_units_hold_their_promises_in_the_running_processes(installed: Machine) -> None:
+    main = installed.run("systemctl show --value --property MainPID weed-s3@1").text
+    status = dict(line.split(":\t", 1) for line in installed.read(f"/proc/{main}/status").splitlines() if ":\t" in line)
+    assert (status["NoNewPrivs"], status["Seccomp"], status["CapBnd"]) == ("1", "2", "0" * 16)
+    assert "1048576" in installed.run(f"grep 'Max open files' /proc/{main}/limits").text
+
+
+def test_nothing_lies_where_the_package_does_not_say(installed: Machine, before: Before, built: Packages) -> None:
+    listed = set(installed.run(f"dpkg --listfiles {built.product}").text.splitlines())
+    there = files_of(installed, "/opt", "/usr", "/etc/default", "/etc/weed") - before.files
+    assert sorted(there - listed - {f"/usr{path}" for path in listed}) == []

@@ -1,0 +1,84 @@
+"""S3 through HAProxy: what clients see while servers are killed, hang and are restarted, and after a reboot."""
+
+from __future__ import annotations
+
+import json
+
+from tests.vm.host import BUCKET, PROXY, aws, healthy, load, pid, running_versions, status_of
+from tests.vm.machine import Machine
+
+FAST = "[Service]\nWatchdogSec=15\nTimeoutAbortSec=25\n"
+"""Instead of the units' 60 and 40 seconds, so that a test need not wait for two minutes."""
+
+
+def test_what_an_aws_client_does_works_through_haproxy(serving: Machine) -> None:
+    serving.run("echo hello > /tmp/small; head -c 20000000 /dev/urandom > /tmp/large")
+    made, _, _, listed, _, _, head, _, deleted, buckets = aws(
+        serving,
+        "s3 mb s3://another",
+        f"s3 cp /tmp/small s3://{BUCKET}/folder/small",
+        f"s3 cp /tmp/large s3://{BUCKET}/large",
+        f"s3api list-objects-v2 --bucket {BUCKET} --output json",
+        f"s3 cp s3://{BUCKET}/folder/small /tmp/small.back",
+        f"s3 cp s3://{BUCKET}/large /tmp/large.back",
+        f"s3api head-object --bucket {BUCKET} --key large --output json",
+        "s3 rb s3://another",
+        f"s3 rm s3://{BUCKET}/folder/small",
+        "s3api list-buckets --output json",
+    )
+    assert "make_bucket: another" in made
+    sizes = {entry["Key"]: entry["Size"] for entry in json.loads(listed)["Contents"]}
+    assert sizes == {"folder/small": 6, "large": 20_000_000}
+    serving.run("cmp /tmp/small /tmp/small.back && cmp /tmp/large /tmp/large.back")
+    assert json.loads(head)["ETag"].strip('"').endswith("-3"), "put together from three parts"
+    assert "delete:" in deleted
+    assert {bucket["Name"] for bucket in json.loads(buckets)["Buckets"]} == {BUCKET}
+
+
+def test_a_request_without_a_good_signature_is_refused(serving: Machine) -> None:
+    assert status_of(serving, f"{PROXY}/{BUCKET}/large") == 403
+    wrong = "--aws-sigv4 aws:amz:us-east-1:s3 --user test-access-key:wrong"
+    assert status_of(serving, f"{PROXY}/{BUCKET}/large", wrong) == 403
+
+
+def test_a_killed_s3_server_costs_no_request_and_comes_back(serving: Machine) -> None:
+    killed = pid(serving, "s3-1")
+    with load(serving, least=50):
+        serving.run(f"sleep 2; kill -KILL {killed}")
+        serving.wait(f"systemctl --quiet is-active weed-s3@1 && ! test -e /proc/{killed}", timeout=180)
+    assert pid(serving, "s3-1") != killed
+    healthy(serving)
+
+
+def test_the_watchdog_restarts_a_server_that_hangs(serving: Machine) -> None:
+    """SIGSTOP: the process is there and its port is open, and only an answer that does not come tells."""
+    serving.write("/run/systemd/system/weed-s3@2.service.d/fast.conf", FAST)
+    serving.run("systemctl daemon-reload; systemctl restart weed-s3@2", timeout=300)
+    healthy(serving)
+    hung = pid(serving, "s3-2")
+    serving.run(f"kill -STOP {hung}")
+    serving.wait(f"! test -e /proc/{hung} && systemctl --quiet is-active weed-s3@2", timeout=240)
+    assert "Watchdog timeout" in serving.run("journalctl --no-pager -o cat -b UNIT=weed-s3@2.service").stdout
+    assert "goroutine" in serving.run("cat /var/log/weed/s3-2.log").stdout, "what it was doing is in its log"
+    serving.run("rm -r /run/systemd/system/weed-s3@2.service.d; systemctl daemon-reload; systemctl restart weed-s3@2")
+    healthy(serving)
+
+
+def test_a_rolling_restart_under_load_loses_no_request(serving: Machine) -> None:
+    before = serving.run("systemctl show --value --property MainPID 'weed-*@*.service'").text.split()
+    with load(serving, least=100):
+        done = serving.run("weed-rolling-restart", timeout=1200)
+    assert done.stdout.endswith("all restarted and healthy\n")
+    after = serving.run("systemctl show --value --property MainPID 'weed-*@*.service'").text.split()
+    assert len(before) == len(after) == 8
+    assert not set(before) & set(after)
+    assert running_versions(serving) == {"current"}
+
+
+def test_a_reboot_brings_everything_back_with_its_data(serving: Machine) -> None:
+    serving.reboot()
+    healthy(serving)
+    serving.run("rm -f /tmp/large.again; head -c 1000000 /dev/urandom > /tmp/after")
+    aws(serving, f"s3 cp s3://{BUCKET}/large /tmp/large.again", f"s3 cp /tmp/after s3://{BUCKET}/after")
+    assert serving.run("stat --format %s /tmp/large.again").text == "20000000"
+    assert serving.run("systemctl --failed --plain --no-legend").text == ""
