@@ -108,8 +108,9 @@ class Rolling(NamedTuple):
         if note:
             self.say(f"{instance.name:<10} {note}")
         start = time.monotonic()
+        held = self._holds(instance)
         try:
-            self._spare(instance)
+            self._spare(instance, held)
             before = self.cluster.expected()
             done = run([self.systemctl, "restart", instance.unit], RESTART_SECONDS)
             if done.code:
@@ -119,14 +120,14 @@ class Rolling(NamedTuple):
                 )
             self._wait(instance, before)
         finally:
-            back = self._restore(instance)
+            back = self._restore(instance, held)
         self.say(f"{instance.name:<10} restarted, healthy after {time.monotonic() - start:.1f} s{back}")
 
     def _holds(self, instance: Instance) -> bool:
         """Return whether requests wait in HAProxy meanwhile: a new leader knows no volumes for some seconds."""
         return self.proxy is not None and instance.name in {leader.name for leader in self.cluster.leaders()}
 
-    def _spare(self, instance: Instance) -> None:
+    def _spare(self, instance: Instance, held: bool) -> None:
         """Keep new requests from what is about to go, and wait for those that run."""
         if not self.proxy:
             return
@@ -134,17 +135,16 @@ class Rolling(NamedTuple):
         if instance.role == "s3":
             left = self.proxy.drain(instance.name, self.limits.drain)
             self.say(f"{instance.name:<10} out of HAProxy")
-        elif self._holds(instance):
+        elif held:
             left = self.proxy.hold(min(self.limits.drain, HOLD_DRAIN_SECONDS))
             self.say(f"{instance.name:<10} leads: requests wait in HAProxy until there is another leader")
         if left:
             self.say(f"{instance.name:<10} {left} requests are still running, and may fail")
 
-    def _restore(self, instance: Instance) -> str:
+    def _restore(self, instance: Instance, held: bool) -> str:
         """Let HAProxy use the server again, whatever happened: its own check keeps out one that is not healthy."""
-        if instance.role == "master" and self.proxy:
+        if held and self.proxy:
             self.proxy.release()
-            return ""
         if instance.role != "s3" or not self.proxy:
             return ""
         broken = sys.exc_info()[0] is not None
