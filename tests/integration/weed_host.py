@@ -175,7 +175,7 @@ class Host:
         return int(Path(f"/proc/{main}/task/{main}/children").read_text().split()[0])
 
     def stop(self) -> None:
-        """Kill what still runs."""
+        """Kill what still runs, servers that have lost their launcher included."""
         for path in (self.root / "run/units").glob("*.service"):
             try:
                 os.killpg(int(path.read_text()), signal.SIGKILL)
@@ -200,11 +200,13 @@ def host(binary: Path, **values: str) -> Iterator[Host]:
     """Make a host with `values` in weed.conf, in a folder whose name is short enough for sockets."""
     folder = Path(tempfile.mkdtemp(prefix="weed-", dir="/tmp"))
     folder.chmod(0o755)
-    made = Host(folder, binary, **values)
     try:
-        yield made
+        made = Host(folder, binary, **values)
+        try:
+            yield made
+        finally:
+            made.stop()
     finally:
-        made.stop()
         shutil.rmtree(folder)
 
 
