@@ -73,12 +73,14 @@ def test_everything_in_a_deb_belongs_to_root_and_only_programs_are_executable(di
 
 
 def test_both_formats_hold_the_same_but_for_what_is_of_their_world(dist: Path) -> None:
-    deb = {line.split(" -> ")[0].split()[-1][1:].rstrip("/") for line in
-           said("dpkg-deb", "--contents", dist / "example_1.2.3-1~ubuntu22.04.1_amd64.deb").splitlines()}  # fmt: skip
-    rpm = set(field(dist / "example-1.2.3-1.el9.x86_64.rpm", "[%{FILENAMES}\n]").split())
-    only_deb = {path for path in deb - rpm if not any(other.startswith(f"{path}/") for other in deb)}
-    own = ("/etc/apparmor.d/", "/lib/systemd/", "/usr/share/doc/example/", "/usr/share/lintian/")
-    assert not [path for path in only_deb if not path.startswith(own)]
+    listed = said("dpkg-deb", "--contents", dist / "example_1.2.3-1~ubuntu22.04.1_amd64.deb").splitlines()
+    # debhelper packs long documentation.
+    deb = {line.split(" -> ")[0].split()[-1][1:].rstrip("/").removesuffix(".gz") for line in listed}
+    names = field(dist / "example-1.2.3-1.el9.x86_64.rpm", "[%{FILENAMES}\n]").split()
+    rpm = {name.removesuffix(".gz") for name in names}
+    files = {path for path in deb if not any(other.startswith(f"{path}/") for other in deb)}
+    own = ("/etc/apparmor.d/", "/lib/systemd/", "/usr/share/lintian/", "/usr/share/doc/example/c")
+    assert not [path for path in files - rpm if not path.startswith(own)]
     assert not [path for path in rpm - deb if not path.startswith("/usr/lib/systemd/system/")]
     units = {path for path in deb if path.startswith("/lib/systemd/system/weed")}
     assert {f"/usr{path}" for path in units} <= rpm
