@@ -20,9 +20,6 @@ from pipeline.model.template import render_files
 from pipeline.model.tree import File, Files, Merge, Tree
 from pipeline.stages.context import Context
 
-RELEASE_FILE = "release"
-"""What is installed to say which release this is: KEY=VALUE lines."""
-
 IGNORED = (".", "__pycache__")
 """How the names begin of what editors and interpreters leave in a folder."""
 

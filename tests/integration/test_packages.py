@@ -153,10 +153,10 @@ def test_the_maintainer_scripts_are_posix_and_without_a_finding(dist: Path, tmp_
         assert text.startswith("#!/bin/sh\nset -eu\n"), name
         # One file for each text: most are the same in several packages.
         (tmp_path / f"{hashlib.sha256(text.encode()).hexdigest()}.sh").write_text(text)
-    done = subprocess.run(
-        ["shellcheck", "--shell=sh", "--enable=all", "--exclude=SC2249,SC2250,SC2310,SC2312", *sorted(tmp_path.glob("*.sh"))],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    # Left out: matters of taste, and functions in conditions, which these scripts are written for.
+    options = ["--shell=sh", "--enable=all", "--exclude=SC2249,SC2250,SC2310,SC2312"]
+    argv = ["shellcheck", *options, *sorted(tmp_path.glob("*.sh"))]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.stdout == ""
 
 
