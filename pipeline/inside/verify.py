@@ -4,7 +4,7 @@ Params: `release` (folder), `key` (file of the trusted public key; empty for the
 said), `fingerprint` (40 hexadecimal digits of the primary key that must have signed; empty for any that `key` holds),
 `unsigned` (true accepts a release without signatures), `out` (where `verification.json` goes; empty for nowhere).
 
-Runs on its own too, where Python, gpg and gpgv are: `python3 verify.py --release DIR [--key FILE] [--fingerprint F]`.
+Runs on its own too, where Python and gpg are: `python3 verify.py --release DIR [--key FILE] [--fingerprint F]`.
 Exits 0 when everything checks out, 1 with every problem on a line of its own otherwise.
 """
 
@@ -121,7 +121,7 @@ def check_index(folder: Path, sums: dict[str, str], problems: list[str]) -> Json
 
 
 def keyring(key: Path, scratch: Path) -> Path:
-    """Return a binary keyring, as gpgv wants it, made from an armored or binary public key."""
+    """Return a binary keyring, as gpg wants it, made from an armored or binary public key."""
     data = key.read_bytes()
     if data.lstrip().startswith(b"-----BEGIN"):
         argv = ["gpg", "--batch", "--homedir", str(scratch), "--dearmor"]
@@ -133,13 +133,15 @@ def keyring(key: Path, scratch: Path) -> Path:
 
 def signer(ring: Path, signature: Path, file: Path) -> tuple[str, str]:
     """Return (primary key fingerprint, "") of a good signature, or ("", reason)."""
-    argv = ["gpgv", "--status-fd", "1", "--keyring", str(ring), str(signature), str(file)]
+    options = ["--no-options", "--batch", "--no-auto-key-retrieve", "--homedir", str(ring.parent), "--status-fd", "1"]
+    trusted = ["--no-default-keyring", "--keyring", str(ring), "--trust-model", "always"]
+    argv = ["gpg", *options, *trusted, "--verify", str(signature), str(file)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     for line in done.stdout.splitlines():
         if done.returncode == 0 and " VALIDSIG " in line:
             return line.split()[-1], ""
     words = [line for line in done.stderr.splitlines() if line.strip()]
-    return "", (words[-1].removeprefix("gpgv: ") if words else f"gpgv exited with {done.returncode}")
+    return "", (words[-1].removeprefix("gpg: ") if words else f"gpg exited with {done.returncode}")
 
 
 def check_signatures(folder: Path, names: set[str], params: Json, problems: list[str]) -> set[str]:

@@ -131,6 +131,25 @@ def test_a_signed_release_verifies(make: Make, step: Step, algorithm: str, passp
     assert (result["problems"], result["signed_by"]) == ([], [key.fingerprint])
 
 
+def test_verifying_needs_no_program_but_gpg(make: Make, step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, other = make("ed25519"), make("nistp384")
+    step.run(key.private, key.fingerprint)
+    for path in (step.root / "out").iterdir():
+        path.rename(step.root / "in" / path.name)
+    (step.root / "bin").mkdir()
+    (step.root / "bin/gpg").symlink_to(require_tool("gpg"))
+    monkeypatch.setenv("PATH", str(step.root / "bin"))
+    release = {"release": str(step.root / "in")}
+    assert verify.verify(release)["problems"] == []
+    assert "is signed by" in verify.verify({**release, "fingerprint": other.fingerprint})["problems"][0]
+    signature = step.root / "in/weed.asc"
+    signature.write_bytes((step.root / "in/release.json.asc").read_bytes())
+    (problem,) = verify.verify(release)["problems"]
+    assert problem.startswith("weed.asc is not a good signature of weed: ")
+    (step.root / "in/signing-key.asc").write_bytes(b"no key")
+    assert len(verify.verify(release)["problems"]) == len(EXPECTED) - 1
+
+
 def test_the_private_key_is_nowhere_in_the_output(make: Make, step: Step) -> None:
     key = make("rsa3072")
     said = step.run(base64.b64encode(key.private), key.fingerprint.lower())
