@@ -113,8 +113,9 @@ def load(machine: Machine, *, least: int, bucket: str = BUCKET) -> Iterator[None
 
 
 def files_of(machine: Machine, *folders: str) -> set[str]:
-    """Return every path below `folders`."""
-    return set(machine.run(f"find {' '.join(folders)} -xdev", timeout=300).stdout.splitlines())
+    """Return every path below those of `folders` that are there."""
+    find = f"for folder in {' '.join(folders)}; do test ! -e $folder || find $folder -xdev; done"
+    return set(machine.run(find, timeout=300).stdout.splitlines())
 
 
 def version(machine: Machine) -> str:

@@ -14,6 +14,7 @@ def test_a_commands_exit_code_and_streams_are_kept(plain: Machine) -> None:
     done = plain.run("echo out; echo err >&2; cat; exit 7", given=b"given\n", check=False)
     assert (done.code, done.stdout, done.stderr) == (7, "out\ngiven\n", "err\n")
     assert plain.run("kill -TERM $$", check=False).code == -15
+    assert plain.run("cat", given=bytes(range(32, 127)) * 10_000).stdout == bytes(range(32, 127)).decode() * 10_000
 
 
 def test_a_failed_command_raises_with_the_ends_of_journal_and_console(plain: Machine) -> None:

@@ -83,7 +83,9 @@ def serve(port: IO[bytes]) -> None:
     """Answer requests until the machine goes down."""
 
     def send(message: dict[str, Any]) -> None:
-        port.write(json.dumps(message).encode() + b"\n")
+        left = memoryview(json.dumps(message).encode() + b"\n")
+        while left:  # a port takes 32 KiB at once
+            left = left[port.write(left) :]
 
     port.write(b"\n")
     send({"boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip()})
