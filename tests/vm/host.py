@@ -43,6 +43,8 @@ HEALTHY = 420
 """Seconds that all instances may take to start, one after the other, on a busy host."""
 
 BUCKET = "machines"
+LARGE = 20_000_000
+"""Bytes of an object that the AWS CLI uploads in three parts."""
 
 
 SYSTEM_FOLDERS = ("/etc", "/opt", "/usr", "/var", "/run/weed", "/run/systemd/system", "/srv", "/home", "/root")
@@ -91,6 +93,23 @@ def aws(machine: Machine, *commands: str) -> list[str]:
     for command, (code, said) in zip(commands, results, strict=True):
         assert code == 0, f"aws {command}\nended with {code}: {said}\n{machine.evidence()}"
     return [said for _, said in results]
+
+
+def digest(machine: Machine, key: str, bucket: str = BUCKET) -> str:
+    """Return the SHA-256 of an object, read through HAProxy."""
+    return machine.run(f"{EXPORT} python3 /payload/load.py --digest {PROXY} {bucket} {key}", timeout=180).text
+
+
+def upload_large(machine: Machine) -> None:
+    """Upload an object in parts, read it back, and note its SHA-256 for `large_is_whole`."""
+    machine.run(f"head -c {LARGE} /dev/urandom > /tmp/large; sha256sum < /tmp/large > /root/large.sha256")
+    aws(machine, f"s3 cp /tmp/large s3://{BUCKET}/large", f"s3 cp s3://{BUCKET}/large /tmp/large.back")
+    machine.run("cmp /tmp/large /tmp/large.back; rm /tmp/large /tmp/large.back")
+
+
+def large_is_whole(machine: Machine) -> None:
+    """Check that the object of `upload_large` is what it was."""
+    assert digest(machine, "large") == machine.read("/root/large.sha256").split()[0]
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def test_apparmor_confines_launcher_and_server_in_enforce_mode(serving: Machine,
         main = serving.run(f"systemctl show --value --property MainPID weed-{role}@{number}").text
         assert serving.read(f"/proc/{main}/attr/current").strip("\0\n") == "weed-launch (enforce)"
         server = pid(serving, f"{role}-{number}")
-        assert serving.read(f"/proc/{server}/attr/current").strip("\0\n").endswith("weed (enforce)")
+        assert serving.read(f"/proc/{server}/attr/current").strip("\0\n") == "weed//&weed-launch (enforce)"
 
 
 def test_apparmor_refuses_what_a_server_has_no_business_with(serving: Machine) -> None:
@@ -43,9 +43,7 @@ def test_logs_are_rotated_and_go_on_in_the_same_file(serving: Machine) -> None:
     for role in ROLES:
         assert f"{role}-1.log weed:weed 640" in names
         assert f"{role}-1.log.1.gz weed:weed 640" in names
-    serving.run("systemctl kill --signal=HUP --kill-whom=main weed-s3@1")
-    restarted = "systemctl restart weed-s3@1"
-    serving.run(restarted, timeout=300)
+    serving.run("systemctl restart weed-s3@1", timeout=300)
     assert "ready" in serving.read("/var/log/weed/s3-1.log")
     assert "ready" in serving.run("zcat /var/log/weed/s3-1.log.1.gz").stdout
 
@@ -87,4 +85,4 @@ def test_alerts_and_scrapes_are_there_for_prometheus(serving: Machine) -> None:
 
 def test_s3_still_works(serving: Machine) -> None:
     (said,) = aws(serving, f"s3 ls s3://{BUCKET}/")
-    assert "large" in said
+    assert "PRE load/" in said

@@ -6,14 +6,14 @@ import pytest
 
 from tests.vm.conftest import Before
 from tests.vm.host import (
-    BUCKET,
     SYSTEM_FOLDERS,
     UNITS,
     apt_install,
-    aws,
     files_of,
     healthy,
+    large_is_whole,
     running_versions,
+    upload_large,
     version,
 )
 from tests.vm.machine import Machine
@@ -44,6 +44,8 @@ OTHERS = (
 
 @pytest.fixture(scope="module")
 def edited(serving: Machine) -> Machine:
+    if serving.run("test -e /root/large.sha256", check=False).code:
+        upload_large(serving)
     serving.write("/etc/weed/filer-2.toml", '[leveldb2]\nenabled = true\ndir = "/var/lib/weed/filer-2/filerldb2"\n')
     serving.run("cat >> /etc/default/weed/weed.conf", given=EDITED.encode())
     return serving
@@ -55,9 +57,7 @@ def unchanged(machine: Machine) -> None:
     assert machine.run("ls /etc/default/weed/ | grep dpkg-", check=False).text == ""
     assert "filerldb2" in machine.read("/etc/weed/filer-2.toml")
     healthy(machine)
-    machine.run("rm -f /tmp/large.kept")
-    aws(machine, f"s3 cp s3://{BUCKET}/large /tmp/large.kept")
-    assert machine.run("stat --format %s /tmp/large.kept").text == "20000000"
+    large_is_whole(machine)
 
 
 def test_a_downgrade_keeps_data_and_edited_configuration(edited: Machine, built: Packages) -> None:
@@ -67,7 +67,7 @@ def test_a_downgrade_keeps_data_and_edited_configuration(edited: Machine, built:
     assert version(edited) == built.older_version
     assert "run 'weed-rolling-restart' when it suits" in said
     assert running_versions(edited) == {"replaced"}, "nothing was interrupted"
-    edited.run("weed-rolling-restart", timeout=1200)
+    edited.run("systemctl restart 'weed-*@*.service'", timeout=600)
     assert running_versions(edited) == {"current"}
     unchanged(edited)
 
@@ -100,10 +100,10 @@ def test_the_fips_flavour_takes_over_and_back(edited: Machine, built: Packages) 
         pytest.skip("this release has no FIPS flavour")
     apt_install(edited, f"current/{built.product}-fips_*_amd64.deb")
     assert "VARIANT=fips" in edited.read("/opt/weed/release")
-    edited.run("weed-rolling-restart", timeout=1200)
     unchanged(edited)
+    assert running_versions(edited) == {"current"}
     apt_install(edited, f"current/{built.product}_*_amd64.deb")
-    edited.run(f"dpkg --purge {built.product}-fips; weed-rolling-restart", timeout=1200)
+    edited.run(f"dpkg --purge {built.product}-fips", timeout=300)
     assert "VARIANT=standard" in edited.read("/opt/weed/release")
     unchanged(edited)
 

@@ -10,7 +10,21 @@ import json
 
 import pytest
 
-from tests.vm.host import BUCKET, ROLES, UNITS, aws, healthy, load, pid, running_versions, version, with_keys
+from tests.vm.host import (
+    BUCKET,
+    LARGE,
+    ROLES,
+    UNITS,
+    aws,
+    healthy,
+    large_is_whole,
+    load,
+    pid,
+    running_versions,
+    upload_large,
+    version,
+    with_keys,
+)
 from tests.vm.machine import Machine
 from tests.vm.packages import Packages
 
@@ -107,15 +121,9 @@ def test_a_server_may_not_read_what_is_not_its_own(host: Machine) -> None:
 
 
 def test_s3_works(host: Machine) -> None:
-    host.run("head -c 20000000 /dev/urandom > /tmp/large")
-    *_, listed = aws(
-        host,
-        f"s3 cp /tmp/large s3://{BUCKET}/large",
-        f"s3 cp s3://{BUCKET}/large /tmp/back",
-        f"s3api list-objects-v2 --bucket {BUCKET} --output json",
-    )
-    host.run("cmp /tmp/large /tmp/back")
-    assert [entry["Size"] for entry in json.loads(listed)["Contents"]] == [20_000_000]
+    upload_large(host)
+    (listed,) = aws(host, f"s3api list-objects-v2 --bucket {BUCKET} --output json")
+    assert [entry["Size"] for entry in json.loads(listed)["Contents"]] == [LARGE]
 
 
 def test_an_upgrade_keeps_data_and_edited_configuration_and_interrupts_nothing(host: Machine, built: Packages) -> None:
@@ -133,14 +141,14 @@ def test_an_upgrade_keeps_data_and_edited_configuration_and_interrupts_nothing(h
     assert running_versions(host) == {"current"}
     assert host.read("/etc/default/weed/weed.conf").endswith(EDITED)
     assert host.run("find /etc -name '*.rpmnew' -o -name '*.rpmsave'").text == ""
-    aws(host, f"s3 cp s3://{BUCKET}/large /tmp/kept")
-    assert host.run("stat --format %s /tmp/kept").text == "20000000"
+    large_is_whole(host)
 
 
 def test_a_reboot_brings_everything_back(host: Machine) -> None:
     host.reboot()
     healthy(host)
     assert host.run("getenforce").text == "Enforcing"
+    large_is_whole(host)
 
 
 def test_selinux_denied_nothing(host: Machine) -> None:

@@ -1,6 +1,7 @@
 """Steady S3 traffic inside a machine: objects are written, read back and compared, and every failure is kept.
 
     load.py ENDPOINT BUCKET RESULT [WORKERS]
+    load.py --digest ENDPOINT BUCKET KEY       only reads one object, and prints its SHA-256
 
 Runs until SIGTERM, then writes `{"requests": …, "failures": […]}` to RESULT. Nothing is tried twice: a request that
 fails is what a client would see. Signed with AWS Signature Version 4, the keys of the usual variables.
@@ -87,7 +88,22 @@ class Load:
             self.failures.append(f"{at} {method} {path}: {len(got)} bytes that were never written there")
 
 
+def digest(endpoint: str, bucket: str, key: str) -> str:
+    """Return the SHA-256 of an object. Ends the program when it cannot be read."""
+    host, path = urlsplit(endpoint).netloc, f"/{bucket}/{key}"
+    connection = HTTPConnection(host, timeout=TIMEOUT)
+    connection.request("GET", path, headers=signed("GET", host, path, b""))
+    answer = connection.getresponse()
+    body = answer.read()
+    if answer.status != 200:
+        sys.exit(f"{path}: {answer.status} {body[:300]!r}")
+    return hashlib.sha256(body).hexdigest()
+
+
 def main() -> None:
+    if sys.argv[1] == "--digest":
+        sys.stdout.write(digest(*sys.argv[2:]) + "\n")
+        return
     endpoint, bucket, result = sys.argv[1:4]
     load = Load(endpoint, bucket)
     signal.signal(signal.SIGTERM, lambda *_: load.stop.set())
