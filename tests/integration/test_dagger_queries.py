@@ -123,6 +123,8 @@ def test_every_kind_of_tree_and_step_is_a_valid_query() -> None:
     assert not execution(api, "download").arguments.get("insecureRootCapabilities", False)
     assert execution(api, "fetch").arguments["args"] == ["fetch"]
     mounts = {c.arguments["path"]: c for c in sealed.chain if c.name == "withMountedDirectory"}
+    below_its_cache = mounts.pop("/work")
+    assert not below_its_cache.arguments.get("readOnly", False)
     assert sorted(mounts) == ["/in/both", "/in/part", "/opt/tool"]
     assert all(mount.arguments["readOnly"] for mount in mounts.values())
     (mounted,) = [c for c in execution(api, "use").chain if c.name == "withMountedSecret"]
