@@ -34,7 +34,7 @@ def test_the_module_is_read_from_the_binary(binary: Path, content: bytes, module
 def test_a_standard_binary_is_refused_when_fips_is_demanded(binary: Path) -> None:
     binary.write_bytes(NEITHER)
     with pytest.raises(ConfigError, match=r"is the standard build of seaweedfs 4\.44") as caught:
-        fips.environment(DEMANDED, STANDARD, str(binary))
+        fips.godebug(DEMANDED, STANDARD, str(binary))
     assert "install seaweedfs-fips" in str(caught.value)
 
 
@@ -42,19 +42,19 @@ def test_a_standard_binary_is_refused_when_fips_is_demanded(binary: Path) -> Non
 def test_a_binary_that_was_replaced_is_refused(binary: Path, settings: object) -> None:
     binary.write_bytes(NEITHER)
     with pytest.raises(ConfigError, match="was built without a FIPS module"):
-        fips.environment(settings, FIPS, str(binary))  # type: ignore[arg-type]
+        fips.godebug(settings, FIPS, str(binary))  # type: ignore[arg-type]
 
 
 def test_the_native_module_is_switched_on_and_boringcrypto_always_is(binary: Path) -> None:
     binary.write_bytes(NATIVE)
-    assert fips.environment(DEMANDED, FIPS, str(binary)) == {"GODEBUG": "fips140=on"}
-    assert fips.environment(FREE, FIPS, str(binary)) == {"GODEBUG": "fips140=on"}
+    assert fips.godebug(DEMANDED, FIPS, str(binary)) == ["fips140=on"]
+    assert fips.godebug(FREE, FIPS, str(binary)) == ["fips140=on"]
     binary.write_bytes(BORING)
-    assert fips.environment(DEMANDED, FIPS, str(binary)) == {}
+    assert fips.godebug(DEMANDED, FIPS, str(binary)) == []
 
 
 def test_without_a_demand_the_standard_binary_runs(binary: Path) -> None:
-    assert fips.environment(FREE, STANDARD, str(binary)) == {}
+    assert fips.godebug(FREE, STANDARD, str(binary)) == []
 
 
 def test_a_binary_that_is_missing_or_empty_is_refused(binary: Path) -> None:

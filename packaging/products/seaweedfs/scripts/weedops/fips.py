@@ -1,7 +1,7 @@
 """Which FIPS module a Go binary was built with, as its own build information says."""
 
 import mmap
-from typing import Dict
+from typing import List
 
 from weedops.errors import ConfigError
 from weedops.paths import Installed
@@ -20,8 +20,8 @@ def module(binary: str) -> str:
         raise ConfigError(f"{binary} cannot be read: {error}", "reinstall the package")
 
 
-def environment(settings: Settings, installed: Installed, binary: str) -> Dict[str, str]:
-    """Return the variables that put the binary into FIPS mode.
+def godebug(settings: Settings, installed: Installed, binary: str) -> List[str]:
+    """Return the settings of GODEBUG that put the binary into FIPS mode.
 
     Raises ConfigError when FIPS_ENABLED demands a FIPS binary and this is none, or is none in spite of its package.
     """
@@ -31,11 +31,11 @@ def environment(settings: Settings, installed: Installed, binary: str) -> Dict[s
             f"install {installed.product}-fips, or set FIPS_ENABLED=false in /etc/default/weed/weed.conf",
         )
     if not installed.fips:
-        return {}
+        return []
     found = module(binary)
     if not found:
         raise ConfigError(
             f"{binary} was built without a FIPS module, though its package is {installed.product}-fips",
             "somebody replaced it: reinstall the package",
         )
-    return {"GODEBUG": "fips140=on"} if found == "go" else {}
+    return ["fips140=on"] if found == "go" else []

@@ -23,6 +23,11 @@ PASSED = ("TZ", "GOGC", "GOMEMLIMIT", "GOMAXPROCS", "GOTRACEBACK", "SSL_CERT_FIL
 Nothing else: PORT, IP, DIR, OPTIONS and so on would set the flags of those names (SeaweedFS, weed/util/fla9/fla9.go).
 """
 
+PLAIN_TCP = "multipathtcp=0"
+"""What GODEBUG gets. Go 1.24 and later listen with Multipath TCP where the kernel has it (Go, net.ListenConfig), and a
+connection that such a socket accepts has no label of weed on kernels before 6.4: SELinux would let nobody read from it.
+"""
+
 
 class Plan(NamedTuple):
     """A start that has passed its checks."""
@@ -40,7 +45,7 @@ def plan(paths: Paths, role: str, number: str, environment: Mapping[str, str]) -
     installed = read_installed(paths)
     if not os.access(paths.binary, os.X_OK):
         raise ConfigError(f"{paths.binary} is not there or cannot be executed", "reinstall the package")
-    mode = fips.environment(settings, installed, paths.binary)
+    mode = fips.godebug(settings, installed, paths.binary)
     sources = read_toml(paths, instance)
     for source in sources:
         if source.name == "security":
@@ -51,7 +56,8 @@ def plan(paths: Paths, role: str, number: str, environment: Mapping[str, str]) -
     runtime = os.path.join(paths.runtime, instance.name)
     passed = {key: value for key, value in environment.items() if key in PASSED or key.startswith("WEED_")}
     own = {"PATH": "/usr/bin:/bin", "HOME": runtime, "TMPDIR": "/tmp"}
-    return Plan(inputs, sources, command(inputs), dict(passed, **own, **mode))
+    own["GODEBUG"] = ",".join([*mode, PLAIN_TCP])
+    return Plan(inputs, sources, command(inputs), dict(passed, **own))
 
 
 def check_data(planned: Plan) -> None:
