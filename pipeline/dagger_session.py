@@ -16,7 +16,7 @@ import dagger
 from pipeline import content
 from pipeline.choice import Choice, databases, gate_closed, verified
 from pipeline.engine.dagger import DaggerEngine
-from pipeline.errors import ImageError, SigningError, SourceError, UsageError
+from pipeline.errors import ImageError, SigningError, SourceError, StepFailedError, UsageError
 from pipeline.images import exported
 from pipeline.images.catalog import Catalog
 from pipeline.images.spec import BUILDER, load_images
@@ -30,7 +30,7 @@ from pipeline.project import packaging_folder
 from pipeline.release import Release, plan
 from pipeline.source import check_commit, given_epoch
 from pipeline.stages import finish
-from pipeline.stages.checkout import FILES, FOUND, checkout, no_such_tag, parameters, source_of
+from pipeline.stages.checkout import FILES, FOUND, checkout, no_such_tag, parameters, source_of, unusable
 from pipeline.stages.context import Context, Databases
 from pipeline.stages.package import load_packaging
 from pipeline.stages.sbom import load_schemas
@@ -152,7 +152,13 @@ class DaggerSession:
         )
         repository = Given("repository", f"dagger:{await given.digest()}")
         step = checkout(repository, params, image=self.catalog.image("debian"))
-        found = await self.evaluate(step.out)
+        try:
+            found = await self.evaluate(step.out)
+        except StepFailedError as error:
+            refused = unusable(error)
+            if refused is None:
+                raise
+            raise refused from error
         source = source_of(json.loads(await found.file(FOUND).contents()), product, version)
         self.given[GIVEN_NAME] = found.directory(FILES)
         return source

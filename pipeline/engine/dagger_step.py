@@ -137,7 +137,12 @@ def not_made(step: Step, paths: list[str]) -> StepFailedError:
 
 
 def step_failure(step: Step, error: dagger.ExecError) -> PipelineError:
-    """Return what `seal` says of a step that failed; what a program says that was started without it."""
+    """Return what `seal` says of a step that failed; what a program says that was started without it.
+
+    A negative exit code is the engine's: it did not start the program.
+    """
+    if error.exit_code < 0:
+        return engine_failure(error, step)
     lines = error.stdout.splitlines()
     try:
         verdict: dict[str, Any] = json.loads(error.stderr.splitlines()[-1])

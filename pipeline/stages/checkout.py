@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.errors import VersionError
+from pipeline.errors import SourceError, StepFailedError, VersionError
 from pipeline.git import ATTRIBUTES, CONFIG
 from pipeline.location import parse_url
 from pipeline.model.guard import unknown_tag
@@ -83,3 +83,11 @@ def no_such_tag(product: Product, version: Version, tags: list[str], *, where: s
     rules = product.source.tag, product.version.scheme
     problem = unknown_tag(version, style=rules[0], scheme=rules[1], tags=tags)
     return VersionError(problem.brief, details=f"Looked in {where}", resolution=problem.resolution)
+
+
+def unusable(error: StepFailedError) -> SourceError | None:
+    """Return the error for a source that the program has refused with a reason; nothing for any other failure."""
+    said = [line.removeprefix("  | error: ") for line in error.details.splitlines() if line.startswith("  | error: ")]
+    if not said:
+        return None
+    return SourceError(said[0], details="\n".join(said[1:]), resolution="correct it, or give another --source")
