@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,18 @@ from tests.conftest import require_tool
 from tests.vm import host, packages
 from tests.vm.image import Base, base_image
 from tests.vm.machine import Machine, MachineError
+
+LONG = ("test_deb_2_serve", "test_deb_3_watch", "test_deb_4_change", "test_rpm")
+"""What takes more than a quarter of an hour on two cores that are emulated; it runs with PIPELINE_MACHINES=all."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the long tests of machines unless they are asked for."""
+    if os.environ.get("PIPELINE_MACHINES") == "all":
+        return
+    for item in items:
+        if item.path.parent.name == "vm" and item.path.stem in LONG:
+            item.add_marker(pytest.mark.skip(reason="takes long: run it with PIPELINE_MACHINES=all"))
 
 
 @pytest.fixture(scope="session")
