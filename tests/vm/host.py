@@ -102,14 +102,14 @@ def digest(machine: Machine, key: str, bucket: str = BUCKET) -> str:
 
 def upload_large(machine: Machine) -> None:
     """Upload an object in parts, read it back, and note its SHA-256 for `large_is_whole`."""
-    machine.run(f"head -c {LARGE} /dev/urandom > /tmp/large; sha256sum < /tmp/large > /root/large.sha256")
+    machine.run(f"head -c {LARGE} /dev/urandom > /tmp/large; sha256sum < /tmp/large > /var/tmp/large.sha256")
     aws(machine, f"s3 cp /tmp/large s3://{BUCKET}/large", f"s3 cp s3://{BUCKET}/large /tmp/large.back")
     machine.run("cmp /tmp/large /tmp/large.back; rm /tmp/large /tmp/large.back")
 
 
 def large_is_whole(machine: Machine) -> None:
     """Check that the object of `upload_large` is what it was."""
-    assert digest(machine, "large") == machine.read("/root/large.sha256").split()[0]
+    assert digest(machine, "large") == machine.read("/var/tmp/large.sha256").split()[0]
 
 
 @contextmanager

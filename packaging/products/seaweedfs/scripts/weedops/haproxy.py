@@ -87,7 +87,8 @@ def _frontend(settings: Settings, release: Tuple[int, ...]) -> List[str]:
         _bind(settings, release),
         "mode http",
         # To the journal, whatever the host does with syslog: Oracle Linux sends that to a port where nobody listens.
-        "log stdout format short daemon info" if release >= STDOUT else "log global",
+        # And only there: twice in the journal, as on Debian by way of its defaults, fail2ban would count it twice.
+        *(["no log", "log stdout format short daemon info"] if release >= STDOUT else ["log global"]),
         f'log-format "{_LOG_FORMAT}"',
         "option dontlognull",
         "option http-keep-alive",
