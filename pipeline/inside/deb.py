@@ -4,8 +4,8 @@ Params: those of `package.py`, and
   name, version   of the package
   arch            the architecture of the package, as Debian calls it
 
-The folder `deb/` of the packaging files is the package's `debian/` (Debian Policy 4). The binary is compiled already, so
-the package of another architecture is put together with `--host-arch`, and build dependencies are what the image has.
+The folder `deb/` of the packaging files is the package's `debian/` (Debian Policy 4). The binary is compiled already,
+so the package of another architecture is put together with `--host-arch`; build dependencies are what the image has.
 
 Every finding of lintian is an error, hints at the level `info` too; what is meant that way is listed, with the reason,
 in `deb/lintian-overrides`. An override that is not needed any more is an error as well. Only the words inside of the

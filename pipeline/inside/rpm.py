@@ -42,8 +42,8 @@ MACROS = {
     "source_date_epoch_from_changelog": "0",
     "use_source_date_epoch_as_buildtime": "1",
 }
-"""Of rpm 4.14 and later. SHA-256 is number 8 of RFC 9580, section 9.5; FIPS hosts refuse MD5. A Go program packed by xz at
-level 1 is a sixth larger than at level 6, and is packed in a seventh of the time."""
+"""Of rpm 4.14 and later. SHA-256 is number 8 of RFC 9580, section 9.5; FIPS hosts refuse MD5. A Go program packed by xz
+at level 1 is a sixth larger than at level 6, and is packed in a seventh of the time."""
 
 
 def pack(folder: Path, archive: Path, epoch: int) -> None:

@@ -155,7 +155,7 @@ def test_the_maintainer_scripts_are_posix_and_without_a_finding(dist: Path, tmp_
         (tmp_path / f"{hashlib.sha256(text.encode()).hexdigest()}.sh").write_text(text)
     # Left out: matters of taste, and functions in conditions, which these scripts are written for.
     options = ["--shell=sh", "--enable=all", "--exclude=SC2249,SC2250,SC2310,SC2312"]
-    argv = ["shellcheck", *options, *sorted(tmp_path.glob("*.sh"))]
+    argv = ["shellcheck", *options, *sorted(str(path) for path in tmp_path.glob("*.sh"))]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.stdout == ""
 
