@@ -155,7 +155,7 @@ class DaggerSession:
         try:
             found = await self.evaluate(step.out)
         except StepFailedError as error:
-            refused = unusable(error)
+            refused = unusable(step, error)
             if refused is None:
                 raise
             raise refused from error

@@ -85,8 +85,10 @@ def no_such_tag(product: Product, version: Version, tags: list[str], *, where: s
     return VersionError(problem.brief, details=f"Looked in {where}", resolution=problem.resolution)
 
 
-def unusable(error: StepFailedError) -> SourceError | None:
-    """Return the error for a source that the program has refused with a reason; nothing for any other failure."""
+def unusable(step: Step, error: StepFailedError) -> SourceError | None:
+    """Return the error for a source that `step` has refused with a reason; nothing for any other failure."""
+    if step.digest not in error.details:
+        return None
     said = [line.removeprefix("  | error: ") for line in error.details.splitlines() if line.startswith("  | error: ")]
     if not said:
         return None
