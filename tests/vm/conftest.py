@@ -13,7 +13,7 @@ from tests.vm import host, packages
 from tests.vm.image import Base, base_image
 from tests.vm.machine import Machine, MachineError
 
-LONG = ("test_deb_2_serve", "test_deb_3_watch", "test_deb_4_change", "test_rpm")
+LONG = ("test_deb_1_install", "test_deb_2_serve", "test_deb_3_watch", "test_deb_4_change", "test_rpm")
 """What takes more than a quarter of an hour on two cores that are emulated; it runs with PIPELINE_MACHINES=all."""
 
 
