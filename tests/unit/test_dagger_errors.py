@@ -46,7 +46,7 @@ def test_a_source_that_cannot_be_used_is_an_error_of_the_source() -> None:
     failure = dagger_step.step_failure(step, refused("exit code: 1", 1, "error: no go.mod\nerror: in 'x'", verdict))
     assert isinstance(failure, StepFailedError)
     assert str(unusable(step, failure)) == "no go.mod\nin 'x'\nWhat to do: correct it, or give another --source"
-    assert unusable(Step(title="another", image=IMAGE, argv=("x",)), failure) is None
+    assert unusable(Step(title="another", image=IMAGE, argv=("y",)), failure) is None
     crash = dagger_step.step_failure(step, refused("exit code: 1", 1, "Traceback", verdict))
     assert isinstance(crash, StepFailedError)
     assert unusable(step, crash) is None
