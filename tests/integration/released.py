@@ -49,9 +49,8 @@ def second_home(first: Path, home: Path) -> Path:
     home.mkdir(parents=True)
     (home / "images").symlink_to(first / "images")
     (home / "signing").symlink_to(first / "signing")
-    shutil.copytree(first / "store", home / "store", symlinks=True)
-    listed = json.loads(succeeded(pipeline("cache", "show", "--json", PIPELINE_HOME=str(home))))
+    listed = json.loads(succeeded(pipeline("cache", "show", "--json", PIPELINE_HOME=str(first))))
     for entry in listed["entries"]:
-        if not entry["title"].startswith(TOOL_STEPS):
-            shutil.rmtree(entry["path"], ignore_errors=True)
+        if entry["title"].startswith(TOOL_STEPS):
+            shutil.copytree(entry["path"], home / Path(entry["path"]).relative_to(first), symlinks=True)
     return home

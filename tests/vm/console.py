@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
-FATAL = re.compile(r"Kernel panic|BUG: |Oops: |You are in (emergency|rescue) mode|Out of memory: Killed")
+FATAL = re.compile(
+    r"Kernel panic|BUG: |Oops: |You are in (emergency|rescue) mode|Out of memory: Killed|I/O error, dev vd"
+)
 
 
 def tail(path: Path, lines: int = 40) -> str:

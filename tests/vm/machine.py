@@ -248,7 +248,8 @@ class Machine:
         shutil.rmtree(content)
 
     def _command(self) -> list[str]:
-        drive = "format=raw,if=virtio,snapshot=on,cache=unsafe"
+        # With the disk of the host full, an input/output error on the console, not a machine that waits for ever.
+        drive = "format=raw,if=virtio,snapshot=on,cache=unsafe,werror=report"
         return [
             *("qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512"),
             *(
