@@ -124,6 +124,23 @@ def test_data_elsewhere_gets_a_drop_in(host: Host) -> None:
     assert not path.parent.exists()
 
 
+def test_data_elsewhere_is_told_to_apparmor_where_its_profile_is(host: Host) -> None:
+    tunables = host.root / "etc/apparmor.d/tunables/weed.d/instances"
+    host.conf(VOLUME_DATA_DIRS="/srv/a/volume-%i/,/var/lib/weed/volume-%i", FILER_DATA_DIR="/srv/filer-%i")
+    applied(host)
+    assert not tunables.exists(), "the RPM has no profile"
+    host.write("etc/apparmor.d/opt.weed.weed", "")
+    applied(host)
+    assert tunables.read_text().splitlines()[1:] == [
+        '@{WEED_DATA}+="/srv/a/volume-[0-9]*"',
+        '@{WEED_DATA}+="/srv/filer-[0-9]*"',
+    ]
+    assert applied(host).startswith("nothing to do")
+    host.conf()
+    assert f"remove {tunables}\n" in applied(host)
+    assert not tunables.parent.exists()
+
+
 def test_a_drop_in_of_somebody_else_is_left_alone(host: Host) -> None:
     mine = host.write("etc/systemd/system/weed-volume@.service.d/60-local.conf", "[Service]\nNice=5\n")
     host.conf(VOLUME_DATA_DIRS="/srv/volume-%i")

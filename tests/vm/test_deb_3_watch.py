@@ -37,6 +37,20 @@ def test_apparmor_refuses_what_a_server_has_no_business_with(serving: Machine) -
     serving.run("rm /srv/other")
 
 
+def test_apparmor_admits_data_elsewhere_once_the_instances_are_applied(serving: Machine) -> None:
+    probe = "setpriv --reuid=weed --regid=weed --clear-groups aa-exec -p weed-launch -- "
+    probe += """/usr/bin/python3 -IBc "open('/srv/volume-2/probe', 'w')" """
+    serving.run("cp /etc/default/weed/weed.conf /root/weed.conf; install -d -o weed -g weed /srv/volume-2")
+    assert "Permission denied" in serving.run(probe, check=False).stderr
+    more = "VOLUME_DATA_DIRS=/var/lib/weed/volume-%i,/srv/volume-%i\n"
+    serving.run("cat >> /etc/default/weed/weed.conf", given=more.encode())
+    assert "load the AppArmor profile again" in serving.run("weed-instances apply").stdout
+    serving.run(probe)
+    serving.run("systemctl restart weed-volume@2; mv /root/weed.conf /etc/default/weed/weed.conf", timeout=300)
+    serving.run("weed-instances apply; systemctl restart weed-volume@2; rm -r /srv/volume-1 /srv/volume-2", timeout=300)
+    assert serving.run("test -e /etc/apparmor.d/tunables/weed.d", check=False).code == 1
+
+
 def test_logs_are_rotated_and_go_on_in_the_same_file(serving: Machine) -> None:
     serving.run("logrotate --force /etc/logrotate.d/weed")
     names = serving.run("cd /var/log/weed; stat --format '%n %U:%G %a' *").text.splitlines()

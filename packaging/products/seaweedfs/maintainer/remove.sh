@@ -8,6 +8,8 @@ remove_generated() {
         rm -f "/etc/systemd/system/weed-$role@.service.d/50-paths.conf"
         rmdir "/etc/systemd/system/weed-$role@.service.d" 2>/dev/null || :
     done
+    rm -f /etc/apparmor.d/tunables/weed.d/instances
+    rmdir /etc/apparmor.d/tunables/weed.d 2>/dev/null || :
     rm -rf /run/weed /run/weed-rolling-restart.lock
     if [ -e /etc/haproxy/conf.d/weed-s3.cfg ]; then
         rm -f /etc/haproxy/conf.d/weed-s3.cfg

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set
 
-from weedops import datadirs, units
+from weedops import apparmor, datadirs, generated, units
 from weedops.errors import AccessError, OpsError
 from weedops.paths import Installed, Paths, read_installed
 from weedops.probe import GOOD, probe
@@ -35,7 +35,8 @@ class Host(NamedTuple):
 
 def steps(host: Host) -> List[Step]:
     """Return what has to change, in order; nothing when the host is as it should be."""
-    return [*_stops(host), *_folders(host), *_drop_ins(host), *_enables(host), *_proxy(host), *_starts(host)]
+    made = [*_stops(host), *_folders(host), *_drop_ins(host), *_confines(host)]
+    return [*made, *_enables(host), *_proxy(host), *_starts(host)]
 
 
 def _stops(host: Host) -> List[Step]:
@@ -62,16 +63,28 @@ def _folders(host: Host) -> List[Step]:
     return made
 
 
+def _generates(path: str, text: str) -> List[Step]:
+    """Return the step, if any, that makes a generated file say `text`."""
+    before = generated.present(path)
+    if before == text:
+        return []
+    verb = "change" if before and text else "write" if text else "remove"
+    return [Step(f"{verb} {path}", _bound(generated.write, path, text))]
+
+
 def _drop_ins(host: Host) -> List[Step]:
     made = []
     for role, text in units.drop_ins(host.settings).items():
-        path = units.drop_in(host.paths, role)
-        before = units.present(path)
-        if before != text:
-            verb = "change" if before and text else "write" if text else "remove"
-            made.append(Step(f"{verb} {path}", _bound(units.write_drop_in, path, text)))
+        made += _generates(units.drop_in(host.paths, role), text)
     if made and units.booted(host.paths):
         made.append(Step("let systemd read its units again", _bound(units.systemctl, host.paths, "daemon-reload")))
+    return made
+
+
+def _confines(host: Host) -> List[Step]:
+    made = _generates(apparmor.tunables(host.paths), apparmor.text(host.paths, host.settings))
+    if made and apparmor.enabled(host.paths):
+        made.append(Step("load the AppArmor profile again", _bound(apparmor.reload, host.paths)))
     return made
 
 

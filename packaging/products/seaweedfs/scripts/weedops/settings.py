@@ -150,9 +150,9 @@ class Settings(NamedTuple):
         )
 
     def data(self, role: str) -> List[str]:
-        """Return the data folders of `role` as they are written, with %i for the number of the instance."""
+        """Return the data folders of `role`, with %i for the number of the instance."""
         key = "VOLUME_DATA_DIRS" if role == "volume" else role.upper() + "_DATA_DIR"
-        return [path.strip() for path in self.values.get(key, "").split(",") if path.strip()]
+        return [posixpath.normpath(path.strip()) for path in self.values.get(key, "").split(",") if path.strip()]
 
     def find(self, role: str, number: str) -> Instance:
         """Return the instance that a unit was started for. Raises UsageError when this host does not run it."""

@@ -4,13 +4,13 @@ import os
 import re
 from typing import Dict, List, Set
 
-from weedops.errors import AccessError, OpsError
+from weedops.errors import OpsError
+from weedops.generated import MARK
 from weedops.paths import Paths
 from weedops.programs import find_program, run
 from weedops.settings import ROLES, Settings
 
 TARGET = "weed.target"
-MARK = "# Made by weed-instances apply from /etc/default/weed/weed.conf. Removed when it is not needed any more."
 OWN = "/var/lib/weed/"
 """Data below it needs no drop-in: the units have it as StateDirectory."""
 
@@ -123,33 +123,3 @@ def drop_ins(settings: Settings) -> Dict[str, str]:
         lines += ["", "[Service]", *(f"ReadWritePaths=-{path}" for path in places)]
         texts[role] = "\n".join([MARK, *lines, ""]) if places else ""
     return texts
-
-
-def present(path: str) -> str:
-    """Return the text of a drop-in, "" if there is none. Raises OpsError for one that somebody else has made."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-    except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise AccessError(f"{path} cannot be read: {error}")
-    if not text.startswith(MARK):
-        raise OpsError(f"{path} was not made by weed-instances", "give it another name, as 60-local.conf")
-    return text
-
-
-def write_drop_in(path: str, text: str) -> None:
-    """Make the drop-in what it should be; "" removes it, and its folder when that is empty then."""
-    folder = os.path.dirname(path)
-    if not text:
-        os.unlink(path)
-        if not os.listdir(folder):
-            os.rmdir(folder)
-        return
-    os.makedirs(folder, mode=0o755, exist_ok=True)
-    os.chmod(folder, 0o755)
-    with open(path + ".new", "w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), 0o644)
-        file.write(text)
-    os.replace(path + ".new", path)
