@@ -61,7 +61,7 @@ def test_apparmor_enforces_both_profiles() -> None:
 def test_apparmor_lets_weed_run_only_under_its_launcher() -> None:
     """Stacked, because NoNewPrivileges allows no other change of profile than to one more."""
     launcher, _, server = PROFILES.read_text().partition("profile weed flags")
-    assert "/opt/weed/weed ix -> &weed," in launcher
+    assert "/opt/weed/weed pix -> &weed," in launcher
     shared = (PRODUCT / "apparmor/abstractions/weed").read_text()
     executing = [line.strip() for line in (server + shared).splitlines() if re.search(r"\s[rwmkl]*[pciuPCU]*x\b", line)]
     assert executing == []

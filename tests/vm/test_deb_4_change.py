@@ -21,23 +21,9 @@ from tests.vm.packages import Packages
 
 EDITED = "# kept by every upgrade\nVOLUME_SIZE_LIMIT_MB=1000\n"
 OTHERS = (
-    *(
-        "/etc/.pwd.lock",
-        "/root/.",
-        "/run/systemd/",
-        "/var/cache/",
-        "/var/lib/apt/",
-        "/var/lib/dpkg/",
-        "/var/lib/fail2ban",
-    ),
-    *(
-        "/var/lib/fail2ban",
-        "/var/lib/haproxy",
-        "/var/lib/logrotate",
-        "/var/lib/systemd/",
-        "/var/log/",
-        "/var/tmp/systemd-private-",
-    ),
+    *("/etc/.pwd.lock", "/etc/audit/audit.rules.prev", "/root/.", "/run/systemd/", "/var/cache/", "/var/lib/apt/"),
+    *("/var/lib/dpkg/", "/var/lib/fail2ban", "/var/lib/haproxy", "/var/lib/logrotate", "/var/lib/systemd/"),
+    *("/var/log/", "/var/tmp/"),
 )
 """What others write whenever a package comes or goes."""
 
