@@ -32,7 +32,7 @@ MACROS = {
     "__brp_mangle_shebangs": "%{nil}",
     "__os_install_post": "%{nil}",
     "_binary_filedigest_algorithm": "8",
-    "_binary_payload": "w1.xzdio",
+    "_binary_payload": "w0T2.xzdio",
     "_build_id_links": "none",
     "_buildhost": "reproducible",
     "_source_filedigest_algorithm": "8",
@@ -43,7 +43,8 @@ MACROS = {
     "use_source_date_epoch_as_buildtime": "1",
 }
 """Of rpm 4.14 and later. SHA-256 is number 8 of RFC 9580, section 9.5; FIPS hosts refuse MD5. A Go program packed by xz
-at level 1 is a sixth larger than at level 6, and is packed in a seventh of the time."""
+at level 0 is a fifth larger than at level 6, and is packed in a tenth of the time. Two threads, however many cores
+there are: how many there are decides where blocks end."""
 
 
 def pack(folder: Path, archive: Path, epoch: int) -> None:
