@@ -10,11 +10,6 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[2]
 TABLE = PROJECT / "packaging/products/seaweedfs/doc/compliance.md"
 
-PENDING = {
-    "No denials in normal operation",
-}
-"""Lines that only a booted machine can show, until its test is there. Take a line out here when its test is named."""
-
 
 def lines() -> list[tuple[str, str, str]]:
     """Return requirement, place and test of every line."""
@@ -27,17 +22,13 @@ def lines() -> list[tuple[str, str, str]]:
 @pytest.mark.parametrize(("requirement", "place", "shown"), lines())
 def test_a_line_names_tests_that_exist(requirement: str, place: str, shown: str) -> None:
     assert place
-    if requirement in PENDING:
-        assert shown == "pending"
-        return
     named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", shown)
     assert named, f"{requirement}: no test"
     for file, test in named:
         assert re.search(rf"^(async )?def {test}\(", (PROJECT / file).read_text(), re.MULTILINE), f"{file}::{test}"
 
 
-def test_no_requirement_is_there_twice_and_what_is_pending_is_a_line() -> None:
+def test_no_requirement_is_there_twice() -> None:
     requirements = [row[0] for row in lines()]
     assert len(requirements) == len(set(requirements))
-    assert set(requirements) >= PENDING
     assert len(requirements) > 50

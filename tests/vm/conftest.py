@@ -14,7 +14,7 @@ from tests.vm.image import Base, base_image
 from tests.vm.machine import Machine, MachineError
 
 LONG = ("test_deb_2_serve", "test_deb_3_watch", "test_deb_4_change", "test_rpm")
-"""What takes twenty minutes on two cores that are emulated: it runs with PIPELINE_MACHINES=all, as CI's own job does."""
+"""They take twenty minutes on two cores that are emulated: they run with PIPELINE_MACHINES=all."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
