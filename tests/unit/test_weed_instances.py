@@ -223,6 +223,25 @@ def test_the_configuration_of_haproxy_follows(host: Host) -> None:
     assert not path.exists()
 
 
+SYSTEMCTL = '#!/bin/sh\n[ "$1" = list-units ] || echo "$@" >> {calls}\n'
+REFUSING = '#!/bin/sh\ncase "$1" in -v) echo HAProxy version 2.4.22 ;; *) echo no such certificate; exit 1 ;; esac\n'
+
+
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [(REFUSING, "HAProxy refuses the configuration for S3: no such certificate"), ("", "cannot be run")],
+)
+def test_what_haproxy_complains_of_keeps_no_instance_from_starting(host: Host, program: str, says: str) -> None:
+    calls = host.root / "calls"
+    (host.root / "run/systemd/system").mkdir(parents=True)
+    host.write("usr/bin/systemctl", SYSTEMCTL.format(calls=calls), 0o755)
+    host.write("usr/sbin/haproxy", program or "#!/nonexistent\n", 0o755)
+    code, _, said = run(host, "apply")
+    assert code == 1
+    assert says in said
+    assert f"--no-block start weed.target {' '.join(units.wanted(read_settings(host.paths)))}\n" in calls.read_text()
+
+
 def test_the_list_shows_what_is_and_what_should_be(host: Host) -> None:
     applied(host)
     host.conf(S3_INSTANCES="1")

@@ -36,7 +36,8 @@ class Host(NamedTuple):
 def steps(host: Host) -> List[Step]:
     """Return what has to change, in order; nothing when the host is as it should be."""
     made = [*_stops(host), *_folders(host), *_drop_ins(host), *_confines(host)]
-    return [*made, *_enables(host), *_proxy(host), *_starts(host)]
+    # HAProxy last: what it complains of ends the run, and by then every instance has been started.
+    return [*made, *_enables(host), *_starts(host), *_proxy(host)]
 
 
 def _stops(host: Host) -> List[Step]:
@@ -98,8 +99,12 @@ def _enables(host: Host) -> List[Step]:
 def _proxy(host: Host) -> List[Step]:
     from weedops import haproxy
 
-    text = haproxy.text(host.settings, host.installed, host.paths, haproxy.version(host.paths))
-    if _text(host.paths.haproxy) == text:
+    path = host.paths.haproxy
+    try:
+        text = haproxy.text(host.settings, host.installed, host.paths, haproxy.version(host.paths))
+    except OpsError as error:
+        return [Step(f"write {path}", _bound(_raise, error))]
+    if _text(path) == text:
         return []
 
     def act() -> None:
@@ -109,7 +114,11 @@ def _proxy(host: Host) -> List[Step]:
         if written.refused:
             raise OpsError(f"HAProxy refuses the configuration for S3: {written.refused}", "the old one stays in place")
 
-    return [Step(f"{'write' if text else 'remove'} {host.paths.haproxy}", act)]
+    return [Step(f"{'write' if text else 'remove'} {path}", act)]
+
+
+def _raise(error: OpsError) -> None:
+    raise error
 
 
 def _text(path: str) -> str:
