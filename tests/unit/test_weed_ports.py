@@ -118,6 +118,18 @@ def test_of_a_process_that_cannot_be_seen_at_least_the_user_is_named(tmp_path: P
     assert str(held) == "a process of user 4000000"
 
 
+def test_of_a_process_that_cannot_be_seen_the_command_that_names_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_use = OSError(errno.EADDRINUSE, "Address already in use")
+    listener = Listener("http", "127.0.0.1", 8333)
+    monkeypatch.setattr(ports, "holders", lambda _port: [Holder(0, "", "", "root")])
+    hint = "; `sudo ss -ltnp 'sport = :8333'` names it"
+    assert ports._explained(listener, in_use) == "is held by a process of user root" + hint
+    monkeypatch.setattr(ports, "holders", lambda _port: [])
+    assert ports._explained(listener, in_use).endswith(hint)
+    monkeypatch.setattr(ports, "holders", lambda _port: [Holder(77, "nginx", "nginx.service", "root")])
+    assert "ss -ltnp" not in ports._explained(listener, in_use)
+
+
 def test_a_connection_that_has_ended_holds_nothing(tmp_path: Path) -> None:
     proc = fake_proc(tmp_path)
     (tmp_path / "net/tcp").write_text("".join(TCP.splitlines(keepends=True)[:2]))

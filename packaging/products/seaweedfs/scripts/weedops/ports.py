@@ -87,7 +87,10 @@ def _problem(listener: Listener) -> str:
 def _explained(listener: Listener, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         held = holders(listener.port)
-        return "is held by " + (" and ".join(map(str, held)) if held else "a process that cannot be seen from here")
+        names = " and ".join(map(str, held)) or "a process that cannot be seen from here"
+        # The launcher sees no process of another user: its unit has ProtectProc=invisible.
+        named = f"; `sudo ss -ltnp 'sport = :{listener.port}'` names it"
+        return f"is held by {names}{'' if held and all(one.pid for one in held) else named}"
     if error.errno == errno.EADDRNOTAVAIL:
         return "is no address of this host (yet): see ADDRESS and BIND_ADDRESS"
     if error.errno == errno.EACCES:
