@@ -207,6 +207,13 @@ def test_a_wrong_question_is_unknown(default: Host, arguments: tuple[str, ...], 
     assert says in done.stdout + done.stderr
 
 
+def test_a_wrong_question_is_answered_in_json_where_that_was_asked_for(default: Host) -> None:
+    done = default.script("healthcheck.sh", "--json", "s3-9")
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["state"], report["code"]) == (3, "unknown", 3)
+    assert "weed-s3@9 is not an instance of this host" in report["instances"][0]["detail"]
+
+
 def test_an_unreadable_configuration_is_unknown(weed: Path) -> None:
     with host(weed) as made:
         (made.root / "etc/default/weed/weed.conf").write_text("MASTER_INSTANCE=2\n")

@@ -123,10 +123,10 @@ def main(arguments: Optional[List[str]] = None) -> int:
         settings = read_settings(paths)
         installed = read_installed(paths)
         verdicts = [judge(one, installed, settings, paths, asked.timeout) for one in choose(settings, asked.names)]
-    except UsageError as error:
-        sys.stdout.write(f"WEED UNKNOWN - {error}\n")
-        return UNKNOWN
     except OpsError as error:
+        if isinstance(error, UsageError) and not asked.json:
+            sys.stdout.write(f"WEED UNKNOWN - {error}\n")
+            return UNKNOWN
         verdicts = [Verdict("host", UNKNOWN, str(error), 0.0)]
     sys.stdout.write((as_json(verdicts) if asked.json else report(verdicts)) + "\n")
     return overall(verdicts)
