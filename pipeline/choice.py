@@ -36,7 +36,11 @@ _TRUE, _FALSE = {"true", "1"}, {"false", "0"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What to release, and how. `fips_enabled` is the value of FIPS_ENABLED, empty when it is not set."""
+    """What to release, and how.
+
+    `fips_enabled` is the value of FIPS_ENABLED, empty when it is not set. `today` is the day that scans speak for
+    (YYYY-MM-DD, UTC), empty for this one.
+    """
 
     product: str
     tag: str
@@ -46,6 +50,7 @@ class Choice:
     fips_enabled: str = ""
     fips_module: str = FipsModule.BORINGCRYPTO.value
     require_openssl_fips: bool = False
+    today: str = ""
 
     def version(self, product: Product) -> Version:
         """Return the version. Raises UsageError without a tag and VersionError for one that is none."""
@@ -82,7 +87,7 @@ class Choice:
                 targets=self.targets,
                 variants=self._variants(product),
                 databases=databases,
-                today=dt.datetime.now(dt.UTC).date().isoformat(),
+                today=self.today or this_day(),
                 signing_fingerprint=UNDECIDED,
             ),
             given=given,
@@ -99,6 +104,11 @@ class Choice:
                 f"FIPS_ENABLED is {fips!r}", resolution="set it to true or false, or leave it unset for both"
             )
         return tuple(variant.name for variant in product.variants() if variant.fips == (fips in _TRUE))
+
+
+def this_day() -> str:
+    """Return the day, YYYY-MM-DD, UTC."""
+    return dt.datetime.now(dt.UTC).date().isoformat()
 
 
 def databases(product: Product, *, scan_db: bool, advisories: bool) -> Databases:

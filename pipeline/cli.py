@@ -45,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     shell = _verb(verbs, "shell", "open a shell in exactly the sandbox of one step", "inspect:shell")
     shell.add_argument("step", metavar="STEP", help="a step's title, or the beginning of its digest")
     shell.add_argument("--command", metavar="TEXT", help="run TEXT with /bin/sh instead of an interactive shell")
+    shell.add_argument("--today", metavar="DAY", help="YYYY-MM-DD, the day on which a scan ran (default: this day)")
     _run(shell)
     _verify(verbs)
     _reproduce(verbs)
@@ -70,12 +71,18 @@ def _verb(verbs: Parsers[argparse.ArgumentParser], name: str, text: str, handler
     return parser
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return int(text)
+
+
 def _machine(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("this machine")
     group.add_argument(
         "--home", metavar="DIR", help="store, images and logs (default: $PIPELINE_HOME or ~/.cache/pipeline)"
     )
-    group.add_argument("--jobs", type=int, metavar="N", help="steps at once (default: one a core)")
+    group.add_argument("--jobs", type=_count, metavar="N", help="steps at once (default: one a core)")
     group.add_argument(
         "--image",
         action="append",
@@ -280,6 +287,10 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(UsageError.exit_code)
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"pipeline: {what}\nWhat to do: check that it is there and that you may use it", file=sys.stderr)
+        sys.exit(PipelineError.exit_code)
 
 
 if __name__ == "__main__":

@@ -63,9 +63,13 @@ class ImageError(PipelineError):
 
 
 class StepFailedError(PipelineError):
-    """A step's program failed, was killed, or did not leave what it promised."""
+    """A step's program failed, was killed, or did not leave what it promised. `digest` is the step's, where known."""
 
     exit_code = 7
+
+    def __init__(self, brief: str, *, details: str = "", resolution: str = "", digest: str = "") -> None:
+        super().__init__(brief, details=details, resolution=resolution)
+        self.digest = digest
 
 
 class GateClosedError(PipelineError):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pipeline.engine.base import Secret
 from pipeline.errors import SigningError
@@ -33,11 +36,53 @@ async def find_key(chosen: str | None, home: Path) -> SigningKey:
         return SigningKey(Secret(_read(Path(chosen))), chosen)
     if os.environ.get(VARIABLE):
         return SigningKey(Secret(os.environb[VARIABLE.encode()]), f"${VARIABLE}")
-    path = home / "signing" / "development.asc"
+    path = development_key(home)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         await generate_key(DEVELOPMENT_IDENTITY, path)
     return SigningKey(Secret(_read(path)), str(path), development=True)
+
+
+def development_key(home: Path) -> Path:
+    """Return where this machine's development key is."""
+    return home / "signing" / "development.asc"
+
+
+def remember(home: Path, key: SigningKey, found: Mapping[str, Any]) -> None:
+    """Keep what was found in a key that is in a file, so that a plan need not look into the file."""
+    path = Path(key.origin)
+    if not key.origin.startswith("$"):
+        known = {**_known(home), str(path.absolute()): [*_signs(path), dict(found)]}
+        place = home / "signing" / "fingerprints.json"
+        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fresh = place.with_suffix(f".{os.getpid()}")
+        fresh.write_text(json.dumps(known), encoding="utf-8")
+        fresh.replace(place)
+
+
+def remembered(home: Path, chosen: str | None) -> dict[str, Any]:
+    """Return what was found in the key that `find_key` would find; nothing when it is not known or has changed."""
+    if not chosen and os.environ.get(VARIABLE):
+        return {}
+    path = Path(chosen) if chosen else development_key(home)
+    *signs, found = _known(home).get(str(path.absolute()), [{}])
+    return found if signs == _signs(path) and isinstance(found, dict) else {}
+
+
+def _known(home: Path) -> dict[str, list[Any]]:
+    try:
+        return dict(json.loads((home / "signing" / "fingerprints.json").read_text("utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def _signs(path: Path) -> list[int]:
+    """Return what changes when the file does: time of change in nanoseconds, size; nothing without a file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return []
+    return [status.st_mtime_ns, status.st_size]
 
 
 async def generate_key(identity: str, path: Path) -> str:

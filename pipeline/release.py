@@ -9,7 +9,7 @@ from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.product import Variant
 from pipeline.model.step import Step
 from pipeline.model.target import Target
-from pipeline.model.tree import Files, Merge, Tree
+from pipeline.model.tree import Files, Merge, Pick, Tree
 from pipeline.stages import archive, build, deb, rpm, sbom, scan, sign
 from pipeline.stages.context import Context
 
@@ -30,6 +30,16 @@ class Release:
     tree: Tree = field(repr=False)
     judged: Step | None = None
     reports: Tree | None = field(default=None, repr=False)
+
+    @property
+    def verdict(self) -> Tree | None:
+        """The file `verdict.json` alone, None for a product that is not scanned."""
+        return Pick(self.judged.out, paths=("verdict.json",)) if self.judged else None
+
+    @property
+    def goals(self) -> tuple[Tree, ...]:
+        """What a release evaluates: the verdict first, then everything."""
+        return (*([self.verdict] if self.verdict else []), self.tree)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

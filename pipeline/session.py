@@ -7,23 +7,27 @@ import os
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
-from pipeline import choice, content
+from pipeline import choice, content, feeds, keys
+from pipeline.again import shell_command
 from pipeline.choice import Choice
 from pipeline.engine.base import Secret
+from pipeline.engine.failure import shell_of, short
 from pipeline.engine.local import LocalEngine
-from pipeline.errors import PipelineError, SigningError, UsageError
+from pipeline.errors import PipelineError, SigningError, StepFailedError, UsageError
 from pipeline.images.catalog import Catalog
 from pipeline.images.spec import load_images
-from pipeline.keys import SigningKey, find_key
+from pipeline.keys import SigningKey
 from pipeline.model.graph import steps_of
 from pipeline.model.image import Image
 from pipeline.model.policy import load_policy
 from pipeline.model.product import Product, load_product
+from pipeline.model.step import Step
 from pipeline.model.tree import Given, Tree
 from pipeline.model.version import Version
 from pipeline.progress import Progress
@@ -47,6 +51,7 @@ class Session:
     packaging: Path
     catalog: Catalog
     progress: Progress
+    today: str = field(default_factory=choice.this_day)
     given: dict[str, Path] = field(default_factory=dict)
     secrets: dict[str, Secret] = field(default_factory=dict)
 
@@ -69,7 +74,7 @@ class Session:
         checkout = await self._checkout(product, chosen.version(product))
         self.given["source"] = checkout.path
         databases, trees = self._databases(product, folder)
-        return chosen.context(
+        context = chosen.context(
             product,
             checkout.source,
             load_policy(Path(options.policy) if options.policy else folder / "policy.toml"),
@@ -79,6 +84,7 @@ class Session:
             given={**trees, **self._brought()},
             packaging=load_packaging(folder, product),
         )
+        return replace(context, missing=feeds.given(Path(options.scan_db)) if options.scan_db else {})
 
     def _choice(self) -> Choice:
         options = self.options
@@ -91,6 +97,7 @@ class Session:
             fips_enabled=os.environ.get("FIPS_ENABLED", ""),
             fips_module=options.fips_module,
             require_openssl_fips=options.require_openssl_fips,
+            today=self.today,
         )
 
     async def _checkout(self, product: Product, version: Version) -> Checkout:
@@ -143,35 +150,57 @@ class Session:
         names = {step.image.base.name for tree in trees for step in steps_of(tree)}
         await self.catalog.prepare(sorted(names & set(self.catalog.names())), self.progress.note)
 
-    async def planned(self, *, signed: bool = True) -> Release:
+    async def planned(self, *, signed: bool = True, fetch: bool = False) -> Release:
         """Return the graph with everything known: roots are there, and so is the signing key.
 
-        Raises SigningError when the key cannot be used.
+        With `fetch` the scanners' databases are fetched, so that the gate knows which of them is not to be had. Raises
+        SigningError when the key cannot be used.
         """
         context = await self.context()
         await self.prepare(self.release(context).tree)
         context = replace(context, images=self.images())
+        if fetch:
+            with self.engine() as engine:
+                context = await feeds.fetched(context, partial(self.evaluate, engine), self.progress.note)
         if not signed:
             return self.release(context)
-        key = await find_key(self.options.signing_key, self.home)
+        key = await keys.find_key(self.options.signing_key, self.home)
         self.secrets["signing-key"] = key.secret
         if key.development:
             self.progress.note(f"signing with this machine's development key {key.origin}: not for shipping")
-        chosen = replace(context.options, signing_fingerprint=await self._inspect(key))
-        return self.release(replace(context, options=chosen))
+        found = await self._inspect(key)
+        keys.remember(self.home, key, found)
+        return self.release(replace(context, options=finish.signed_by(context.options, found)))
+
+    async def looked_at(self) -> Release:
+        """Return the graph as far as it is known without running a step: signing by the key that was used last."""
+        context = await self.context()
+        found = keys.remembered(self.home, self.options.signing_key)
+        return self.release(replace(context, options=finish.signed_by(context.options, found)) if found else context)
 
     def images(self) -> dict[str, Image]:
         """Return every image as this machine has it now."""
         return {name: self.catalog.image(name) for name in self.catalog.names()}
 
-    async def _inspect(self, key: SigningKey) -> str:
-        step = finish.inspect_key(self.catalog.image("debian"))
+    def key_step(self) -> Step:
+        """Return the step that looks at the signing key."""
+        return finish.inspect_key(self.catalog.image("debian"))
+
+    async def _inspect(self, key: SigningKey) -> dict[str, Any]:
+        step = self.key_step()
         with self.engine() as engine:
             where = await engine.evaluate(step.out, secrets=self.secrets)
-            fingerprint = str(json.loads((where / "key.json").read_text())["fingerprint"])
-        if not fingerprint:
+            found: dict[str, Any] = json.loads((where / "key.json").read_text())
+        if not found["fingerprint"]:
             raise SigningError(f"{key.origin} holds no usable key", resolution="make one with `pipeline keygen`")
-        return fingerprint
+        return found
+
+    def explained(self, error: PipelineError) -> PipelineError:
+        """Return `error`, after a failed step with the whole command for a shell in it."""
+        if isinstance(error, StepFailedError) and error.digest and hasattr(self.options, "tag"):
+            command = shell_command(self.options, self.today, short(error.digest))
+            error.resolution = error.resolution.replace(shell_of(error.digest), command)
+        return error
 
     async def evaluate(self, engine: LocalEngine, tree: Tree) -> Path:
         """Carry out `tree` on `engine` and return where its files are until the engine is closed."""
@@ -208,7 +237,7 @@ def with_progress(session: Session, work: Callable[[], Awaitable[Result]]) -> Re
             try:
                 results.append(await work())
             except PipelineError as error:
-                failure = error
+                failure = session.explained(error)
             group.cancel_scope.cancel()
         session.progress.close()
         if failure:

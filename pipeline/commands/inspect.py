@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,43 +17,40 @@ from pipeline.model.graph import steps_of
 from pipeline.model.product import list_products, load_product
 from pipeline.model.step import Step
 from pipeline.project import packaging_folder
-from pipeline.release import Release
-from pipeline.session import Session, open_session
+from pipeline.session import open_session
 
 SHOWN_CHANGES = 3
-
-
-async def _look(session: Session) -> Release:
-    return session.release(await session.context())
 
 
 def plan(options: Namespace) -> int:
     """List every step with what the next run would do about it, and why."""
     session = open_session(options)
-    planned = anyio.run(_look, session)
+    planned = anyio.run(session.looked_at)
     with session.engine() as engine:
-        rows = [_row(step, engine.explain(step)) for step in steps_of(planned.tree)]
+        missing = engine.missing(*planned.goals)
+        rows = [_row(step, engine.explain(step), step.digest in missing) for step in steps_of(planned.tree)]
     if options.json:
         print(json.dumps(rows, indent=2))
         return 0
     width = max(len(str(row["title"])) for row in rows)
     for row in rows:
-        state = "cached  " if row["cached"] else "will run"
-        why = "" if row["cached"] else f"  {row['why']}"
-        print(f"{state}  {str(row['digest'])[7:19]}  {row['title']:<{width}}{why}")
-    cached = sum(1 for row in rows if row["cached"])
-    print(f"{len(rows)} steps: {cached} cached, {len(rows) - cached} will run")
+        why = f"  {row['why']}" if row["state"] == "will run" else ""
+        print(f"{row['state']:<10}  {str(row['digest'])[7:19]}  {row['title']:<{width}}{why}")
+    states = Counter(str(row["state"]) for row in rows)
+    print(f"{len(rows)} steps: {', '.join(f'{count} {state}' for state, count in sorted(states.items()))}")
     return 0
 
 
-def _row(step: Step, reason: Reason) -> dict[str, object]:
+def _row(step: Step, reason: Reason, missing: bool) -> dict[str, object]:
+    """Return what is said of a step. `not needed`: its result is gone, and what was made of it is there."""
+    state = "cached" if reason.cached else "will run" if missing else "not needed"
     unknown = "" if step.image.base.known else f"image {step.image.base.name} is not built yet"
     return {
         "title": step.title,
         "digest": step.digest,
         "image": step.image.name,
         "effect": step.effect.value,
-        "cached": reason.cached,
+        "state": state,
         "why": unknown or _why(reason),
     }
 
@@ -64,7 +62,7 @@ def _why(reason: Reason) -> str:
 
 def graph(options: Namespace) -> int:
     """Draw the graph."""
-    planned = anyio.run(_look, open_session(options))
+    planned = anyio.run(open_session(options).looked_at)
     text = svg(planned.tree) if options.format == "svg" else mermaid(planned.tree)
     if options.output:
         Path(options.output).write_text(text, encoding="utf-8")
@@ -76,13 +74,14 @@ def graph(options: Namespace) -> int:
 def shell(options: Namespace) -> int:
     """Open a shell where a step would run."""
     session = open_session(options)
+    session.today = options.today or session.today
 
     async def work() -> int:
-        planned = await session.planned(signed=False)
-        step = find_step(steps_of(planned.tree), options.step)
+        planned = await session.planned()
+        step = find_step((*steps_of(planned.tree), session.key_step()), options.step)
         argv = ("/bin/sh", "-c", options.command) if options.command else ()
         with session.engine() as engine:
-            return await engine.shell(step, given=session.given, argv=argv)
+            return await engine.shell(step, given=session.given, secrets=session.secrets, argv=argv)
 
     return anyio.run(work)
 

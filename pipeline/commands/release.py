@@ -9,9 +9,11 @@ from pathlib import Path
 from pipeline.choice import gate_closed, part
 from pipeline.dist import deliver
 from pipeline.engine.local import LocalEngine
-from pipeline.model.tree import Pick
 from pipeline.release import Release
 from pipeline.session import Session, open_session, with_progress
+
+GATED = ("package", "release", "scan")
+"""The verbs that ask the gate, and so need the scanners' databases."""
 
 
 def run(options: Namespace) -> int:
@@ -28,7 +30,7 @@ def run(options: Namespace) -> int:
 
 
 async def _run(session: Session, verb: str) -> Path:
-    planned = await session.planned(signed=verb == "release")
+    planned = await session.planned(signed=verb == "release", fetch=verb in GATED)
     target = Path(session.options.dist) / planned.context.version.file
     with session.engine() as engine:
         if verb == "release":
@@ -46,9 +48,9 @@ async def _run(session: Session, verb: str) -> Path:
 
 async def _judge(session: Session, engine: LocalEngine, planned: Release, target: Path) -> None:
     """Raise GateClosedError, with the reports laid beside `target`, when the verdict is against a release."""
-    if planned.judged is None or planned.reports is None:
+    if planned.verdict is None or planned.reports is None:
         return
-    where = await session.evaluate(engine, Pick(planned.judged.out, paths=("verdict.json",)))
+    where = await session.evaluate(engine, planned.verdict)
     verdict = json.loads((where / "verdict.json").read_text("utf-8"))
     for warning in verdict.get("warnings", []):
         session.progress.note(f"gate: {warning}")

@@ -24,13 +24,23 @@ def failed(step: Step, what: str, *, output: Iterable[str] = (), log: str = "") 
     """
     details = [f"digest:  {step.digest}", f"command: {shlex.join(step.argv)}", *([f"log:     {log}"] if log else [])]
     details += [f"  | {line}" for line in list(output)[-TAIL_LINES:]]
-    short = step.digest.removeprefix("sha256:")[:12]
-    shell = f"run `pipeline shell {short}` for a shell in exactly this step"
+    shell = f"run `{shell_of(step.digest)}` for a shell in exactly this step"
     return StepFailedError(
         f'step "{step.title}" {what}',
         details="\n".join(details),
         resolution=f"read the log, or {shell}" if log else shell,
+        digest=step.digest,
     )
+
+
+def shell_of(digest: str) -> str:
+    """Return the command for a shell in a step, without the options of the run, which an engine does not know."""
+    return f"pipeline shell {short(digest)}"
+
+
+def short(digest: str) -> str:
+    """Return the beginning of a digest that people are shown."""
+    return digest.removeprefix("sha256:")[:12]
 
 
 def ended_with(code: int) -> str:

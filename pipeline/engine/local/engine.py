@@ -127,8 +127,13 @@ class LocalEngine:
             sys.stderr.flush()
             return await run_shell(job, argv or (_shell_of(job.root),))
 
+    def missing(self, *trees: Tree) -> set[str]:
+        """Return the digests of the steps that evaluating `trees` would carry out, none for what is there."""
+        evaluation = self._evaluation(None, None)
+        return set().union(*(evaluation.missing(schedule.node_of(tree)) for tree in trees))
+
     def explain(self, step: Step) -> Reason:
-        """Return whether `step` would come from the store, and if not, why it would run."""
+        """Return whether the result of `step` is in the store, and if not, why."""
         if step.image.base.known and self._context.fresh(step):
             what = "it" if not step.cacheable else "a step before it"
             return Reason(cached=False, brief=f"{what} is never cached")

@@ -69,6 +69,11 @@ class Evaluation:
         await schedule.carry_out(plan, partial(self._make, plan.check))
         return plan.results[node.digest]
 
+    def missing(self, node: Node) -> set[str]:
+        """Return the digests of the steps that `run` would carry out, as far as digests tell."""
+        plan = schedule.demand(node, self._find)
+        return {digest for digest, each in plan.missing.items() if isinstance(each, Step)}
+
     def _find(self, node: Node) -> Laid | None:
         """Return what is there already for `node`."""
         if schedule.is_view(node):
