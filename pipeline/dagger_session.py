@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import dagger
 
-from pipeline import content
+from pipeline import content, feeds
 from pipeline.choice import Choice, databases, gate_closed, verified
 from pipeline.engine.dagger import DaggerEngine
 from pipeline.errors import ImageError, SigningError, SourceError, StepFailedError, UsageError
@@ -29,11 +31,12 @@ from pipeline.model.version import Version
 from pipeline.project import packaging_folder
 from pipeline.release import Release, plan
 from pipeline.source import check_commit, given_epoch
-from pipeline.stages import finish
+from pipeline.stages import finish, scan
 from pipeline.stages.checkout import FILES, FOUND, checkout, no_such_tag, parameters, source_of, unusable
 from pipeline.stages.context import Context, Databases
 from pipeline.stages.package import load_packaging
 from pipeline.stages.sbom import load_schemas
+from pipeline.stages.scan import BINARY_SCANNERS
 
 Directories = Mapping[str, dagger.Directory]
 
@@ -99,12 +102,17 @@ class DaggerSession:
             )
         return await self.engine.evaluate(tree, given=self.given, secrets=self.secrets)
 
-    async def planned(self, request: Request, *, key: bool = False) -> Release:
-        """Return the graph that a request asks for; with `key`, signed by its key or by one of this run alone."""
+    async def planned(self, request: Request, *, key: bool = False, fetch: bool = False) -> Release:
+        """Return the graph that a request asks for; with `key`, signed by its key or by one of this run alone.
+
+        With `fetch` the scanners' databases are fetched, so that the gate knows which of them is not to be had.
+        """
         context = await self.context(request)
+        if fetch:
+            context = await feeds.fetched(context, self.evaluate, say)
         if key and request.signing_key:
-            fingerprint = await self.fingerprint(request.signing_key)
-            context = replace(context, options=replace(context.options, signing_fingerprint=fingerprint))
+            found = await self.inspect(request.signing_key)
+            context = replace(context, options=finish.signed_by(context.options, found))
         elif key:
             context = replace(context, options=replace(context.options, ephemeral_key=True))
         return plan(context, load_schemas(packaging_folder()))
@@ -116,7 +124,7 @@ class DaggerSession:
         product = load_product(folder)
         source = await self.source(product, choice.version(product), request)
         kind = databases(product, scan_db=bool(request.scan_db), advisories=bool(request.advisories))
-        return choice.context(
+        context = choice.context(
             product,
             source,
             await _policy(request.policy, folder),
@@ -126,6 +134,7 @@ class DaggerSession:
             given={**await self._databases(kind, request, product), **await self._brought(request.legs)},
             packaging=load_packaging(folder, product),
         )
+        return replace(context, missing=await _not_given(request.scan_db))
 
     async def source(self, product: Product, version: Version, request: Request) -> Source:
         """Return what the source is, and keep its files for the steps. Raises SourceError and VersionError."""
@@ -209,15 +218,15 @@ class DaggerSession:
             found.update({entry: tree for entry in await leg.entries() if not entry.endswith("/")})
         return found
 
-    async def fingerprint(self, key: dagger.Secret) -> str:
-        """Return the fingerprint of a signing key, for later steps to have the key. Raises SigningError."""
+    async def inspect(self, key: dagger.Secret) -> dict[str, Any]:
+        """Return what `inspect_key` says of a signing key, for later steps to have the key. Raises SigningError."""
         self.secrets["signing-key"] = key
         step = finish.inspect_key(self.catalog.image("debian"))
         described = await (await self.evaluate(step.out)).file("key.json").contents()
-        fingerprint = str(json.loads(described)["fingerprint"])
-        if not fingerprint:
+        found: dict[str, Any] = json.loads(described)
+        if not found["fingerprint"]:
             raise SigningError("--signing-key holds no usable key", resolution="make one with `pipeline keygen`")
-        return fingerprint
+        return found
 
     async def verify(self, release: dagger.Directory, key: dagger.File | None, fingerprint: str) -> str:
         """Return what a release that checks out is said to be. Raises VerificationError with every problem."""
@@ -235,13 +244,29 @@ class DaggerSession:
         return verified("the release", result)
 
     async def judge(self, release: Release) -> None:
-        """Raise GateClosedError when the verdict is against the release."""
+        """Say what the gate warns of, and raise GateClosedError when the verdict is against the release."""
         if release.judged is None:
             return
         found = await self.evaluate(Pick(release.judged.out, paths=("verdict.json",)))
         verdict = json.loads(await found.file("verdict.json").contents())
+        for warning in verdict.get("warnings", []):
+            say(f"gate: {warning}")
         if not verdict["open"]:
             raise gate_closed(release.context, verdict, "the reports of `dagger call scan --report-only`")
+
+
+def say(text: str) -> None:
+    """Print one line for whoever called the function: Dagger shows a function's standard error with the call."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+async def _not_given(folder: dagger.Directory | None) -> dict[str, str]:
+    """Return why each scanner of binaries finds no database in `folder`, by scanner; nothing without a folder."""
+    if folder is None:
+        return {}
+    there = {entry.rstrip("/") for entry in await folder.entries()}
+    return scan.not_given({name: name in there and bool(await folder.entries(path=name)) for name in BINARY_SCANNERS})
 
 
 async def _policy(file: dagger.File | None, folder: Path) -> Policy:

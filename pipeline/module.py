@@ -124,7 +124,7 @@ class Pipeline:
             signing_key=signing_key,
         )  # fmt: skip
         async with self._session(images) as session:
-            planned = await session.planned(request, key=True)
+            planned = await session.planned(request, key=True, fetch=True)
             await session.judge(planned)
             return await session.evaluate(planned.tree)
 
@@ -187,7 +187,7 @@ class Pipeline:
         chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, False)
         request = _request(*chosen, policy=policy, scan_db=scan_db, advisories=advisories, legs=tuple(leg or ()))
         async with self._session(images) as session:
-            planned = await session.planned(request)
+            planned = await session.planned(request, fetch=True)
             if not report_only:
                 await session.judge(planned)
             return await session.evaluate(part(planned, "scan"))
@@ -213,7 +213,7 @@ class Pipeline:
         chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, False)
         request = _request(*chosen, policy=policy, scan_db=scan_db, advisories=advisories, legs=tuple(leg or ()))
         async with self._session(images) as session:
-            planned = await session.planned(request)
+            planned = await session.planned(request, fetch=True)
             await session.judge(planned)
             return await session.evaluate(part(planned, "package"))
 
@@ -271,7 +271,7 @@ class Pipeline:
         async with self._session(images) as session:
             session.given["artifacts"] = artifacts
             files = Given("artifacts", f"dagger:{await artifacts.digest()}")
-            fingerprint = await session.fingerprint(signing_key)
+            fingerprint = str((await session.inspect(signing_key))["fingerprint"])
             image = session.catalog.image("debian")
             return await session.evaluate(finish.sign(files, image=image, fingerprint=fingerprint, epoch=BASE_EPOCH))
 

@@ -155,8 +155,13 @@ async def _context(session: Session, recorded: Recorded, *, skip_scan: bool) -> 
         )
     # A plain directory has no time of its own; the release says which was used.
     source = context.source if context.source.verified else replace(context.source, epoch=recorded.source["epoch"])
+    signing = recorded.index.get("signing") or {}
     decided = replace(
-        context.options, today=recorded.day() or context.options.today, signing_fingerprint=recorded.fingerprint
+        context.options,
+        today=recorded.day() or context.options.today,
+        signing_fingerprint=recorded.fingerprint,
+        signing_development=bool(signing.get("development")),
+        ephemeral_key=bool(signing) and not signing.get("fingerprint"),
     )
     context = replace(context, source=source, options=decided)
     await session.prepare(session.release(context).tree)

@@ -9,6 +9,7 @@ Params:
   trivy_metadata     `metadata.json` of trivy's database, the only place that tells its age: trivy's report does not
                      (default `/in/trivy-database/db/metadata.json`); grype's report tells it
   reachability       true when govulncheck looked at the source, and its results are expected
+  missing            why a scanner has no database, by scanner: nothing is read of one that is named here; optional
   policy             `gate` {`severities`, `only_fixable`, `unreachable`}, `database_max_age_days` by scanner, and
                      `ignore`: [{`id`, `package`, `reason`, `owner`, `expires`, `justification`, `variants`, `targets`}]
   today              the date to judge on, ISO 8601
@@ -171,6 +172,10 @@ def collect(artifacts: list[Json], params: Params) -> tuple[list[Json], list[Jso
     folder = params.path("reports", "/in/reports")
     facts, found, gaps = [], [], []
     for scanner in SCANNERS:
+        if without := scanners.no_database(scanner, params):
+            facts.append({**scanners.unknown_facts(scanner), "scanned": []})
+            gaps.append(without)
+            continue
         reports = {}
         for name in [str(binary["name"]) for binary in artifacts]:
             report, gap = scanners.read_report(folder / name / scanner, scanner, name)
@@ -201,6 +206,8 @@ def collect_reachability(artifacts: list[Json], params: Params) -> tuple[list[Js
     """Return (govulncheck itself, its results by binary, what they do not prove); nothing when it was not asked for."""
     if not params.get("reachability"):
         return [], {}, []
+    if without := scanners.no_database(scanners.REACHABILITY, params):
+        return [scanners.unknown_facts(scanners.REACHABILITY)], {}, [without]
     folder = params.path("reports", "/in/reports")
     results, gaps = {}, []
     for name in [str(binary["name"]) for binary in artifacts]:

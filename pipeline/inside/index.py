@@ -11,7 +11,8 @@ Params:
   source         `url`, `ref`, `commit`, `epoch` (seconds), ... copied
   images, toolchain, materials   what the release was made with: copied when given
   statements     `name` and `subject` of each signed statement that bears a day: copied, without their digests
-  signing        `fingerprint` and `development` (true for a key not for shipping), for the notes; optional
+  signing        `development` (true for a key not for shipping), and `fingerprint` of the key that signs, which one
+                 that is made for this run does not have yet: copied, and said in the notes; optional
   out            default `/out`
 
 Outputs: `release.json` names every artifact with its size and SHA-256; the checksum files are in GNU format, sorted,
@@ -134,7 +135,10 @@ def notes_on_fips(folder: Path, artifacts: list[Json]) -> list[str]:
 
 
 def notes_on_findings(folder: Path, artifacts: list[Json]) -> list[str]:
-    """Return the table of known vulnerabilities from the scan's report, worst first; nothing when none was made."""
+    """Return the table of known vulnerabilities from the scan's report, worst first, after what it does not prove.
+
+    Nothing when no report was made.
+    """
     reports = [a["name"] for a in artifacts if a["kind"] == "scan-report" and a["media_type"] == "application/json"]
     lines: list[str] = []
     for name in reports:
@@ -154,8 +158,12 @@ def notes_on_findings(folder: Path, artifacts: list[Json]) -> list[str]:
             for f in findings
         ]
         lines += ["## Known vulnerabilities", ""]
+        if report["gaps"]:
+            lines += ["**The scan is not complete: what follows does not prove that there is nothing else.**", ""]
+            lines += [*(f"- {' '.join(str(gap).split())}" for gap in report["gaps"]), ""]
         header = ["Vulnerability", "Severity", "Package", "Version", "Fixed in", "Reachable", "Status"]
-        lines += [*table(header, rows), ""] if rows else ["The scanners found none.", ""]
+        none = "No finding is known." if report["gaps"] else "The scanners found none."
+        lines += [*table(header, rows), ""] if rows else [none, ""]
     return lines
 
 

@@ -102,10 +102,20 @@ def age_gap(scanner: str, built: str, params: Params) -> str:
     return ""
 
 
+def no_database(scanner: str, params: Params) -> str:
+    """Return what is said of a scanner that could not run because it has no database, or an empty string."""
+    reason = (params.get("missing") or {}).get(scanner)
+    return f"{scanner}: it has no database: {reason}" if reason else ""
+
+
+def unknown_facts(scanner: str) -> Json:
+    """Return the facts of a scanner of which no report tells anything."""
+    return {"name": scanner, "version": "", "database": {"built": ""}}
+
+
 def scanner_facts(scanner: str, reports: dict[str, Json], params: Params) -> tuple[Json, list[str]]:
     """Return ({name, version, database}, what is amiss with the database)."""
-    facts: Json = {"name": scanner, "version": "", "database": {"built": ""}}
-    gaps = []
+    facts, gaps = unknown_facts(scanner), []
     if scanner == "trivy":
         path = params.path("trivy_metadata", "/in/trivy-database/db/metadata.json")
         if path.is_file():
@@ -153,7 +163,7 @@ def read_reachability(folder: Path, binary: str) -> tuple[Json | None, str]:
 
 def reachability_facts(results: dict[str, Json], params: Params) -> tuple[Json, list[str]]:
     """Return ({name, version, database}, what is amiss with the database)."""
-    facts: Json = {"name": REACHABILITY, "version": "", "database": {"built": ""}}
+    facts = unknown_facts(REACHABILITY)
     for _, result in sorted(results.items()):
         facts = {key: result["scanner"][key] for key in facts}
     stale = age_gap(REACHABILITY, facts["database"]["built"], params)

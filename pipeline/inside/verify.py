@@ -183,12 +183,17 @@ def verify(params: Json) -> Json:
     known = {*sums, *SUMS, *check_statements(folder, release, sums, problems)}
     check_extra(folder, known, problems)
     signed_by = check_signatures(folder, known, params, problems)
+    signing = release.get("signing") or {}
+    others = sorted(signed_by - {str(signing.get("fingerprint")).upper()}) if signing.get("fingerprint") else []
+    if others:
+        problems.append(f"release.json names {signing['fingerprint']} as its key, but {', '.join(others)} signed")
     return {
         "product": (release.get("product") or {}).get("name"),
         "version": release.get("version"),
         "files": len(known) - len(SUMS),
         "signed_by": sorted(signed_by),
         "key_is_pinned": bool(params.get("key") or params.get("fingerprint")),
+        "development": bool(signing.get("development")),
         "problems": problems,
     }
 
@@ -220,6 +225,8 @@ def main() -> int:
     print(f"{result['product']} {result['version']}: {result['files']} files check out, signed by {by}")
     if result["signed_by"] and not result["key_is_pinned"]:
         print("note: checked with the key inside the release; compare its fingerprint with one you trust")
+    if result["development"]:
+        print("note: signed with a development key; this release is not for shipping")
     return 0
 
 

@@ -45,6 +45,8 @@ class Options:
     databases: Databases = Databases.FEED
     today: str = ""
     signing_fingerprint: str = ""
+    signing_development: bool = False
+    """The key is not for shipping, and the release says so."""
     ephemeral_key: bool = False
     """Sign with a key that is made for this run and kept by nobody. Never for shipping."""
 
@@ -54,7 +56,7 @@ class Context:
     """The values of one release.
 
     `given` holds trees from outside by name: `scan-db`, `advisories`, and binaries that were built elsewhere under
-    their artifacts' names.
+    their artifacts' names. `missing` says of each scanner without a database why it has none; the gate repeats it.
     """
 
     product: Product
@@ -64,6 +66,7 @@ class Context:
     images: Mapping[str, Image] = field(repr=False)
     options: Options = field(default_factory=Options)
     given: Mapping[str, Given] = field(default_factory=dict, repr=False)
+    missing: Mapping[str, str] = field(default_factory=dict)
     packaging: Files = field(default=EMPTY, repr=False)
     """The files that packages are made from; empty for a product without packages."""
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from pipeline.keys import DEVELOPMENT_IDENTITY
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.graph import steps_of
 from pipeline.model.image import Image
 from pipeline.model.step import Effect, ExitCode, Step
 from pipeline.model.tree import Merge, Output, Tree
-from pipeline.stages.context import Context
+from pipeline.stages.context import Context, Options
 from pipeline.stages.inside import inside
 
 INDEX = ("SHA256SUMS", "SHA512SUMS", "release.json")
@@ -47,7 +49,7 @@ def index_inputs(artifacts: Sequence[Artifact], approval: Tree | None) -> dict[s
 
 
 def index_parameters(context: Context, described: Sequence[Artifact], statements: Sequence[Artifact]) -> dict[str, Any]:
-    """Return what the index is told: the product, its source, each artifact, and the images of their steps."""
+    """Return what the index is told: the product, its source, its key, each artifact, the images of their steps."""
     product, source = context.product, context.source
     return {
         "artifacts_dir": "/in/artifacts",
@@ -65,9 +67,16 @@ def index_parameters(context: Context, described: Sequence[Artifact], statements
             "epoch": context.epoch,
         },
         "artifacts": [_describe(artifact) for artifact in described],
+        "signing": _signing(context.options),
         "statements": [{"name": statement.name, "subject": statement.subject} for statement in statements],
         "images": [_image(image) for image in _images(Merge.of(*(artifact.tree for artifact in described)))],
     }
+
+
+def _signing(options: Options) -> dict[str, object]:
+    if options.ephemeral_key:
+        return {"development": True}
+    return {"development": options.signing_development, "fingerprint": options.signing_fingerprint}
 
 
 def inspect_key(image: Image) -> Step:
@@ -82,6 +91,15 @@ def inspect_key(image: Image) -> Step:
         secrets=("signing-key",),
         effect=Effect.VOLATILE,
     )
+
+
+def signed_by(options: Options, key: Mapping[str, Any]) -> Options:
+    """Return `options` for a release by the key that `inspect_key` found.
+
+    Whether it is a development key is told by the key itself, so that each engine says the same of the same key.
+    """
+    development = key.get("user_id") in {DEVELOPMENT_IDENTITY, EPHEMERAL_IDENTITY}
+    return replace(options, signing_fingerprint=str(key["fingerprint"]), signing_development=development)
 
 
 def signatures(context: Context, release: Tree) -> Tree:

@@ -6,12 +6,12 @@ together with the day.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.step import Effect, ExitCode, Step
 from pipeline.model.target import TARGETS
-from pipeline.model.tree import Merge, Pick, Tree
+from pipeline.model.tree import EMPTY, Merge, Pick, Tree
 from pipeline.stages.build import modules, settings
 from pipeline.stages.context import Context, Databases
 from pipeline.stages.inside import inside
@@ -47,8 +47,8 @@ def scanners(context: Context) -> tuple[str, ...]:
 
 
 def databases(context: Context) -> dict[str, Tree]:
-    """Return the vulnerability databases by scanner."""
-    names = scanners(context)
+    """Return the vulnerability databases by scanner; none for a scanner whose database is known to be missing."""
+    names = [name for name in scanners(context) if name not in context.missing]
     match context.options.databases:
         case Databases.GIVEN:
             given = context.given["scan-db"]
@@ -56,8 +56,22 @@ def databases(context: Context) -> dict[str, Tree]:
         case Databases.ADVISORIES:
             return {name: _from_advisories(context, name) for name in names}
         case Databases.FEED:
-            feeds = {"grype": _grype_feed, "trivy": _trivy_feed, "govulncheck": _govulncheck_feed}
-            return {name: feeds[name](context) for name in names}
+            steps = feeds(context)
+            return {name: steps[name].out for name in names}
+
+
+def feeds(context: Context) -> dict[str, Step]:
+    """Return the step that fetches each scanner's database from its vendor, by scanner."""
+    made = {"grype": _grype_feed, "trivy": _trivy_feed, "govulncheck": _govulncheck_feed}
+    return {name: made[name](context) for name in scanners(context)}
+
+
+def not_given(present: Mapping[str, bool]) -> dict[str, str]:
+    """Return why each scanner of binaries has no database that `present`, by scanner, does not find in --scan-db.
+
+    Without one of its own, govulncheck says so itself.
+    """
+    return {name: f"the folder of --scan-db has nothing in {name}/" for name in BINARY_SCANNERS if not present[name]}
 
 
 def _from_advisories(context: Context, scanner: str) -> Tree:
@@ -70,27 +84,27 @@ def _from_advisories(context: Context, scanner: str) -> Tree:
     ).out
 
 
-def _grype_feed(context: Context) -> Tree:
+def _grype_feed(context: Context) -> Step:
     return Step(
         title="grype database from its feed",
         image=context.image("grype"),
         argv=("grype", "db", "update"),
         env=tuple(sorted({**GRYPE_ENV, "GRYPE_DB_CACHE_DIR": "/out", "RELEASE_DAY": context.options.today}.items())),
         effect=Effect.FETCH,
-    ).out
+    )
 
 
-def _trivy_feed(context: Context) -> Tree:
+def _trivy_feed(context: Context) -> Step:
     return Step(
         title="trivy database from its feed",
         image=context.image("trivy"),
         argv=("trivy", "image", "--download-db-only", "--cache-dir=/out", "--no-progress"),
         env=(("HOME", "/work"), ("RELEASE_DAY", context.options.today)),
         effect=Effect.FETCH,
-    ).out
+    )
 
 
-def _govulncheck_feed(context: Context) -> Tree:
+def _govulncheck_feed(context: Context) -> Step:
     return inside(
         "vulndb",
         {"url": FEED, "out": "/out/v1"},
@@ -100,7 +114,7 @@ def _govulncheck_feed(context: Context) -> Tree:
         env={"RELEASE_DAY": context.options.today},
         effect=Effect.FETCH,
         outputs=("v1/index/db.json", "v1/index/modules.json"),
-    ).out
+    )
 
 
 def grype(context: Context, built: Artifact, database: Tree) -> Step:
@@ -185,6 +199,7 @@ def judge(context: Context, binaries: Sequence[Artifact], raw: Tree, trivy_datab
             "version": context.version.number,
             "binaries": [{"name": b.name, "target": b.target, "variant": b.variant} for b in binaries],
             "policy": context.policy.as_parameters(),
+            "missing": dict(context.missing),
             "reachability": context.product.scan.reachability,
             "today": context.options.today,
             "snapshot": context.options.snapshot,
@@ -241,11 +256,12 @@ def scan(context: Context, binaries: Sequence[Artifact]) -> tuple[tuple[Artifact
     raw: list[tuple[str, Tree]] = []
     for built in binaries:
         for scanner, run in (("grype", grype), ("trivy", trivy)):
-            raw.append((f"{built.name}/{scanner}", run(context, built, found[scanner]).out))
+            if scanner in found:
+                raw.append((f"{built.name}/{scanner}", run(context, built, found[scanner]).out))
     if "govulncheck" in found:
         reached = govulncheck(context, binaries, found["govulncheck"])
         raw += [(f"{built.name}/govulncheck", Pick(reached.out, root=built.name)) for built in binaries]
-    judged = judge(context, binaries, Merge.of(*raw), found["trivy"])
+    judged = judge(context, binaries, Merge.of(*raw), found.get("trivy", EMPTY))
     return reports(context, judged), judged
 
 

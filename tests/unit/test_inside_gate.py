@@ -41,6 +41,7 @@ class Scan:
         self.gate: dict[str, Any] = {"severities": ["critical", "high"], "only_fixable": False}
         self.ages = {"grype": 5, "trivy": 5, "govulncheck": 30}
         self.reachability = False
+        self.missing: dict[str, str] = {}
 
     def at(self, name: str, scanner: str) -> Path:
         return self.folder / "reports" / name / scanner
@@ -60,6 +61,7 @@ class Scan:
             product="weed", version="1", binaries=binaries, binaries_dir=str(self.folder / "binaries"), today=today,
             reports=str(self.folder / "reports"), trivy_metadata=str(self.folder / "metadata.json"), policy=policy,
             snapshot=snapshot, out=str(self.folder / "out"), reachability=self.reachability,
+            missing=self.missing,
         )  # fmt: skip
         shutil.rmtree(self.folder / "out", ignore_errors=True)
         gate.main(params)
@@ -197,6 +199,20 @@ def test_a_stale_database_closes_a_release_and_warns_in_a_snapshot(
     assert verdict["open"]
     assert reason in verdict["warnings"]
     assert reason in json.loads((scan.folder / "out" / "scan.json").read_text())["gaps"]
+
+
+def test_a_missing_database_is_one_reason_for_each_scanner_and_a_warning_in_a_snapshot(scan: Scan) -> None:
+    scan.missing = {"grype": "its feed failed (no route to host)", "govulncheck": "its feed failed"}
+    scan.reachability = True
+    reasons = [
+        "grype: it has no database: its feed failed (no route to host)",
+        "govulncheck: it has no database: its feed failed",
+    ]
+    verdict = scan.judge(ENTRY)
+    assert (verdict["open"], verdict["reasons"]) == (False, reasons)
+    verdict = scan.judge(ENTRY, snapshot=True)
+    assert (verdict["open"], verdict["warnings"]) == (True, reasons)
+    assert set(scan.statements()) == {f"{name}.trivy.vulns.intoto.json" for name in (AMD64, ARM64)}
 
 
 def _no_report(scan: Scan) -> None:

@@ -29,7 +29,7 @@ def params(tmp_path: Path) -> Params:
     folder.mkdir()
     (folder / BINARY).write_bytes(b"binary")
     (folder / f"{BINARY}.proof.json").write_text(json.dumps(PROOF))
-    (folder / "weed.scan.json").write_text(json.dumps({"findings": [FINDING]}))
+    (folder / "weed.scan.json").write_text(json.dumps({"findings": [FINDING], "gaps": []}))
     described = [
         {
             "name": "weed.scan.json",
@@ -100,13 +100,27 @@ def test_the_notes_say_what_a_reader_needs(params: Params) -> None:
 
 def test_a_plain_release_says_nothing_of_snapshots_and_fips(params: Params) -> None:
     (Path(params["artifacts_dir"]) / f"{BINARY}.proof.json").write_text(json.dumps({**PROOF, "fips": None}))
-    (Path(params["artifacts_dir"]) / "weed.scan.json").write_text('{"findings": []}')
+    (Path(params["artifacts_dir"]) / "weed.scan.json").write_text('{"findings": [], "gaps": []}')
     index.main(Params(params, images=[]))
     notes = (Path(params["out"]) / "release-notes.md").read_text()
     assert f"| {BINARY} | go1.26.8 | static | none | - |" in notes
     assert "The scanners found none." in notes
     assert "snapshot" not in notes
     assert "Stand-ins" not in notes
+
+
+@pytest.mark.parametrize("findings", [[], [FINDING]])
+def test_the_notes_name_what_the_scan_does_not_prove_and_never_say_none_then(
+    params: Params, findings: list[dict[str, Any]]
+) -> None:
+    gaps = ["grype: it has no database: its feed\nfailed", "trivy: its database of 2026-01-01 is older than 5 days"]
+    (Path(params["artifacts_dir"]) / "weed.scan.json").write_text(json.dumps({"findings": findings, "gaps": gaps}))
+    index.main(params)
+    notes = (Path(params["out"]) / "release-notes.md").read_text()
+    assert "The scan is not complete" in notes
+    assert "- grype: it has no database: its feed failed\n- trivy: its database of 2026-01-01 is older" in notes
+    assert "found none" not in notes
+    assert ("| CVE-2026-1 |" in notes) == bool(findings)
 
 
 def test_what_does_not_fit_is_listed_whole(params: Params) -> None:

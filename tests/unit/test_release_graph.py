@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -70,6 +71,22 @@ def test_only_what_is_pinned_or_a_feed_may_use_the_network() -> None:
     online = {title for title, step in titles(made(feed)).items() if step.network}
     feeds = {f"{scanner} database from its feed" for scanner in ("govulncheck", "grype", "trivy")}
     assert online == {"go modules", *feeds}
+
+
+def test_a_scanner_without_a_database_does_not_run_and_the_gate_is_told_why() -> None:
+    feed = replace(context(), options=replace(context().options, databases=Databases.FEED))
+    steps = titles(made(replace(feed, missing={"trivy": "no route", "govulncheck": "no route"})))
+    assert not any(title.startswith(("trivy", "govulncheck")) for title in steps)
+    assert {title for title in steps if title.startswith("grype ")} > {"grype database from its feed"}
+    own = dict(dict(steps["judge"].inputs)["program"].entries)["params.json"]  # type: ignore[union-attr]
+    assert json.loads(own.content)["missing"] == {"trivy": "no route", "govulncheck": "no route"}
+
+
+def test_the_index_says_which_key_signs_and_whether_it_is_for_shipping() -> None:
+    for development in (False, True):
+        step = titles(made(context(signing_development=development)))["index and checksums"]
+        own = dict(dict(step.inputs)["program"].entries)["params.json"]  # type: ignore[union-attr]
+        assert json.loads(own.content)["signing"] == {"development": development, "fingerprint": "F" * 40}
 
 
 def test_a_vendored_source_needs_no_network_at_all() -> None:
