@@ -49,5 +49,16 @@ def check(options: Namespace) -> int:
         dirty=dirty_paths(repository) if options.require_clean else None,
     )
     require_version(options.tag, problems)
-    print(f"{options.tag} may be released")
+    unasked = [text for asked, text in _questions(options) if not asked]
+    more = f"; not checked: {', '.join(unasked)}" if unasked else ""
+    print(f"{options.tag} is a version of {product.name}{more}" if unasked else f"{options.tag} may be released")
     return 0
+
+
+def _questions(options: Namespace) -> tuple[tuple[bool, str], ...]:
+    """Return what can be checked beyond the form of a tag, and whether it was asked for."""
+    return (
+        (options.match_ref is not None, "that it is what is checked out (--match-ref)"),
+        (options.require_tag, "that the repository has it (--require-tag)"),
+        (options.require_clean, "that nothing is changed (--require-clean)"),
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
@@ -114,7 +114,6 @@ class Build(Document):
     static: bool = True
     env: Annotated[dict[str, str], Field(default_factory=dict)]
     """More environment of the Go command: CGO_CFLAGS, GOAMD64, GODEBUG and the like."""
-    fips_module: Literal["boringcrypto", "go"] = "boringcrypto"
     variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
     targets: Annotated[tuple[str, ...], Field(min_length=1)]
     version_command: tuple[Line, ...] = ("version",)

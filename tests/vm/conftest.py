@@ -100,6 +100,7 @@ def installed(deb: Machine, before: Before, built: packages.Packages) -> Machine
 @pytest.fixture(scope="session")
 def serving(installed: Machine) -> Machine:
     """The same host with keys for S3, and a bucket."""
+    host.with_room(installed)
     host.with_keys(installed)
     host.aws(installed, f"s3 mb s3://{host.BUCKET}")
     return installed

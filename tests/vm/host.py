@@ -77,6 +77,12 @@ def healthy(machine: Machine, timeout: float = HEALTHY) -> None:
     machine.wait(f"systemctl --quiet is-active {' '.join(UNITS)} && /opt/weed/healthcheck.sh", timeout=timeout, pause=3)
 
 
+def with_room(machine: Machine) -> None:
+    """Let the volume servers have many volumes: a small disk makes room for so few that writes need both servers."""
+    machine.run("echo VOLUME_MAX=50 >> /etc/default/weed/weed.conf")
+    machine.run("systemctl restart weed-volume@1 weed-volume@2", timeout=300)
+
+
 def pid(machine: Machine, name: str) -> str:
     """Return the process id of weed of an instance: the child of the unit's main process."""
     role, number = name.rsplit("-", 1)

@@ -24,6 +24,7 @@ from tests.vm.host import (
     upload_large,
     version,
     with_keys,
+    with_room,
 )
 from tests.vm.machine import Machine
 from tests.vm.packages import Packages
@@ -43,6 +44,7 @@ def host(rpm: Machine, built: Packages) -> Machine:
         timeout=900,
     )
     healthy(rpm)
+    with_room(rpm)
     with_keys(rpm)
     aws(rpm, f"s3 mb s3://{BUCKET}")
     return rpm
