@@ -140,6 +140,18 @@ FAULTS: list[tuple[str, str, Callable[[Host], AbstractContextManager[None] | Non
     ("override-unused", "warning", write("etc/weed/master-9.toml", ""), "no instance of this host reads master-9.toml"),
     ("unreadable", "error", write("etc/weed/security.toml", ""), "the user weed may not read it"),
     ("secret-readable", "warning", write("etc/weed/security.toml", "", 0o644), "everybody may read it"),
+    (
+        "secret-readable",
+        "warning",
+        write("etc/weed/filer.toml", '[leveldb2]\nenabled = true\n[mysql]\npassword = "x"\n', 0o644),
+        "mysql.password",
+    ),
+    (
+        "configuration",
+        "error",
+        write("etc/weed/security.toml", '[jwt.signing]\nkey = "x"\n', 0o644),
+        "jwt.signing.key and everybody may read it",
+    ),
     ("s3-anonymous", "warning", remove("etc/weed/s3.json"), "everybody who reaches the port"),
     ("binary-missing", "error", remove("opt/weed/weed"), "No such file"),
     ("binary-permissions", "error", own("opt/weed/weed", 990, 0o775), "0775 of 990:990"),
@@ -190,6 +202,18 @@ def test_a_fault_is_found_and_its_mending_is_told(
     assert says in found[name]["what"]
     assert found[name]["fix"]
     assert code == CODES[severity]
+
+
+def test_a_replaced_program_that_still_runs_is_an_error_where_fips_is_demanded(sound: Host) -> None:
+    put(sound, "proc/77/cgroup", "0::/system.slice/system-weed.slice/weed-volume@1.service\n")
+    (sound.root / "proc/77/exe").symlink_to("/opt/weed/weed (deleted)")
+    found = doctor(sound, "--before", "start")[1]["instances-old"]
+    assert (found["severity"], "weed-volume@1.service" in found["what"]) == ("note", True)
+    change(FIPS_ENABLED="true")(sound)
+    found = doctor(sound, "--before", "start")[1]["instances-old"]
+    assert found["severity"] == "error"
+    assert found["what"] == "FIPS is demanded, and the replaced binary still runs as weed-volume@1.service"
+    assert found["fix"] == "weed-rolling-restart"
 
 
 def test_apparmor_that_complains_only_is_a_warning(sound: Host) -> None:

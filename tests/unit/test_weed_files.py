@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from weedops.errors import AccessError, ConfigError, OpsError
 from weedops.files import find, read_identities, read_toml
+from weedops.launch import plan
+from weedops.secret import secrets
 from weedops.settings import check_settings
 from weedops.tls import check_certificates
+from weedops.toml import loads
 
 from tests.unit.weed_certificates import certificates
 from tests.unit.weed_host import PRODUCT, Host
@@ -127,6 +130,47 @@ def test_identities_are_a_secret(tmp_path: Path) -> None:
         read_identities(host.paths, S3)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[jwt.signing]\nkey = "0123"\n',
+        '[jwt.filer_signing.read]\nkey = "0123"\n',
+        '[JWT.Signing]\nKey = "0123"\n',
+        '[sse_s3]\nkek = "0123"\n',
+        'admin.password = "0123"\n',
+    ],
+)
+def test_a_security_toml_with_a_secret_is_for_weed_only(tmp_path: Path, text: str) -> None:
+    host = Host(tmp_path)
+    path = host.write("etc/weed/security.toml", text, 0o644)
+    with pytest.raises(AccessError, match=r"security\.toml holds .* and everybody may read it") as caught:
+        read_toml(host.paths, FIRST)
+    assert f"chmod 0640 {path}" in str(caught.value)
+    path.chmod(0o640)
+    assert read_toml(host.paths, FIRST)[0].path == str(path)
+
+
+@pytest.mark.parametrize("text", ["", '[jwt.signing]\nkey = ""\n', '[https.client]\nenabled = false\nkey = ""\n'])
+def test_a_security_toml_without_a_secret_may_be_read_by_everybody(tmp_path: Path, text: str) -> None:
+    host = Host(tmp_path)
+    host.write("etc/weed/security.toml", text, 0o644)
+    assert read_toml(host.paths, FIRST)[0].name == "security"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('[grpc.master]\nkey = "/etc/weed/master.key"\ncert = "/etc/weed/master.crt"\n', []),
+        ('[mysql]\nenabled = true\nusername = "weed"\npassword = "0123"\n', ["mysql.password"]),
+        ('[notification.aws_sqs]\naws_secret_access_key = "0123"\n', ["notification.aws_sqs.aws_secret_access_key"]),
+        ('[mongodb]\nuri = "mongodb://weed:0123@db:27017"\n', ["mongodb.uri"]),
+        ('[mongodb]\nuri = "mongodb://db:27017"\n[redis2]\npassword = ""\n', []),
+    ],
+)
+def test_what_is_a_secret(text: str, names: list[str]) -> None:
+    assert list(secrets(loads(text))) == names
+
+
 def secured(tmp_path: Path, **replaced: str) -> dict[str, object]:
     certificates(tmp_path)
     pair = {"cert": str(tmp_path / "server.crt"), "key": str(tmp_path / "server.key")}
@@ -173,6 +217,26 @@ def test_a_key_that_others_may_change_is_refused(tmp_path: Path) -> None:
     (tmp_path / "server.key").chmod(0o666)
     with pytest.raises(AccessError, match=r"server\.key may be changed"):
         check_certificates(content, "filer", "security.toml")
+
+
+def test_a_key_that_everybody_may_read_is_refused(tmp_path: Path) -> None:
+    content = secured(tmp_path)
+    (tmp_path / "server.key").chmod(0o644)
+    with pytest.raises(AccessError, match=r"server\.key is a private key and everybody may read it"):
+        check_certificates(content, "filer", "security.toml")
+    (tmp_path / "server.key").chmod(0o640)
+    check_certificates(content, "filer", "security.toml")
+
+
+def test_a_key_that_an_options_file_names_is_looked_at_too(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    host.binary("echo '  -cert.file string'; echo '  -key.file string'")
+    key = host.write("srv/s3.key", "", 0o644)
+    host.write("etc/weed/s3.options", f"cert.file=/srv/s3.crt\nkey.file={key}\n")
+    with pytest.raises(AccessError, match=r"s3\.key is a private key and everybody may read it"):
+        plan(host.paths, "s3", "1", {})
+    key.chmod(0o600)
+    assert f"-key.file={key}" in plan(host.paths, "s3", "1", {}).argv
 
 
 def test_the_shipped_files_are_accepted(tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ from typing import Dict, Iterator, List, Set
 
 from weedops.errors import AccessError, OpsError
 from weedops.files import find, toml_names
-from weedops.findings import ERROR, INSTALL, NOTE, OK, UPGRADE, WARNING, Finding, Host, account
+from weedops.findings import ERROR, INSTALL, NOTE, OK, UPGRADE, WARNING, Finding, Host, account, read
 from weedops.launch import plan
 from weedops.options import options_file
+from weedops.secret import secrets
 from weedops.settings import read_settings
+from weedops.toml import TomlError, loads
 
 MARKERS = ("allow-downgrade", "purge-data", "restart-on-upgrade")
 """Files of /etc/weed that the package's own scripts look for."""
@@ -123,8 +125,18 @@ def readable(host: Host) -> Iterator[Finding]:
             yield Finding("unreadable", ERROR, "the user weed may not enter its folder", path, fix)
         elif not user.may(status, 4):
             yield Finding("unreadable", ERROR, "the user weed may not read it: weed would go on without it", path, fix)
-        elif os.path.basename(path) in SECRETS and status.st_mode & stat.S_IROTH:
-            yield Finding("secret-readable", WARNING, "it may hold secrets and everybody may read it", path, fix)
+        elif status.st_mode & stat.S_IROTH:
+            held = "secrets" if os.path.basename(path) in SECRETS else _secrets(path)
+            if held:
+                yield Finding("secret-readable", WARNING, f"it may hold {held} and everybody may read it", path, fix)
+
+
+def _secrets(path: str) -> str:
+    """Return the names of what is secret in a toml file, "" for nothing or for one that `starts` complains of."""
+    try:
+        return ", ".join(secrets(loads(read(path)))) if path.endswith(".toml") else ""
+    except TomlError:
+        return ""
 
 
 def _used(host: Host) -> Set[str]:

@@ -7,6 +7,7 @@ from typing import Iterator
 
 from weedops import units
 from weedops.findings import ERROR, INSTALL, NOTE, OK, UPGRADE, WARNING, Finding, Host, read
+from weedops.ports import unit_of
 from weedops.programs import find_program, is_active, run
 
 OLDEST_SYSTEMD = 239
@@ -123,14 +124,28 @@ def instances(host: Host) -> Iterator[Finding]:
         yield Finding("instance-failed", ERROR, f"{unit} has failed", "", f"journalctl -u {unit}")
     if not failed and wanted == enabled:
         yield Finding("instances", OK, f"{len(wanted)} instances are enabled, as weed.conf asks")
-    if any(_replaced(pid) for pid in filter(str.isdigit, os.listdir("/proc")) if host.paths.root == "/"):
-        what = "instances run a program that has been replaced since"
+    yield from _outdated(host)
+
+
+def _outdated(host: Host) -> Iterator[Finding]:
+    """Whether a running instance has a program that has been replaced: nobody has looked whether that one is FIPS."""
+    proc = host.paths.at("/proc")
+    pids = filter(str.isdigit, os.listdir(proc)) if os.path.isdir(proc) else ()
+    old = [int(pid) for pid in pids if _replaced(os.path.join(proc, pid))]
+    if not old:
+        return
+    names = ", ".join(sorted({unit_of(pid, proc) or f"process {pid}" for pid in old}))
+    if host.settings.fips:
+        what = f"FIPS is demanded, and the replaced binary still runs as {names}"
+        yield Finding("instances-old", ERROR, what, host.paths.binary, "weed-rolling-restart")
+    else:
+        what = f"a program that has been replaced since still runs as {names}"
         yield Finding("instances-old", NOTE, what, host.paths.binary, "weed-rolling-restart")
 
 
-def _replaced(pid: str) -> bool:
+def _replaced(process: str) -> bool:
     try:
-        return os.readlink(f"/proc/{pid}/exe") == "/opt/weed/weed (deleted)"
+        return os.readlink(os.path.join(process, "exe")) == "/opt/weed/weed (deleted)"
     except OSError:
         return False
 

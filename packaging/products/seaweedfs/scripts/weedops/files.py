@@ -9,6 +9,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from weedops import toml
 from weedops.errors import AccessError, ConfigError
 from weedops.paths import Paths
+from weedops.secret import secrets
 from weedops.settings import Instance
 
 EXTRA = {"master": (), "volume": (), "filer": ("notification", "credential"), "s3": ("credential",)}
@@ -81,6 +82,9 @@ def read_toml(paths: Paths, instance: Instance) -> List[Source]:
                 raise ConfigError(
                     f"{path}: {error}", "correct it: weed would start without this file and all it demands"
                 )
+            held = sorted(secrets(content)) if name == "security" else []
+            if held:
+                check_private(path, f"holds {', '.join(held)}")
             sources.append(Source(name, path, content))
     return sources
 
@@ -107,7 +111,6 @@ def read_trusted(path: str, secret: bool = False) -> str:
     check_writers(path)
     try:
         with open(path, encoding="utf-8") as file:
-            mode = os.fstat(file.fileno()).st_mode
             text = file.read()
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8: {error}", "save it as UTF-8")
@@ -118,9 +121,16 @@ def read_trusted(path: str, secret: bool = False) -> str:
         )
     if PLACEHOLDER in text:
         raise ConfigError(f"{path} still has {PLACEHOLDER} in it, from the example", "put a secret of your own there")
-    if secret and mode & stat.S_IROTH:
-        raise AccessError(f"{path} holds secrets and everybody may read it", f"chmod 0640 {path}")
+    if secret:
+        check_private(path, "holds secrets")
     return text
+
+
+def check_private(path: str, what: str) -> None:
+    """Raise AccessError when everybody may read `path`. `what` says why nobody should: "holds secrets"."""
+    status = _status(path)
+    if status is not None and status.st_mode & stat.S_IROTH:
+        raise AccessError(f"{path} {what} and everybody may read it", f"chown root:weed {path} && chmod 0640 {path}")
 
 
 def check_writers(path: str) -> None:

@@ -15,7 +15,7 @@ from weedops.paths import Paths, read_installed
 from weedops.ports import check_ports, listeners
 from weedops.probe import Health, aim, ask
 from weedops.settings import read_settings
-from weedops.tls import check_certificates
+from weedops.tls import check_certificates, check_key
 
 PASSED = ("TZ", "GOGC", "GOMEMLIMIT", "GOMAXPROCS", "GOTRACEBACK", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """Variables that weed may have from a drop-in of the unit, besides WEED_…, which override keys of the toml files.
@@ -53,6 +53,9 @@ def plan(paths: Paths, role: str, number: str, environment: Mapping[str, str]) -
     identities = read_identities(paths, instance) if role == "s3" else ""
     inputs = Inputs(instance, installed, settings, paths, identities, read_options(paths, instance))
     check_options(inputs, options_file(paths, instance))
+    for name, value in inputs.options.items():
+        if name.endswith("key.file") and value:
+            check_key(value)
     runtime = os.path.join(paths.runtime, instance.name)
     passed = {key: value for key, value in environment.items() if key in PASSED or key.startswith("WEED_")}
     own = {"PATH": "/usr/bin:/bin", "HOME": runtime, "TMPDIR": "/tmp"}

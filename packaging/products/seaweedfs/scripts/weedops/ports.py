@@ -112,7 +112,7 @@ def holders(port: int, proc: str = "/proc") -> List[Holder]:
         if pid is None:
             hidden.append(Holder(0, "", "", _name(uid)))
         elif pid not in found:
-            found[pid] = Holder(pid, _program(pid, proc), _unit(pid, proc), _name(uid))
+            found[pid] = Holder(pid, _program(pid, proc), unit_of(pid, proc), _name(uid))
     return list(found.values()) or hidden[:1]
 
 
@@ -155,7 +155,7 @@ def _program(pid: int, proc: str) -> str:
     return "".join(_lines(os.path.join(proc, str(pid), "comm"))[:1]) or "?"
 
 
-def _unit(pid: int, proc: str) -> str:
+def unit_of(pid: int, proc: str = "/proc") -> str:
     """Return the systemd unit of a process, "" if it is in none."""
     for line in _lines(os.path.join(proc, str(pid), "cgroup")):
         names = [part for part in line.split("/") if part.endswith((".service", ".scope"))]

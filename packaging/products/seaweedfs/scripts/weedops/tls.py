@@ -9,7 +9,7 @@ import ssl
 from typing import Any, Dict, NamedTuple, Tuple
 
 from weedops.errors import AccessError, ConfigError, OpsError
-from weedops.files import check_writers, find, read_trusted
+from weedops.files import check_private, check_writers, find, read_trusted
 from weedops.options import read_options
 from weedops.paths import Installed, Paths
 from weedops.settings import Instance
@@ -90,7 +90,7 @@ def check_certificates(content: Dict[str, Any], role: str, where: str) -> None:
             missing = key if files[0] else cert
             raise ConfigError(f"{where}: [{section}] has no {missing}", "give both: weed would go on in plain text")
         _load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), *files)
-        check_writers(files[1])
+        check_key(files[1])
         demanded = demanded or section.startswith("grpc.")
     for name in ("grpc.ca", "https.client.ca", f"https.{role}.ca"):
         authority = lookup(content, name)
@@ -98,6 +98,12 @@ def check_certificates(content: Dict[str, Any], role: str, where: str) -> None:
             _authority(authority)
     if demanded and not lookup(content, "grpc.ca"):
         raise ConfigError(f"{where}: [grpc] has no ca", "name the authority: weed would go on in plain text")
+
+
+def check_key(path: str) -> None:
+    """Raise AccessError when others than root and the service user may change a private key, or everybody read it."""
+    check_writers(path)
+    check_private(path, "is a private key")
 
 
 def _load(context: ssl.SSLContext, cert: str, key: str) -> None:
