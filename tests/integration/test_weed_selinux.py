@@ -143,6 +143,19 @@ def test_weed_has_no_capability_and_no_writable_code(module: Module) -> None:
     assert "typepermissive" not in module.cil
 
 
+def test_what_weed_starts_is_no_shell_and_stays_in_its_domain(module: Module) -> None:
+    started = {
+        rule.target
+        for rule in module.rules
+        if rule.kind == "file" and rule.permissions & {"execute_no_trans", "execute"}
+    }
+    assert "bin_t" in started
+    assert not {name for name in started if "shell" in name or name in {"exec_type", "file_type"}}
+    moving = {"transition", "dyntransition", "setexec"}
+    assert not [rule for rule in module.rules if rule.kind == "process" and rule.permissions & moving]
+    assert not re.search(r"^\s*\(typetransition weed_t \w+ process ", module.cil, re.MULTILINE)
+
+
 def test_weed_changes_nothing_but_its_own(module: Module) -> None:
     for rule in module.rules:
         if rule.kind in {"file", "dir", "lnk_file"} and rule.permissions & ALTERING and rule.target not in OWN:
