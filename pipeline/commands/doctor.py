@@ -9,17 +9,24 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.errors import EngineError
+from pipeline.errors import EngineError, PipelineError
 from pipeline.project import home_folder
+
+if TYPE_CHECKING:
+    from pipeline.session import Session
+
+Result = TypeVar("Result")
 
 DISK_NEEDED = 12 << 30
 """Bytes: roots, toolchain, module caches, scanners and compiler caches of a first release."""
 MEMORY_NEEDED = 3 << 30
 """Bytes: what compiling the scanners takes on two cores."""
+OTHER_KEY = "give another with --signing-key or $PIPELINE_SIGNING_KEY; `pipeline keygen` makes one"
 PROGRAMS = {"bwrap": "bubblewrap", "git": "git", "gpg": "gnupg", "mmdebstrap": "mmdebstrap"}
 
 
@@ -80,29 +87,82 @@ def _sandbox() -> Finding:
 
 
 def release(options: Namespace) -> Iterator[Finding]:
-    """Yield whether the release that was asked for can be planned at all: product, tag, source, policy, key."""
-    if not options.tag:
-        return
+    """Yield all that is wrong with what a release is made from (product, tag, policy, source) and with its key.
+
+    Without a tag only the key is looked at, and what the project says of the product.
+    """
+    from pipeline.model.policy import load_policy
+    from pipeline.model.product import load_product
+    from pipeline.model.version import parse_tag
+    from pipeline.session import open_session
+
+    session, problems = _tried("images", lambda: open_session(options))
+    product = None
+    if session:
+        folder = session.packaging / "products" / options.product
+        product, wrong = _tried("product", lambda: load_product(folder))
+        problems += wrong
+        place = Path(options.policy) if options.policy else folder / "policy.toml"
+        problems += _tried("policy", lambda: load_policy(place))[1] if product or options.policy else []
+    if product and options.tag:
+        problems += _tried("tag", lambda: parse_tag(options.tag, product.version.scheme))[1]
+    yield from problems
+    if session and options.tag:
+        known = {problem.found for problem in problems}
+        yield from (finding for finding in _planned(session) if finding.found not in known)
+    yield from signing_key(options, rpms=product is not None and "rpm" in product.stages)
+
+
+def _tried(subject: str, work: Callable[[], Result]) -> tuple[Result | None, list[Finding]]:
+    """Return what `work` returns, or what was found when it raised a PipelineError."""
+    try:
+        return work(), []
+    except PipelineError as error:
+        return None, [Finding(subject, error.brief, error.resolution or "correct it; the line above says where")]
+
+
+def _planned(session: Session) -> Iterator[Finding]:
     import anyio
 
-    from pipeline.errors import PipelineError
-    from pipeline.keys import VARIABLE
-    from pipeline.release import plan
-    from pipeline.session import open_session
-    from pipeline.stages.sbom import load_schemas
+    context, problems = _tried("release", lambda: anyio.run(session.context))
+    if context:
+        problems = _tried("release", lambda: session.release(context))[1]
+    yield from problems
+    if context is None or problems:
+        return
+    yield Finding("release", f"{context.product.name} {context.version} from {context.source.commit[:12]}")
+    made = dt.datetime.fromtimestamp(context.epoch, dt.UTC)
+    ahead = context.epoch - time.time()
+    late = "set this machine's clock: signatures and expiry dates depend on it" if ahead > 0 else ""
+    yield Finding(
+        "clock", f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC, the source is of {made:%Y-%m-%d %H:%M}", late
+    )
 
-    session = open_session(options)
-    try:
-        context = anyio.run(session.context)
-        plan(context, load_schemas(session.packaging))
-        yield Finding("release", f"{context.product.name} {context.version} from {context.source.commit[:12]}")
-        made = dt.datetime.fromtimestamp(context.epoch, dt.UTC)
-        ahead = context.epoch - time.time()
-        late = "set this machine's clock: signatures and expiry dates depend on it" if ahead > 0 else ""
-        yield Finding(
-            "clock", f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC, the source is of {made:%Y-%m-%d %H:%M}", late
-        )
-    except PipelineError as error:
-        yield Finding("release", error.brief, error.resolution or "see the line above")
-    if not (options.signing_key or os.environ.get(VARIABLE)):
+
+def signing_key(options: Namespace, *, rpms: bool) -> Iterator[Finding]:
+    """Yield what the key that would sign is, and all that would stop it; with `rpms` it has to sign RPMs, too."""
+    import anyio
+
+    from pipeline import keys
+    from pipeline.key_check import examine
+
+    home = home_folder(options.home)
+    given = bool(options.signing_key or os.environ.get(keys.VARIABLE))
+    if not given and not keys.development_key(home).exists():
         yield Finding("signing key", "none given: a development key would sign, which nobody should trust")
+        return
+    if not shutil.which("gpg"):
+        yield Finding("signing key", "not looked at: gpg is missing", "apt-get install gnupg")
+        return
+    key, problems = _tried("signing key", lambda: anyio.run(keys.find_key, options.signing_key, home))
+    yield from problems
+    if key is None:
+        return
+    examined = examine(key, rpms=rpms)
+    for problem in examined.problems:
+        public = Path(key.origin).with_suffix(".pub.asc").name
+        again = f"remove {key.origin} and {public} beside it; the next release makes others"
+        yield Finding("signing key", f"{key.origin}: {problem}", again if key.development else OTHER_KEY)
+    if not examined.problems:
+        what = "none given: this machine's development key would sign, which nobody should trust; " if not given else ""
+        yield Finding("signing key", f"{what}{examined.fingerprint} {examined.user_id}")

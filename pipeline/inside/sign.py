@@ -39,6 +39,7 @@ else:
 
 DAY = 86400
 RSA, ECDSA, EDDSA = {"1", "3"}, "19", "22"  # RFC 9580, section 9.1
+MIN_VALID_DAYS = 90
 WEAK_HASHES = {"1": "MD5", "2": "SHA-1", "3": "RIPEMD-160"}  # RFC 9580, section 9.5
 HASH, HASH_NUMBER = "SHA512", "10"  # it is long enough for every curve that is accepted
 MIN_RSA_BITS = 3072
@@ -90,9 +91,12 @@ class Keyring:
 
 
 @contextlib.contextmanager
-def keyrings(passphrase: bytes) -> Iterator[tuple[Keyring, Keyring]]:
-    """Yield (the keyring for the private key, one for checking), and end their agents and remove them afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="gpg-", dir=Path.cwd()))
+def keyrings(passphrase: bytes, within: Path | None = None) -> Iterator[tuple[Keyring, Keyring]]:
+    """Yield (the keyring for the private key, one for checking), and end their agents and remove them afterwards.
+
+    They are in a new folder below `within`, by default the working directory.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="gpg-", dir=within or Path.cwd()))
     rings = (Keyring(folder / "s", passphrase), Keyring(folder / "v"))
     try:
         yield rings
@@ -257,7 +261,7 @@ def signer(params: Params) -> Iterator[Signer]:
             raise Problem("the secret signing-key is not an OpenPGP private key that gpg can import")
         keys = signing.records("--fixed-list-mode", "--list-secret-keys")
         signatures = signing.records("--fixed-list-mode", "--list-sigs")
-        check_key(keys, signatures, wanted, int(time.time()), int(params.get("min_valid_days", 90)))
+        check_key(keys, signatures, wanted, int(time.time()), int(params.get("min_valid_days", MIN_VALID_DAYS)))
         public = export_public(signing, wanted)
         checking.gpg("--import", data=public)
         yield Signer(signing, checking, wanted, public, passphrase)
