@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline import bundle
 from pipeline.commands.cache import size
+from pipeline.errors import UsageError
 from pipeline.model.graph import direct_steps
 from pipeline.model.tree import Merge, Tree
 from pipeline.project import home_folder
@@ -45,9 +46,16 @@ async def _create(session: Session, target: Path) -> int:
 def _databases(context: Context) -> dict[str, Tree]:
     """Return the scanner databases that a machine without network could not get: those of a feed, or that were given.
 
-    Those of advisories are made from the advisories by tools that the bundle has anyway.
+    Those of advisories are made from the advisories by tools that the bundle has anyway. Raises UsageError when one is
+    missing: that machine could not release anything.
     """
     wanted = "scan" in context.product.stages and context.options.databases is not Databases.ADVISORIES
+    if wanted and context.missing:
+        raise UsageError(
+            f"the bundle would lack the database of {', '.join(context.missing)}",
+            details="\n".join(f"  {why}" for why in context.missing.values()),
+            resolution="name a folder with grype/ and trivy/ as --scan-db, or leave it out to fetch them",
+        )
     return scan.databases(context) if wanted else {}
 
 
