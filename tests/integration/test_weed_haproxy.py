@@ -149,7 +149,8 @@ def test_no_server_is_an_answer_that_s3_clients_understand(served: Host) -> None
         assert (status, b"<Code>ServiceUnavailable</Code>" in body) == (503, True)
     finally:
         for name in S3:
-            assert proxy.restore(name, 10)
+            proxy.set_state(name, "ready")
+        wait_up(served, *S3)
 
 
 def test_the_log_names_client_and_status_and_no_signature(served: Host) -> None:

@@ -2,7 +2,7 @@
 
 import http.client
 import json
-from typing import Any, Dict, List, NamedTuple, Optional, Set
+from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from weedops.paths import Installed, Paths
 from weedops.probe import Target, aim, ask
@@ -39,17 +39,34 @@ class Cluster(NamedTuple):
     def _peers(self) -> List[Target]:
         masters = self.settings.instances("master")
         model = self.target(masters[0] if masters else self.settings.at("master", 1))
-        peers = self.settings.masters[len(masters) :]
-        split = [peer.rpartition(":") for peer in peers]
-        return [model._replace(host=host.strip("[]"), port=int(port)) for host, _, port in split]
+        return [
+            model._replace(host=host, port=port) for host, port in map(_place, self.settings.masters[len(masters) :])
+        ]
+
+    def _volumes(self) -> Optional[List[Tuple[str, int]]]:
+        """Return where the volume servers are that report to the leader; None when no master says."""
+        own = [self.target(master) for master in self.settings.instances("master")]
+        for target in own + self._peers():
+            status = _json(target, "/dir/status")
+            if status and "Topology" in status:
+                return [_place(url) for url in _nodes(status)]
+        return None
 
     def registered(self) -> Optional[Set[int]]:
         """Return the ports of the volume servers of this host that report to the leader; None when nobody says."""
-        for master in self.settings.instances("master"):
-            status = _json(self.target(master), "/dir/status")
-            if status and "Topology" in status:
-                return {int(port) for host, _, port in _nodes(status) if host == self.settings.address}
-        return None
+        known = self._volumes()
+        return None if known is None else {port for host, port in known if host == self.settings.address.strip("[]")}
+
+    def elsewhere(self, role: str) -> List[Target]:
+        """Return how to ask the servers of `role` on other hosts: FILER_PEERS, or the volume servers of the leader."""
+        known: List[Tuple[str, int]] = []
+        if role == "filer":
+            known = [_place(filer) for filer in self.settings.filers]
+        elif role == "volume":
+            known = self._volumes() or []
+        address, model = self.settings.address.strip("[]"), self.target(self.settings.at(role, 1))
+        own = {(address, instance.port) for instance in self.settings.instances(role)}
+        return [model._replace(host=host, port=port) for host, port in known if (host, port) not in own]
 
     def expected(self) -> Set[int]:
         """Return the ports of the volume servers of this host that answer."""
@@ -57,10 +74,16 @@ class Cluster(NamedTuple):
         return {volume.port for volume in volumes if ask(self.target(volume), ANSWER_SECONDS).alive}
 
 
-def _nodes(status: Dict[str, Any]) -> List[Any]:
+def _place(text: str) -> Tuple[str, int]:
+    """Return host and port of `host:port`; an IPv6 address without its brackets."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _nodes(status: Dict[str, Any]) -> List[str]:
     centers = status["Topology"].get("DataCenters") or []
     racks = [rack for center in centers for rack in center.get("Racks") or []]
-    return [node["Url"].rpartition(":") for rack in racks for node in rack.get("DataNodes") or []]
+    return [node["Url"] for rack in racks for node in rack.get("DataNodes") or []]
 
 
 def _json(target: Target, path: str) -> Optional[Dict[str, Any]]:

@@ -4,7 +4,7 @@ import csv
 import os
 import socket
 import time
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional, Set
 
 from weedops.errors import OpsError
 from weedops.haproxy import BACKEND, HOLD, WAITING
@@ -15,6 +15,10 @@ from weedops.programs import find_program, is_active
 ANSWER_SECONDS = 5.0
 POLL_SECONDS = 0.2
 
+MARK = "/run/weed-rolling-restart.drained"
+FORCED = 0x01 | 0x08
+"""Of srv_admin_state in `show servers state`: maintenance and drain that somebody asked for on the runtime socket."""
+
 
 class Server(NamedTuple):
     """How HAProxy sees one server: its status ("UP", "DRAIN", "DOWN 1/2"…) and the requests it is working on."""
@@ -23,15 +27,25 @@ class Server(NamedTuple):
     sessions: int
 
     @property
+    def asleep(self) -> bool:
+        """Whether it is in maintenance."""
+        return self.status.startswith("MAINT")
+
+    @property
     def up(self) -> bool:
         """Whether it gets requests."""
         return self.status.startswith("UP")
 
 
 class Runtime(NamedTuple):
-    """A runtime socket of level admin."""
+    """A runtime socket of level admin.
+
+    `mark` is a file with the names of the servers that were taken out here. Those that an administrator had taken out
+    before are not among them: they stay out. It outlives a run that was killed, and `undo` then knows what to do.
+    """
 
     path: str
+    mark: str
 
     def command(self, text: str) -> str:
         """Return the answer to one command. Raises OpsError when the socket cannot be used."""
@@ -65,8 +79,30 @@ class Runtime(NamedTuple):
 
     def drain(self, name: str, seconds: float) -> int:
         """Send no more requests to a server, wait for those it has, and return how many are left after `seconds`."""
-        self.set_state(name, "drain")
+        self._take_out([name])
         return self._ended([name], seconds)
+
+    def taken_out(self) -> List[str]:
+        """Return the servers that were taken out here and are not back yet."""
+        try:
+            with open(self.mark, encoding="utf-8") as file:
+                return file.read().split()
+        except FileNotFoundError:
+            return []
+
+    def _take_out(self, names: List[str]) -> None:
+        forced, before = self._forced(), self.taken_out()
+        ours = before + [name for name in names if name not in forced and name not in before]
+        with open(self.mark, "w", encoding="utf-8") as file:
+            file.write("".join(f"{name}\n" for name in ours))
+        for name in names:
+            if name in ours:
+                self.set_state(name, "drain")
+
+    def _forced(self) -> Set[str]:
+        """Return the servers that are drained or in maintenance by somebody's command."""
+        rows = [line.split() for line in self.command(f"show servers state {BACKEND}").splitlines()]
+        return {row[3] for row in rows if len(row) > 6 and row[0].isdigit() and int(row[6]) & FORCED}
 
     def _ended(self, names: List[str], seconds: float) -> int:
         """Wait for the requests of `names` to end, and return how many are left after `seconds`."""
@@ -82,19 +118,38 @@ class Runtime(NamedTuple):
         """Let new requests wait in HAProxy, wait for those that run, and return how many are left after `seconds`."""
         names = list(self.servers())
         self.set_state(HOLD, "ready", WAITING)
-        for name in names:
-            self.set_state(name, "drain")
+        self._take_out(names)
         return self._ended(names, seconds)
 
     def release(self) -> None:
         """Let the requests that wait go on, and no more wait."""
-        for name in self.servers():
-            self.set_state(name, "ready")
+        self._put_back()
         self.set_state(HOLD, "maint", WAITING)
+
+    def _put_back(self) -> None:
+        known = self.servers()
+        for name in self.taken_out():
+            if name in known:
+                self.set_state(name, "ready")
+        if os.path.exists(self.mark):
+            os.unlink(self.mark)
+
+    def undo(self) -> List[str]:
+        """Undo what a run that was killed has left, and return the servers that get requests again.
+
+        Only servers in `mark` do. HAProxy started anew has none of them drained, and putting them back changes nothing.
+        """
+        out = self.taken_out()
+        hold = self.servers(WAITING).get(HOLD)
+        if hold and not hold.asleep:
+            self.release()
+        else:
+            self._put_back()
+        return out
 
     def restore(self, name: str, seconds: float) -> bool:
         """Send requests to a server again, and return whether HAProxy finds it up within `seconds`."""
-        self.set_state(name, "ready")
+        self._put_back()
         deadline = time.monotonic() + seconds
         while not self.servers()[name].up:
             if time.monotonic() > deadline:
@@ -120,7 +175,7 @@ def runtime(paths: Paths, names: List[str]) -> Optional[Runtime]:
             "HAProxy has no `stats socket` of level admin, so no server can be drained",
             f"add `level admin` to the `stats socket` line of {CONFIG}, then: systemctl reload haproxy",
         )
-    found = Runtime(admin[0].path)
+    found = Runtime(admin[0].path, paths.at(MARK))
     missing = sorted(set(names) - set(found.servers()))
     if missing:
         raise OpsError(f"HAProxy does not know {', '.join(missing)}", "weed-instances apply, systemctl reload haproxy")

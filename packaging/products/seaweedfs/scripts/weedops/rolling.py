@@ -10,179 +10,22 @@ import fcntl
 import os
 import signal
 import sys
+import syslog
 import time
-from typing import Callable, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Iterator, List, Optional, TextIO, Tuple
 
 from weedops.cluster import Cluster
 from weedops.errors import AccessError, ConfigError, OpsError
-from weedops.haproxy_runtime import Runtime, runtime
+from weedops.haproxy_runtime import MARK, runtime
 from weedops.healthcheck import choose, seconds
 from weedops.launch import plan
 from weedops.paths import Paths, read_installed
-from weedops.probe import GOOD, Health, ask
-from weedops.programs import find_program, run
+from weedops.programs import find_program
+from weedops.restarts import Limits, Rolling
 from weedops.settings import ROLES, Instance, read_settings
 
-ORDER = ("volume", "filer", "s3", "master")
-"""What holds data first, so that what depends on it sees it gone and back before its own turn comes."""
-
-RESTART_SECONDS = 600
-"""For `systemctl restart`: the units' TimeoutStopSec and TimeoutStartSec together are shorter."""
-POLL_SECONDS = 0.5
-HOLD_DRAIN_SECONDS = 20
-"""How long requests may wait for those that run, of the minute that HAProxy holds them."""
-STEADY = 2
-"""How often in a row an answer must be good."""
-
-
-class Limits(NamedTuple):
-    """How long to wait, in seconds, and what is allowed."""
-
-    health: float
-    drain: float
-    pause: float
-    interruption: bool
-
-
-class Rolling(NamedTuple):
-    """One run. `say` writes a line for the operator."""
-
-    cluster: Cluster
-    systemctl: str
-    proxy: Optional[Runtime]
-    limits: Limits
-    say: Callable[[str], None]
-
-    def health(self, instance: Instance) -> Health:
-        """Ask `instance` once."""
-        return ask(self.cluster.target(instance), 3.0)
-
-    def order(self, instances: List[Instance]) -> List[Instance]:
-        """Return `instances` in the order in which they are restarted: in a role the sick first, the leader last."""
-        leaders = {leader.name for leader in self.cluster.leaders()}
-        well = {one.name for one in instances if self.health(one).state == GOOD}
-        return sorted(
-            instances, key=lambda one: (ORDER.index(one.role), one.name in well, one.name in leaders, one.number)
-        )
-
-    def check(self, instance: Instance) -> str:
-        """Raise OpsError when `instance` cannot be spared now; return what the operator should know, "" if nothing."""
-        others = [one for one in self.cluster.settings.instances(instance.role) if one.name != instance.name]
-        for other in others:
-            health = self.health(other)
-            if health.state != GOOD:
-                raise OpsError(
-                    f"{instance.name} cannot be spared: {other.name} is not healthy ({health.detail})",
-                    f"mend {other.name} first: journalctl -u {other.unit}",
-                )
-        if instance.role == "master":
-            return self._quorum(instance)
-        if not others and not self.limits.interruption:
-            raise OpsError(
-                f"{instance.name} is the only one of its role, so its work stops while it restarts",
-                "accept that with --allow-interruption, or run two",
-            )
-        return "" if others else "the only one: requests wait or fail until it is back"
-
-    def _quorum(self, instance: Instance) -> str:
-        """Judge what the masters can do without `instance`."""
-        settings = self.cluster.settings
-        needed, left = len(settings.seats) // 2 + 1, self.cluster.answering(instance.name)
-        if left >= needed:
-            return ""
-        if left < len(settings.masters) - 1:
-            raise OpsError(
-                f"{instance.name} cannot be spared: {left} other masters answer, {needed} are needed for a leader",
-                "bring the other masters back first: healthcheck.sh master",
-            )
-        if len(settings.masters) == 1 and not self.limits.interruption:
-            raise OpsError(
-                f"{instance.name} is the only master: writes wait while it restarts",
-                "accept that with --allow-interruption, or run three masters",
-            )
-        return f"{left} of {len(settings.seats)} seats stay: if no leader is left, writes wait until it is back"
-
-    def restart(self, instance: Instance) -> None:
-        """Restart `instance` and wait until it serves again. Raises OpsError at the first thing that goes wrong."""
-        note = self.check(instance)
-        if note:
-            self.say(f"{instance.name:<10} {note}")
-        start = time.monotonic()
-        held = self._holds(instance)
-        try:
-            self._spare(instance, held)
-            before = self.cluster.expected()
-            done = run([self.systemctl, "restart", instance.unit], RESTART_SECONDS)
-            if done.code:
-                raise OpsError(
-                    f"{instance.name} was not restarted: {done.said or f'systemctl ended with {done.code}'}",
-                    f"journalctl -u {instance.unit} says why",
-                )
-            self._wait(instance, before)
-        finally:
-            back = self._restore(instance, held)
-        self.say(f"{instance.name:<10} restarted, healthy after {time.monotonic() - start:.1f} s{back}")
-
-    def _holds(self, instance: Instance) -> bool:
-        """Return whether requests wait in HAProxy meanwhile: a new leader knows no volumes for some seconds."""
-        return self.proxy is not None and instance.name in {leader.name for leader in self.cluster.leaders()}
-
-    def _spare(self, instance: Instance, held: bool) -> None:
-        """Keep new requests from what is about to go, and wait for those that run."""
-        if not self.proxy:
-            return
-        left = 0
-        if instance.role == "s3":
-            left = self.proxy.drain(instance.name, self.limits.drain)
-            self.say(f"{instance.name:<10} out of HAProxy")
-        elif held:
-            left = self.proxy.hold(min(self.limits.drain, HOLD_DRAIN_SECONDS))
-            self.say(f"{instance.name:<10} leads: requests wait in HAProxy until there is another leader")
-        if left:
-            self.say(f"{instance.name:<10} {left} requests are still running, and may fail")
-
-    def _restore(self, instance: Instance, held: bool) -> str:
-        """Let HAProxy use the server again, whatever happened: its own check keeps out one that is not healthy."""
-        if held and self.proxy:
-            self.proxy.release()
-        if instance.role != "s3" or not self.proxy:
-            return ""
-        broken = sys.exc_info()[0] is not None
-        if self.proxy.restore(instance.name, 0 if broken else self.limits.health):
-            return ", back in HAProxy"
-        if not broken:
-            raise OpsError(
-                f"{instance.name} is healthy, and HAProxy does not find it so",
-                "echo 'show servers state' | socat stdio <HAProxy's stats socket>; see: journalctl -u haproxy",
-            )
-        return ""
-
-    def _wait(self, instance: Instance, volumes: Set[int]) -> None:
-        deadline = time.monotonic() + self.limits.health
-        good = 0
-        while True:
-            missing = self._missing(instance, volumes)
-            good = 0 if missing else good + 1
-            if good == STEADY:
-                return
-            if time.monotonic() > deadline:
-                raise OpsError(
-                    f"{instance.name} did not become healthy within {self.limits.health:g} s: {missing}",
-                    f"journalctl -u {instance.unit} says why",
-                )
-            time.sleep(POLL_SECONDS)
-
-    def _missing(self, instance: Instance, volumes: Set[int]) -> str:
-        """Return what is missing until `instance` does its work again, "" for nothing."""
-        health = self.health(instance)
-        if health.state != GOOD:
-            return health.detail
-        if instance.role not in ("master", "volume") or not self.cluster.settings.count("master"):
-            return ""
-        if not self.cluster.agreed():
-            return "the masters have no leader yet"
-        away = sorted(volumes - (self.cluster.registered() or set()))
-        return f"the leader does not know the volume servers on {', '.join(map(str, away))} yet" if away else ""
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+"""What stops a run so that it cleans up; SIGHUP is what a lost SSH session sends."""
 
 
 def check_plans(paths: Paths, instances: List[Instance]) -> None:
@@ -198,19 +41,52 @@ def check_plans(paths: Paths, instances: List[Instance]) -> None:
 
 def run_all(rolling: Rolling, instances: List[Instance]) -> Tuple[List[Instance], Optional[OpsError]]:
     """Restart `instances` in order; return what is left to do and why it stopped."""
-    left = rolling.order(instances)
-    while left:
-        try:
+    left = list(instances)
+    try:
+        left = rolling.order(left)
+        while left:
             rolling.restart(left[0])
-        except OpsError as error:
-            return left, error
-        except KeyboardInterrupt:
-            return left, OpsError(f"stopped at {left[0].name}", f"see: healthcheck.sh {left[0].name}")
-        # Who leads may have changed: among masters the order is found anew.
-        left = rolling.order(left[1:])
+            left = left[1:]
+            # Who leads may have changed: among masters the order is found anew.
+            left = rolling.order(left)
+            time.sleep(rolling.limits.pause if left else 0)
+    except OpsError as error:
+        return left, error
+    except KeyboardInterrupt:
+        rolling.undo()  # the signal may have come while the restart that it ended was undone
         if left:
-            time.sleep(rolling.limits.pause)
+            return left, OpsError(f"stopped at {left[0].name}", f"see: healthcheck.sh {left[0].name}")
     return [], None
+
+
+def recover(rolling: Rolling) -> None:
+    """Undo in HAProxy what an earlier run has left that was killed, even if this run needs no HAProxy."""
+    paths = rolling.cluster.paths
+    mark = paths.at(MARK)
+    try:
+        proxy = rolling.proxy or runtime(paths, [one.name for one in rolling.cluster.settings.instances("s3")])
+    except OpsError as error:
+        if os.path.exists(mark):
+            rolling.say(f"what an earlier run took out of HAProxy may still be out: {error.brief}")
+        return
+    if proxy:
+        rolling._replace(proxy=proxy).undo()
+    elif os.path.exists(mark):
+        os.unlink(mark)  # HAProxy does not run, and forgets when it starts
+
+
+def _interrupt(*_: object) -> None:
+    """Stop as Ctrl-C does, and only once: what cleans up then is not to be stopped."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def catch_signals() -> None:
+    """Let each of `SIGNALS` stop the run; one that is ignored, as SIGHUP under nohup, stays ignored."""
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
 
 
 @contextlib.contextmanager
@@ -225,9 +101,15 @@ def lock(paths: Paths) -> Iterator[None]:
         yield
 
 
+def _write(stream: TextIO, text: str) -> None:
+    """Write a line. That the terminal is gone ends nothing."""
+    with contextlib.suppress(OSError):
+        stream.write(text + "\n")
+        stream.flush()
+
+
 def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    _write(sys.stdout, text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -271,26 +153,33 @@ def prepare(asked: argparse.Namespace) -> Tuple[Rolling, List[Instance]]:
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run the command line and return the exit code."""
     asked = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    catch_signals()
     try:
         rolling, instances = prepare(asked)
         with lock(rolling.cluster.paths):
+            if not asked.dry_run:
+                recover(rolling)
             order = rolling.order(instances)
             _say(f"to restart, in this order: {' '.join(one.name for one in order)}")
             for one in order if asked.dry_run else ():
                 _say(f"{one.name:<10} {rolling.check(one) or 'can be spared'}")
             left, failure = (order, None) if asked.dry_run else run_all(rolling, instances)
     except OpsError as error:
-        sys.stderr.write(f"weed-rolling-restart: {error}\n")
+        _write(sys.stderr, f"weed-rolling-restart: {error}")
         return error.code
+    except KeyboardInterrupt:
+        _write(sys.stderr, "weed-rolling-restart: stopped before anything was restarted")
+        return 1
     return finish(left, failure, asked.dry_run)
 
 
 def finish(left: List[Instance], error: Optional[OpsError], dry: bool) -> int:
-    """Tell how it ended, and return the exit code."""
+    """Tell how it ended, the journal too where it failed, and return the exit code."""
     if error:
-        names = " ".join(one.name for one in left)
-        sys.stderr.write(f"weed-rolling-restart: {error}\n  to go on: weed-rolling-restart {names}\n")
+        go_on = f"to go on: weed-rolling-restart {' '.join(one.name for one in left)}"
+        syslog.openlog("weed-rolling-restart")
+        syslog.syslog(syslog.LOG_ERR, f"{error.brief}; {go_on}")
+        _write(sys.stderr, f"weed-rolling-restart: {error}\n  {go_on}")
         return 1
     _say("nothing was restarted" if dry else "all restarted and healthy")
     return 0

@@ -14,6 +14,9 @@ TARGET = "weed.target"
 OWN = "/var/lib/weed/"
 """Data below it needs no drop-in: the units have it as StateDirectory."""
 
+DAY = 86400.0
+SPANS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": DAY}
+
 _UNIT = re.compile(r"weed-(" + "|".join(ROLES) + r")@[1-9][0-9]?\.service")
 
 
@@ -73,6 +76,21 @@ def systemctl(paths: Paths, *arguments: str, timeout: float = 600) -> None:
     done = run([program, *arguments], timeout)
     if done.code:
         raise OpsError(f"systemctl {' '.join(arguments)}: {done.said or done.code}", "see: systemctl status 'weed-*'")
+
+
+def longest_restart(program: str, unit: str) -> float:
+    """Return how many seconds `unit` allows for a stop and a start, as `program`, systemctl, says; a day at most."""
+    done = run([program, "show", "--property=TimeoutStopUSec,TimeoutStartUSec", unit])
+    spans = [_seconds(line.partition("=")[2]) for line in done.out.splitlines() if "USec=" in line]
+    return min(sum(spans), DAY) if done.code == 0 and len(spans) == 2 else DAY
+
+
+def _seconds(text: str) -> float:
+    """Return a time span of systemd (systemd.time(7)), "1min 30s" or "infinity", in seconds."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)(\w+)", text)
+    if not parts or any(unit not in SPANS for _, unit in parts):
+        return DAY
+    return sum(float(number) * SPANS[unit] for number, unit in parts)
 
 
 def _offline_or_on(paths: Paths, verb: str, units: List[str]) -> bool:
