@@ -156,6 +156,8 @@ def verified(release: str, result: Mapping[str, Any]) -> str:
         f"{result['product']} {result['version']}: {result['files']} files check out, "
         f"signed by {', '.join(result['signed_by'])}\n"
     )
-    if result["key_is_pinned"]:
-        return text
-    return text + "note: checked with the key inside the release; compare its fingerprint with one you trust\n"
+    if not result["key_is_pinned"]:
+        text += "note: checked with the key inside the release; compare its fingerprint with one you trust\n"
+    if result.get("development"):
+        text += "note: signed with a development key; this release is not for shipping\n"
+    return text

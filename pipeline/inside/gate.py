@@ -117,11 +117,13 @@ def status_of(finding: Json, gate: Json, entry: Json | None, reachable: str) -> 
     return "not fixable" if gate.get("only_fixable") and not finding["fixed_in"] else "fails"
 
 
-def judge(findings: list[Json], results: dict[str, Json], params: Params) -> tuple[list[Json], list[str]]:
+def judge(
+    findings: list[Json], results: dict[str, Json], params: Params, *, complete: bool
+) -> tuple[list[Json], list[str]]:
     """Return (findings with their status, worst first; what to say about the policy's entries).
 
     `results` are govulncheck's, by binary. A finding that is accepted or reachable in one binary and not in another one
-    becomes two.
+    becomes two. That nothing was found that an entry is about is said only when the scan is `complete`.
     """
     policy, today = params["policy"], dt.date.fromisoformat(params["today"])
     entries = [{**e, "expired": dt.date.fromisoformat(e["expires"]) < today} for e in policy.get("ignore") or []]
@@ -140,7 +142,8 @@ def judge(findings: list[Json], results: dict[str, Json], params: Params) -> tup
             about = {"status": status, "entry": kept, "reachable": reachable, "symbols": symbols}
             key = (finding["id"], finding["package"], finding["version"], status, common.to_json(about))
             judged.setdefault(key, {**finding, **about, "artifacts": []})["artifacts"].append(name)
-    notes = [_note(entry, entry in used) for entry in entries if entry["expired"] or entry not in used]
+    needless = [entry for entry in entries if entry["expired"] or (complete and entry not in used)]
+    notes = [_note(entry, entry in used or not complete) for entry in needless]
     order = sorted(judged, key=lambda key: (SEVERITIES.index(judged[key]["severity"]), *map(str, key)))
     return [judged[key] for key in order], [*notes, *sorted(refuted)]
 
@@ -232,7 +235,8 @@ def main(params: Params) -> None:
     used, found, gaps = collect(artifacts, params)
     reachability, results, unreached = collect_reachability(artifacts, params)
     gaps += unreached
-    findings, notes = judge(merge(found + scanners.unreported(results, found)), results, params)
+    every = merge(found + scanners.unreported(results, found))
+    findings, notes = judge(every, results, params, complete=not gaps)
     failing = [reason(finding) for finding in findings if finding["status"] == "fails"]
     snapshot = bool(params.get("snapshot"))
     reasons, warnings = (failing, gaps + notes) if snapshot else (failing + gaps, notes)

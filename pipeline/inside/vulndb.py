@@ -37,7 +37,7 @@ def download(url: str) -> bytes:
             data: bytes = answer.read(LIMIT + 1)
     except (urllib.error.URLError, OSError) as error:
         reason = getattr(error, "reason", error)
-        raise Problem(f"{url} cannot be fetched: {reason}", "bring a database along: --scan-db DIR") from None
+        raise Problem(f"{url} cannot be fetched: {reason}; --scan-db DIR brings a database along") from None
     if len(data) > LIMIT:
         raise Problem(f"{url} has more than {LIMIT} bytes")
     return data

@@ -282,6 +282,14 @@ def test_a_closed_gate_fails_the_release_with_its_reasons() -> None:
     assert caught.value.extra == {"exit_code": 8}
 
 
+def test_what_the_gate_warns_of_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    async def work() -> Any:
+        await Pipeline().scan(**ARGUMENTS, images=dagger.dag.address("images").directory())
+
+    call(work, verdict_json=json.dumps({"open": True, "warnings": ["grype: it has no database"]}))
+    assert "gate: grype: it has no database\n" in capsys.readouterr().err
+
+
 def test_an_image_that_is_neither_exported_nor_locked_is_refused() -> None:
     async def work() -> Any:
         return await Pipeline().build(**ARGUMENTS, images=dagger.dag.address("images").directory())

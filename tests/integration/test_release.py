@@ -6,14 +6,18 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.integration.released import PROJECT, RELEASE, pipeline, succeeded
+from tests.integration.released import PROJECT, RELEASE, contents, pipeline, succeeded
 
 STATED = "example-1.2.3-linux-amd64.trivy.vulns.intoto.json"
 TARGETS = ("linux-amd64", "linux-arm64")
+SCANNED = ("grype", "trivy")
+NOWHERE = "http://127.0.0.1:1"
+"""A proxy that refuses every connection."""
 
 
 def test_the_release_holds_everything_the_requirement_names(dist: Path) -> None:
@@ -63,6 +67,31 @@ def test_the_index_names_every_artifact_and_the_step_that_made_it(dist: Path) ->
     assert stand_ins == {
         "deb-ubuntu22.04": "ubuntu:22.04", "rpm-ol8": "oraclelinux:8", "rpm-ol9": "oraclelinux:9",
     }  # fmt: skip
+
+
+def test_the_release_says_that_its_key_is_not_for_shipping(dist: Path) -> None:
+    said = succeeded(pipeline("verify", str(dist)))
+    signing = json.loads((dist / "release.json").read_text())["signing"]
+    assert signing["development"] is True
+    assert f"signed by {signing['fingerprint']}" in said
+    assert "development key" in said
+    notes = (dist / "release-notes.md").read_text()
+    assert f"`{signing['fingerprint']}`" in notes
+    assert "**This release is signed with a development key. It is not for shipping.**" in notes
+
+
+def test_a_key_that_is_for_shipping_changes_only_the_index_and_the_notes(dist: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key.asc"
+    succeeded(pipeline("keygen", "--identity", "Releases <releases@example.org>", "--output", str(key)))
+    succeeded(pipeline(*RELEASE, "--signing-key", str(key), "--dist", str(tmp_path / "dist")))
+    made = tmp_path / "dist" / "1.2.3"
+    signing = json.loads((made / "release.json").read_text())["signing"]
+    assert signing["development"] is False
+    assert "development" not in (made / "release-notes.md").read_text()
+    assert "development" not in succeeded(pipeline("verify", str(made), "--fingerprint", signing["fingerprint"]))
+    before, after = contents(dist), contents(made)
+    changed = {name for name in before if before[name] != after[name] and not name.endswith(".rpm")}
+    assert changed == {"SHA256SUMS", "SHA512SUMS", "release-notes.md", "release.json"}
 
 
 def test_the_release_verifies_with_plain_tools(dist: Path, tmp_path: Path) -> None:
@@ -149,17 +178,69 @@ def test_a_planted_critical_vulnerability_closes_the_gate(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("dist")
-def test_a_missing_database_closes_the_gate_and_is_recorded_in_a_snapshot(tmp_path: Path) -> None:
-    for name in ("grype", "trivy"):
-        (tmp_path / "db" / name).mkdir(parents=True)
+@pytest.mark.parametrize("folders", [("grype", "trivy"), ()], ids=["empty", "absent"])
+def test_a_missing_database_closes_the_gate_and_is_recorded_in_a_snapshot(
+    tmp_path: Path, folders: tuple[str, ...]
+) -> None:
+    for name in ("", *folders):
+        (tmp_path / "db" / name).mkdir(parents=True, exist_ok=True)
     where = ("--scan-db", str(tmp_path / "db"), "--dist", str(tmp_path / "dist"))
-    done = pipeline(*RELEASE, *where)
-    assert done.returncode == 8
-    assert "database" in done.stderr
-    succeeded(snapshot := pipeline(*RELEASE, *where, "--snapshot"))
-    assert "database" in snapshot.stderr
-    release = json.loads((tmp_path / "dist" / "1.2.3" / "release.json").read_text())
-    assert release["snapshot"] is True
+    gaps = [f"{name}: it has no database: the folder of --scan-db has nothing in {name}/" for name in SCANNED]
+    closed(pipeline(*RELEASE, *where), gaps)
+    recorded(pipeline(*RELEASE, *where, "--snapshot"), gaps, tmp_path / "dist" / "1.2.3")
+
+
+@pytest.mark.usefixtures("dist")
+def test_a_feed_that_cannot_be_reached_closes_the_gate_and_is_recorded_in_a_snapshot(tmp_path: Path) -> None:
+    project = project_with(tmp_path, 'database = "advisories"', 'database = "feed"')
+    where = (*RELEASE, "--dist", str(tmp_path / "dist"))
+    nowhere = partial(pipeline, *where, HTTPS_PROXY=NOWHERE, https_proxy=NOWHERE, NO_PROXY="", no_proxy="")
+    run = partial(nowhere, PIPELINE_PROJECT=str(project))
+    gaps = [
+        f'{name}: it has no database: step "{name} database from its feed" failed with exit code 1 ('
+        for name in (*SCANNED, "govulncheck")
+    ]
+    closed(done := run(), gaps)
+    reasons = [line for line in done.stderr.splitlines() if line.startswith("  ") and "it has no database" in line]
+    assert len(reasons) == len(gaps)
+    assert all("refused" in reason and "the next run tries again" in reason for reason in reasons)
+    logs = [line.partition("; log: ")[2] for line in done.stderr.splitlines() if "; log: " in line]
+    assert len(logs) == len(gaps)
+    assert all("refused" in Path(log).read_text() for log in logs)
+    recorded(snapshot := run("--snapshot"), gaps, tmp_path / "dist" / "1.2.3")
+    assert snapshot.stderr.count("✗") == len(gaps), "a failed download is tried again by the next run"
+
+
+def closed(done: subprocess.CompletedProcess[str], gaps: list[str]) -> None:
+    """Check that a release ended at the gate, for these gaps."""
+    assert done.returncode == 8, done.stderr[-6000:]
+    assert "the gate is closed" in done.stderr
+    assert [gap for gap in gaps if f"  {gap}" not in done.stderr] == []
+
+
+def recorded(done: subprocess.CompletedProcess[str], gaps: list[str], release: Path) -> None:
+    """Check that a snapshot was made that tells of these gaps wherever somebody may look."""
+    succeeded(done)
+    notes = (release / "release-notes.md").read_text()
+    found = json.loads((release / "scan.json").read_text())["gaps"]
+    for gap in gaps:
+        assert f"gate: {gap}" in done.stderr
+        assert f"- {gap}" in notes
+        assert f"- {gap}" in (release / "scan.md").read_text()
+        assert any(text.startswith(gap) for text in found)
+    assert "found none" not in notes
+    assert json.loads((release / "release.json").read_text())["snapshot"] is True
+    succeeded(pipeline("verify", str(release)))
+
+
+def project_with(tmp_path: Path, old: str, new: str) -> Path:
+    """Return a copy of what this project knows of its products, with another text in the example's."""
+    shutil.copytree(PROJECT / "packaging", tmp_path / "project" / "packaging")
+    (tmp_path / "project" / "examples").symlink_to(PROJECT / "examples")
+    product = tmp_path / "project/packaging/products/example/product.toml"
+    assert old in product.read_text()
+    product.write_text(product.read_text().replace(old, new))
+    return tmp_path / "project"
 
 
 @pytest.mark.usefixtures("dist")
@@ -206,10 +287,7 @@ def test_every_scan_is_stated_about_the_very_binary(dist: Path) -> None:
 
 
 def test_without_govulncheck_a_release_still_says_that_reachability_is_not_known(tmp_path: Path, dist: Path) -> None:
-    project = tmp_path / "project"
-    shutil.copytree(PROJECT / "packaging", project / "packaging")
-    product = project / "packaging/products/example/product.toml"
-    product.write_text(product.read_text() + "reachability = false\n")
+    project = project_with(tmp_path, "[scan]\n", "[scan]\nreachability = false\n")
     only = ("--target", "linux/amd64", "--variant", "standard", "--dist", str(tmp_path / "dist"))
     done = pipeline("scan", *RELEASE[1:], *only, PIPELINE_PROJECT=str(project))
     succeeded(done)

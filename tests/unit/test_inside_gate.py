@@ -210,8 +210,9 @@ def test_a_missing_database_is_one_reason_for_each_scanner_and_a_warning_in_a_sn
     ]
     verdict = scan.judge(ENTRY)
     assert (verdict["open"], verdict["reasons"]) == (False, reasons)
-    verdict = scan.judge(ENTRY, snapshot=True)
-    assert (verdict["open"], verdict["warnings"]) == (True, reasons)
+    unused = {**ENTRY, "id": "EXAMPLE-2026-0009"}
+    verdict = scan.judge(ENTRY, unused, snapshot=True)
+    assert (verdict["open"], verdict["warnings"]) == (True, reasons), "who did not look cannot say what is unused"
     assert set(scan.statements()) == {f"{name}.trivy.vulns.intoto.json" for name in (AMD64, ARM64)}
 
 
