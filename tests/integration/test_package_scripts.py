@@ -32,13 +32,13 @@ OF_THE_TOOLS = ("/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/et
 def packages(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the packages of 1.2.3 that were released, and of 1.3.0 and 2.0.0 of one flavour."""
     folder = tmp_path_factory.mktemp("packages")
-    for path in (*dist.glob("*amd64.deb"), *dist.glob("*el9.x86_64.rpm")):
+    for path in (*dist.glob("*amd64.deb"), *dist.glob("*.x86_64.rpm"), *dist.glob("*.noarch.rpm")):
         shutil.copy(path, folder / path.name)
     binary = folder / "binary" / "example-linux-amd64"
     binary.parent.mkdir()
     shutil.copy(dist / "example-1.2.3-linux-amd64", binary)
     shutil.copy(dist / "example-1.2.3-linux-amd64.NOTICE.txt", binary.with_name(f"{binary.name}.NOTICE.txt"))
-    build(binary, "1.3.0", folder, "example_", "example-1.3.0-1.el9")
+    build(binary, "1.3.0", folder, "example_", "example-1.3.0-1.el9", "example-selinux-1.3.0-1.el9")
     build(binary, "2.0.0", folder, "example_", "example-2.0.0-1.el9")
     return folder
 
@@ -101,6 +101,10 @@ def test_deb_upgrades_keep_what_was_edited_and_going_back_needs_consent(host: Ma
         ('VOLUME_INSTANCES="many"', "VOLUME_INSTANCES is 'many', which is no number"),
         ("S3_INSTANCES=100", "S3_INSTANCES is 100; at most 99"),
         ("FILER_PORT=60000", "FILER_PORT is 60000; at most 55535"),
+        ("S3_INSTANCES = many", "S3_INSTANCES is 'many', which is no number"),
+        ("FILER_PORT=9333", "master-1 (http) and filer-1 (http) would both listen on port 9333"),
+        ("FILER_DATA_DIR=/home/weed-%i", "filer-1: /home/weed-1 is below /home, where no data can be"),
+        ("nonsense", "the line 'nonsense' is not KEY=VALUE"),
     ],
 )
 def test_deb_refuses_an_upgrade_that_could_not_work(host: Machine, line: str, reason: str) -> None:
@@ -133,6 +137,47 @@ def test_deb_flavours_replace_each_other_and_share_what_the_host_has(host: Machi
     assert host.listing("/etc/weed", "/etc/default/weed", "/etc/systemd/system", "/var/log/weed") == before
     assert host.run("getent group weed")
     assert host.run("dpkg --verify example-fips | grep -v weed.conf || :") == ""
+
+
+SYSTEMCTL = r"""#!/bin/sh
+echo "$*" >> /run/asked
+case "$*" in
+    *list-units*) sed 's/$/ loaded active running x/' /run/running ;;
+    *is-active*) for last; do :; done; grep -qx "$last" /run/running ;;
+esac
+"""
+
+
+def with_systemd(host: Machine, *running: str) -> None:
+    """Let it look as if systemd ran, with these units active. Nothing that is asked of it is done."""
+    host.run(
+        f"mkdir -p /run/systemd/system; rm -f /usr/bin/systemctl; cat > /usr/bin/systemctl <<'END'\n{SYSTEMCTL}END"
+    )
+    host.run(f"chmod 755 /usr/bin/systemctl; : > /run/asked; printf '%s\\n' {' '.join(running)} > /run/running")
+
+
+def test_deb_a_change_of_flavour_says_which_one_still_runs_and_restarts_when_asked_to(host: Machine) -> None:
+    host.run(f"dpkg -i {package('1.2.3')}")
+    with_systemd(host, "weed-master@1.service")
+    said = host.run(f"dpkg -i {package('1.2.3', 'example-fips')}")
+    assert "the running instances still are of the other flavour: run 'weed-rolling-restart' when it suits" in said
+    assert "until then FIPS does not hold for them" in said
+    assert "stop weed-" not in host.run("cat /run/asked")
+    said = host.run(f"dpkg -i {package('1.2.3')}")
+    assert "still are of the old version or flavour" in said or "still are of the other flavour" in said
+    assert "FIPS" not in said.replace("example-fips", "")
+    host.run("touch /etc/weed/restart-on-upgrade; : > /run/asked")
+    said = host.run(f"dpkg -i {package('1.2.3', 'example-fips')}")
+    assert "still are" not in said
+    assert "try-restart weed-s3@*.service" in host.run("cat /run/asked")
+
+
+def test_deb_an_installation_says_nothing_of_instances_that_did_not_run(host: Machine) -> None:
+    with_systemd(host)
+    assert "still are" not in host.run(f"dpkg -i {package('1.2.3')} && dpkg --remove example")
+    host.run("mkdir -p /etc/weed; touch /etc/weed/restart-on-upgrade")
+    host.run(f"dpkg -i {package('1.2.3')}")
+    assert "try-restart" not in host.run("cat /run/asked"), "what was removed did not run any more"
 
 
 def test_deb_removal_keeps_configuration_and_data_and_a_purge_leaves_nothing(host: Machine) -> None:
@@ -225,3 +270,99 @@ def test_rpm_flavours_swap_in_one_transaction_without_losing_instances(host: Mac
     assert "VARIANT=fips" in host.run("cat /opt/weed/release")
     assert host.listing("/etc/systemd/system", "/etc/weed", "/var/log/weed") == before
     assert "S3_INSTANCES=1" in host.run("cat /etc/default/weed/weed.conf*")
+
+
+def test_rpm_a_swap_of_flavours_says_which_one_still_runs_and_restarts_when_asked_to(host: Machine) -> None:
+    host.run(f"{RPM} --install {archive('1.2.3')}")
+    with_systemd(host, "weed-master@1.service")
+    swap = SWAP.format(new=archive("1.2.3", "example-fips"), old="example")
+    said = host.run(f"python3 -c '{swap}'")
+    assert "the running instances still are of the other flavour: run 'weed-rolling-restart' when it suits" in said
+    assert "until then FIPS does not hold for them" in said
+    assert "stop weed-" not in host.run("cat /run/asked")
+    host.run("touch /etc/weed/restart-on-upgrade; : > /run/asked")
+    swap = SWAP.format(new=archive("1.2.3"), old="example-fips")
+    assert "still are" not in host.run(f"python3 -c '{swap}'")
+    assert "try-restart weed-s3@*.service" in host.run("cat /run/asked")
+
+
+def test_rpm_settings_that_an_erasure_put_aside_are_restored_before_anything_starts(host: Machine) -> None:
+    host.run(f"{RPM} --install {archive('1.2.3')}; echo MASTER_INSTANCES=3 >> /etc/default/weed/weed.conf")
+    host.run(f"echo '# ours' >> /etc/default/weed/security.toml; {RPM} --erase example")
+    said = host.run(f"{RPM} --install {archive('1.2.3')}")
+    back = [f"mv /etc/default/weed/{name}.rpmsave /etc/default/weed/{name}" for name in ("weed.conf", "security.toml")]
+    for command in back:
+        assert f"run '{command}', or remove it" in said
+    assert "so no instance was started: then run 'weed doctor --before start' and 'weed-instances apply'" in said
+    assert LINK not in host.listing("/etc/systemd/system")
+    host.run("; ".join([*back, "weed-instances apply"]))
+    assert LINK.replace("@2", "@3") in host.listing("/etc/systemd/system")
+    assert "rpmsave" not in host.run(f"{RPM} --upgrade {archive('2.0.0')}")
+    assert "MASTER_INSTANCES=3" in host.run("cat /etc/default/weed/weed.conf")
+
+
+def test_rpm_an_erasure_of_what_nobody_edited_leaves_nothing_to_restore(host: Machine) -> None:
+    host.run(f"{RPM} --install {archive('1.2.3')}; {RPM} --erase example")
+    assert not [path for path in host.listing("/etc/default") if "weed" in path]
+    assert "rpmsave" not in host.run(f"{RPM} --install {archive('1.2.3')}")
+    assert LINK in host.listing("/etc/systemd/system")
+
+
+ORACLE_LINUX = (
+    *("/bin/sh", "/usr/libexec/platform-python", "coreutils", "findutils", "gawk", "grep", "policycoreutils"),
+    *("python3", "sed", "shadow-utils", "systemd", "util-linux"),
+)
+"""What a minimal Oracle Linux 8 or 9 has, in its repository BaseOS, of what the packages ask for."""
+
+STAND_IN = """
+Name: {name}
+Version: 1
+Release: 1
+Summary: Stands for packages of the distribution
+License: none
+BuildArch: noarch
+Provides: {provides}
+%description
+%files
+"""
+
+
+def distribution(host: Machine, name: str, *provides: str) -> None:
+    """Let rpm's database have a package that provides these names."""
+    spec = STAND_IN.format(name=name, provides=", ".join(provides))
+    host.run(f"cat > /tmp/{name}.spec <<'END'{spec}END\nrpmbuild -bb --define '_rpmdir /tmp' /tmp/{name}.spec")
+    host.run(f"rpm --install /tmp/noarch/{name}-1-1.noarch.rpm")
+
+
+def module(version: str, release: str = "el9") -> str:
+    return f"/packages/example-selinux-{version}-1.{release}.noarch.rpm"
+
+
+@pytest.mark.parametrize("release", ["el8", "el9"])
+def test_rpm_all_that_is_needed_is_in_oracle_linux_or_in_the_other_package(host: Machine, release: str) -> None:
+    main = f"/packages/example-1.2.3-1.{release}.x86_64.rpm"
+    assert host.attempt(f"rpm --test --install {main}")[0] != 0
+    distribution(host, "oracle-linux", *ORACLE_LINUX)
+    host.run(f"rpm --test --install {main}")
+    host.run(f"rpm --test --install {main.replace('example-', 'example-fips-')}")
+    distribution(host, "policy", "selinux-policy-targeted")
+    code, said = host.attempt(f"rpm --test --install {main}")
+    assert code != 0
+    assert f"(example-selinux = 1.2.3-1.{release} if selinux-policy-targeted) is needed" in said
+    host.run(f"rpm --test --install {main} {module('1.2.3', release)}")
+
+
+def test_rpm_upgrades_and_downgrades_resolve_with_both_packages_and_not_with_one(host: Machine) -> None:
+    distribution(host, "oracle-linux", *ORACLE_LINUX, "selinux-policy-targeted")
+    host.run(f"rpm --install {archive('1.2.3')} {module('1.2.3')}")
+    assert "example-selinux = 1.3.0-1.el9" in host.attempt(f"rpm --upgrade {archive('1.3.0')}")[1]
+    host.run(f"rpm --upgrade {archive('1.3.0')} {module('1.3.0')}")
+    assert "example-selinux = 1.2.3-1.el9" in host.attempt(f"rpm --upgrade --oldpackage {archive('1.2.3')}")[1]
+    host.run(f"rpm --upgrade --oldpackage {archive('1.2.3')} {module('1.2.3')}")
+    assert "conflicts with" in host.attempt(f"rpm --install {archive('1.2.3', 'example-fips')}")[1]
+    script = SWAP.format(new=archive("1.2.3", "example-fips"), old="example")
+    checked = script.replace("done.order()", "assert not done.check()\ndone.order()")
+    assert host.run(f"python3 -c '{checked}'").splitlines()[-1] == "None"
+    assert host.run("rpm --query --all 'example*' | sort").split() == [
+        "example-fips-1.2.3-1.el9.x86_64", "example-selinux-1.2.3-1.el9.noarch",
+    ]  # fmt: skip

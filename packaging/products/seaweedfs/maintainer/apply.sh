@@ -1,3 +1,10 @@
+# The instances that run now, of whatever version and flavour.
+running_instances() {
+    if booted; then
+        systemctl list-units --no-legend --plain --state=active,activating,reloading 'weed-*@*.service' | sed 's/ .*//'
+    fi
+}
+
 # Enables and starts the instances that the configuration asks for. A mistake there is no reason to leave the package
 # half installed: it is said, and the instances that run go on.
 apply_instances() {
@@ -5,14 +12,24 @@ apply_instances() {
         say "the instances were not changed: run 'weed doctor', correct what it names, then 'weed-instances apply'"
 }
 
-# After an upgrade, instances run the old program until somebody restarts them.
-after_upgrade() {
-    booted || return 0
-    if [ -e /etc/weed/restart-on-upgrade ]; then
+# The instances $1 ran before this package came, and go on with the old program until somebody restarts them. $2 is
+# empty when nothing is known of an earlier version of this package: so they are of the other flavour.
+after_change() {
+    old=
+    for unit in $1; do
+        ! systemctl --quiet is-active "$unit" || old=yes
+    done
+    if [ -z "$old" ]; then
+        return 0
+    elif [ -e /etc/weed/restart-on-upgrade ]; then
         for role in master volume filer s3; do
-            systemctl try-restart "weed-$role@*.service" || say "not every weed-$role was restarted: see systemctl --failed"
+            systemctl try-restart "weed-$role@*.service" ||
+                say "not every weed-$role was restarted: see systemctl --failed"
         done
-    elif [ -n "$(systemctl list-units --no-legend --plain --state=active 'weed-*@*.service')" ]; then
-        say "the running instances still are of the old version: run 'weed-rolling-restart' when it suits"
+    elif [ -n "$2" ]; then
+        say "the running instances still are of the old version or flavour: run 'weed-rolling-restart' when it suits"
+    else
+        say "the running instances still are of the other flavour: run 'weed-rolling-restart' when it suits"
+        [ "$fips" = false ] || say "until then FIPS does not hold for them"
     fi
 }
