@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -295,3 +296,45 @@ def step(title: str) -> Step:
 def test_a_package_is_made_without_network_or_secret_at_the_time_of_the_commit() -> None:
     for title in ("deb ubuntu22.04 linux-arm64 fips", "rpm ol8 linux-amd64 standard", "rpm ol9 selinux"):
         assert (step(title).network, step(title).secrets, step(title).epoch) == (False, (), 1_700_000_000)
+
+
+def test_a_change_in_one_unit_file_makes_new_packages_and_no_new_binary() -> None:
+    before, files = titles(made()), dict(context().packaging.entries)
+    unit = files["systemd/weed-s3@.service"]
+    files["systemd/weed-s3@.service"] = replace(unit, content=unit.content + b"# changed\n")
+    after = titles(made(replace(context(), packaging=Files.of(files))))
+    packagers = {title for title in after if title.startswith(("deb ", "rpm ")) and not title.endswith(" selinux")}
+    assert len(packagers) == 12
+    downstream = {"index and checksums", "sign rpms", "sign"}
+    changed = {title for title, step in after.items() if step.digest != before[title].digest}
+    assert packagers <= changed <= packagers | downstream
+    for kind in ("build ", "prove ", "sbom ", "syft ", "grype ", "trivy ", "gate"):
+        assert [title for title in after if title.startswith(kind)], kind
+
+
+GUIDE = (PRODUCTS / "seaweedfs" / "doc" / "operator-guide.md").read_text()
+COMMANDS = re.findall(r"\b((?:apt|dnf) (?:install|upgrade|downgrade|swap)\b[^`#\n]*\./[^`#\n]*)", GUIDE)
+
+
+def test_the_guide_says_how_packages_are_installed_upgraded_and_downgraded_in_both_formats() -> None:
+    assert {tuple(command.split()[:2]) for command in COMMANDS} >= {
+        ("apt", "install"), ("dnf", "install"), ("dnf", "upgrade"), ("dnf", "downgrade"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_the_guide_names_one_package_each_and_rpms_with_their_module(command: str) -> None:
+    """In the folder of a release, with everything for every distribution and architecture."""
+    names = [word.removeprefix("./") for word in command.split() if word.startswith("./")]
+    version = re.search(r"\d\.\d+", names[0])
+    assert version is not None
+    chosen = load_product(PRODUCTS / "seaweedfs")
+    given = load_packaging(PRODUCTS / "seaweedfs", chosen)
+    there = packages(replace(context(), product=chosen, packaging=given, version=parse_tag(version[0])))
+    for name in names:
+        assert len([path for path in there if fnmatchcase(path, name)]) == 1, name
+    if command.startswith("dnf"):
+        assert [there[name].target for name in names] == ["linux/amd64", ""]
+        assert names[1] == re.sub(
+            r"^seaweedfs(-fips)?-(.*)\.x86_64\.rpm$", r"seaweedfs-selinux-\2.noarch.rpm", names[0]
+        )
