@@ -188,6 +188,27 @@ def test_each_distribution_runs_the_scripts_with_the_python_of_its_system() -> N
     assert "Requires:       python3\n" in text_of(made_for("ol9"), "rpm/weed.spec")
 
 
+@pytest.mark.parametrize("distribution", ["ol8", "ol9"])
+def test_the_spec_lists_each_file_once_and_requires_what_its_scriptlets_run(distribution: str) -> None:
+    spec = text_of(made_for(distribution), "rpm/weed.spec")
+    paths = [line.split()[-1] for line in spec.partition("%files\n")[2].partition("%changelog")[0].splitlines() if line]
+    assert len(paths) == len(set(paths)) > 20
+    required = set(re.findall(r"^Requires\((\w+)\):\s+(\S+)$", spec, re.MULTILINE))
+    packages = {"awk": "gawk", "grep": "grep", "sed": "sed", "findmnt": "util-linux", "useradd": "shadow-utils"}
+    packages |= {
+        "tail": "coreutils",
+        "ls": "coreutils",
+        "rmdir": "coreutils",
+        "find": "findutils",
+        "systemctl": "systemd",
+    }
+    for name in ("pre", "post", "preun", "postun"):
+        script = spec.partition(f"\n%{name}\n")[2].partition("\n%")[0]
+        words = set(re.findall(r"(?:^|[|&({!;] ?|then |do |if )\s*(?:LC_ALL=C )?(\w+)\b", script, re.MULTILINE))
+        lacking = {word for word in words & set(packages) if (name, packages[word]) not in required}
+        assert not lacking, f"%{name} runs {lacking}"
+
+
 def test_nothing_that_is_no_packaging_file_is_read() -> None:
     paths = {path for path, _ in context().packaging.entries}
     assert "Makefile" in paths
