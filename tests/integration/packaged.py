@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -17,7 +18,7 @@ from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.policy import load_policy
 from pipeline.model.product import load_product
 from pipeline.model.source import Source
-from pipeline.model.tree import Given, Pick
+from pipeline.model.tree import Files, Given, Pick
 from pipeline.model.version import parse_tag
 from pipeline.project import home_folder, packaging_folder
 from pipeline.stages import deb, rpm
@@ -32,10 +33,17 @@ def catalog() -> Catalog:
     return Catalog(load_images(packaging_folder()), home=home_folder(None))
 
 
-def context(version: str, images: Catalog) -> Context:
-    """Return the values of a release of the example as `version`."""
+def context(version: str, images: Catalog, changes: Mapping[str, tuple[str, str]] | None = None) -> Context:
+    """Return the values of a release of the example as `version`.
+
+    `changes` names packaging files, and what in them becomes what.
+    """
     folder = packaging_folder() / "products" / "example"
     product = load_product(folder)
+    files = dict(load_packaging(folder, product).entries)
+    for path, (old, new) in (changes or {}).items():
+        assert old.encode() in files[path].content, f"{path}: {old}"
+        files[path] = replace(files[path], content=files[path].content.replace(old.encode(), new.encode()))
     return Context(
         product=product,
         version=parse_tag(version),
@@ -43,14 +51,16 @@ def context(version: str, images: Catalog) -> Context:
         policy=load_policy(folder / "policy.toml"),
         images={name: images.image(name) for name in images.names()},
         options=Options(targets=("linux/amd64",)),
-        packaging=load_packaging(folder, product),
+        packaging=Files.of(files),
     )
 
 
-def build(binary: Path, version: str, out: Path, *wanted: str) -> list[Path]:
+def build(
+    binary: Path, version: str, out: Path, *wanted: str, changes: Mapping[str, tuple[str, str]] | None = None
+) -> list[Path]:
     """Make the packages of `version` whose names begin with one of `wanted`, of a binary that is there.
 
-    Beside it lies its notice.
+    Beside it lies its notice. `changes`: see `context`.
     """
     images = catalog()
     given = Given("dist", content.digest_of(binary.parent))
@@ -66,7 +76,7 @@ def build(binary: Path, version: str, out: Path, *wanted: str) -> list[Path]:
     notice = Artifact(
         name=name, kind=Kind.NOTICE, media_type="text/plain", tree=Pick(given, paths=(name,)), subject=built.name
     )
-    values = context(version, images)
+    values = context(version, images, changes)
     made = [*deb.packages(values, [built, notice], None), *rpm.packages(values, [built, notice], None)]
     chosen = [artifact for artifact in made if artifact.name.startswith(wanted)]
 

@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import StepFailedError
 from pipeline.inside import index, rpm_sign, sign, verify
 from pipeline.stages.finish import EPHEMERAL_IDENTITY
 from tests.conftest import require_tool
+from tests.integration.packaged import build
 from tests.integration.released import PROJECT
 
 DEBS = {"amd64": "amd64", "arm64": "arm64"}
@@ -158,6 +160,37 @@ def test_the_maintainer_scripts_are_posix_and_without_a_finding(dist: Path, tmp_
     argv = ["shellcheck", *options, *sorted(str(path) for path in tmp_path.glob("*.sh"))]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "path", "exception", "finding"),
+    [
+        ("example_", "deb/lintian-overrides", "\ndir-or-file-in-opt\n", "error: E: example: dir-or-file-in-opt"),
+        (
+            "example-1.2.3-1.el8",
+            "rpm/rpmlint.toml",
+            "'dir-or-file-in-opt /opt/weed',",
+            ": E: dir-or-file-in-opt /opt/weed",
+        ),
+        (
+            "example-1.2.3-1.el9",
+            "rpm/rpmlint.toml",
+            "'non-standard-gid \\S+ weed',",
+            ": E: non-standard-gid /etc/weed weed",
+        ),
+    ],
+)
+def test_a_finding_that_is_no_listed_exception_stops_the_package(
+    dist: Path, tmp_path: Path, wanted: str, path: str, exception: str, finding: str
+) -> None:
+    """Without the exception, lintian and rpmlint object."""
+    binary = tmp_path / "binary" / "example-linux-amd64"
+    binary.parent.mkdir()
+    shutil.copy(dist / "example-1.2.3-linux-amd64", binary)
+    shutil.copy(dist / "example-1.2.3-linux-amd64.NOTICE.txt", binary.with_name(f"{binary.name}.NOTICE.txt"))
+    with pytest.raises(StepFailedError) as caught:
+        build(binary, "1.2.3", tmp_path, wanted, changes={path: (exception, "\n")})
+    assert finding in str(caught.value)
 
 
 def test_the_install_list_fails_on_a_file_that_is_missing(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ REQUIRED = (
     "RemoveIPC=true", "KeyringMode=private", "LimitCORE=0", "ProtectKernelLogs=true", "ProtectClock=true",
     "ProtectHostname=true", "ProtectKernelTunables=true", "PrivateDevices=true",
     "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK", "Type=notify", "WatchdogSec=60", "Restart=always",
+    "StartLimitIntervalSec=300", "StartLimitBurst=10",
 )  # fmt: skip
 """Section 7 of the requirement (ProtectSystem=full there, strict is stronger), and what goes beyond it."""
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.vm.conftest import Before
-from tests.vm.host import PROXY, ROLES, SHOW_STAT, UNITS, files_of, status_of, version
+from tests.vm.host import PROXY, ROLES, SHOW_STAT, UNITS, files_of, healthy, pid, status_of, version
 from tests.vm.machine import Machine
 from tests.vm.packages import Packages
 
@@ -96,6 +96,34 @@ def test_the_units_hold_their_promises_in_the_running_processes(installed: Machi
     status = dict(line.split(":\t", 1) for line in installed.read(f"/proc/{main}/status").splitlines() if ":\t" in line)
     assert (status["NoNewPrivs"], status["Seccomp"], status["CapBnd"]) == ("1", "2", "0" * 16)
     assert "1048576" in installed.run(f"grep 'Max open files' /proc/{main}/limits").text
+
+
+def test_the_servers_listen_on_loopback_at_the_ports_of_the_guide_and_nowhere_else(installed: Machine) -> None:
+    said = installed.run("ss --listening --tcp --numeric --no-header --processes").stdout
+    rows = [(line.split()[3], line) for line in said.splitlines()]
+    first = {"master": 9333, "volume": 8080, "filer": 8888, "s3": 8333}
+    expected = {
+        f"127.0.0.1:{port}"
+        for kind, role in enumerate(ROLES)
+        for number in (0, 1)
+        for port in (first[role] + number, first[role] + number + 10000, 9324 + kind + 100 * number)
+    }
+    assert {address for address, line in rows if '"weed' in line} == expected
+    assert {address for address, line in rows if '"haproxy"' in line} == {"127.0.0.1:8300"}
+
+
+def test_a_server_starts_where_the_stig_has_noexec(installed: Machine) -> None:
+    """OL08-00-040125, 040128, 040134 and 010590, as one unit's view of the host. /home it does not see at all."""
+    folder = "/run/systemd/system/weed-s3@2.service.d"
+    installed.write(f"{folder}/noexec.conf", "[Service]\nNoExecPaths=/tmp /var/tmp /var/log /home\n")
+    installed.run("systemctl daemon-reload; systemctl restart weed-s3@2", timeout=300)
+    assert status_of(installed, "http://127.0.0.1:8334/healthz") == 200
+    mounts = [line.split() for line in installed.read(f"/proc/{pid(installed, 's3-2')}/mountinfo").splitlines()]
+    for place in ("/tmp", "/var/tmp", "/var/log", "/var/log/weed"):
+        holders = [mount for mount in mounts if f"{place}/".startswith(f"{mount[4].rstrip('/')}/")]
+        assert "noexec" in sorted(holders, key=lambda mount: len(mount[4]))[-1][5], place
+    installed.run(f"rm -r {folder}; systemctl daemon-reload; systemctl restart weed-s3@2", timeout=300)
+    healthy(installed)
 
 
 def test_nothing_lies_where_the_package_does_not_say(installed: Machine, before: Before, built: Packages) -> None:

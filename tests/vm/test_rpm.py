@@ -87,6 +87,19 @@ def test_rpm_verifies_what_it_has_installed(host: Machine, built: Packages) -> N
     assert [line for line in said.splitlines() if " c " not in line] == []
 
 
+def test_every_program_is_a_file_of_the_package_with_its_digest_in_the_database(host: Machine, built: Packages) -> None:
+    """What fapolicyd trusts: its rpmdb backend takes path, size and SHA-256 from there."""
+    find = "find /opt/weed /usr/bin/weed /usr/sbin/weed-* -type f"
+    assert host.run(f"{find} -print0 | xargs -0 rpm --query --file --queryformat '%{{NAME}}\\n' | sort -u").text == (
+        built.product
+    )
+    listed = host.run(f"rpm --query --queryformat '[%{{FILEDIGESTS}}  %{{FILENAMES}}\\n]' {built.product}").text
+    digests = dict(line.split("  ")[::-1] for line in listed.splitlines() if not line.startswith(" "))
+    for line in host.run(f"{find} -perm /111 -print0 | xargs -0 sha256sum").text.splitlines():
+        digest, path = line.split("  ")
+        assert digests[path] == digest
+
+
 def test_selinux_enforces_and_the_module_is_loaded(host: Machine) -> None:
     assert host.run("getenforce").text == "Enforcing"
     assert "weed" in modules(host)
@@ -150,6 +163,29 @@ def test_an_upgrade_keeps_data_and_edited_configuration_and_interrupts_nothing(h
     assert running_versions(host) == {"current"}
     assert host.read("/etc/default/weed/weed.conf").endswith(EDITED)
     assert host.run("find /etc -name '*.rpmnew' -o -name '*.rpmsave'").text == ""
+    large_is_whole(host)
+
+
+def test_a_swap_of_flavours_says_what_still_runs_or_restarts_it(host: Machine, built: Packages) -> None:
+    """As `dnf swap`: the new one comes before the old one goes. rpm has no command for both in one transaction."""
+    fips = host.run(f"ls {HERE}/current/{built.product}-fips-{built.version}-*.el9.x86_64.rpm", check=False)
+    if fips.code != 0:
+        pytest.skip("this release has no FIPS flavour")
+    before = host.run("systemctl show --value --property MainPID 'weed-*@*.service'").text
+    said = host.run(f"{RPM} --install --replacefiles {fips.text} 2>&1", timeout=900).stdout
+    assert "the running instances still are of the other flavour: run 'weed-rolling-restart'" in said
+    assert "until then FIPS does not hold for them" in said
+    host.run(f"{RPM} --erase {built.product} 2>&1", timeout=900)
+    assert "VARIANT=fips" in host.read("/opt/weed/release")
+    assert host.run("systemctl show --value --property MainPID 'weed-*@*.service'").text == before
+    assert running_versions(host) == {"replaced"}
+    host.run("touch /etc/weed/restart-on-upgrade")
+    back = f"{HERE}/current/{built.product}-{built.version}-*.el9.x86_64.rpm"
+    said = host.run(f"{RPM} --install --replacefiles {back} 2>&1", timeout=1800).stdout
+    assert "still are of" not in said
+    host.run(f"{RPM} --erase {built.product}-fips; rm /etc/weed/restart-on-upgrade", timeout=900)
+    healthy(host)
+    assert running_versions(host) == {"current"}
     large_is_whole(host)
 
 
