@@ -43,14 +43,29 @@ class Cluster(NamedTuple):
             model._replace(host=host, port=port) for host, port in map(_place, self.settings.masters[len(masters) :])
         ]
 
-    def _volumes(self) -> Optional[List[Tuple[str, int]]]:
-        """Return where the volume servers are that report to the leader; None when no master says."""
+    def _nodes(self) -> Optional[List[Dict[str, Any]]]:
+        """Return what the leader knows of each volume server that reports to it; None when no master says."""
         own = [self.target(master) for master in self.settings.instances("master")]
         for target in own + self._peers():
             status = _json(target, "/dir/status")
             if status and "Topology" in status:
-                return [_place(url) for url in _nodes(status)]
+                centers = status["Topology"].get("DataCenters") or []
+                racks = [rack for center in centers for rack in center.get("Racks") or []]
+                return [node for rack in racks for node in rack.get("DataNodes") or []]
         return None
+
+    def _volumes(self) -> Optional[List[Tuple[str, int]]]:
+        """Return where the volume servers are that report to the leader; None when no master says."""
+        nodes = self._nodes()
+        return None if nodes is None else [_place(node["Url"]) for node in nodes]
+
+    def room(self, but: Instance) -> Optional[int]:
+        """Return how many more volumes the volume servers without `but` can take; None when nobody says."""
+        own = (self.settings.address.strip("[]"), but.port)
+        others = [node for node in self._nodes() or [] if _place(node["Url"]) != own]
+        if not others or any("Max" not in node or "Volumes" not in node for node in others):
+            return None
+        return sum(max(0, int(node["Max"]) - int(node["Volumes"])) for node in others)
 
     def registered(self) -> Optional[Set[int]]:
         """Return the ports of the volume servers of this host that report to the leader; None when nobody says."""
@@ -78,12 +93,6 @@ def _place(text: str) -> Tuple[str, int]:
     """Return host and port of `host:port`; an IPv6 address without its brackets."""
     host, _, port = text.rpartition(":")
     return host.strip("[]"), int(port)
-
-
-def _nodes(status: Dict[str, Any]) -> List[str]:
-    centers = status["Topology"].get("DataCenters") or []
-    racks = [rack for center in centers for rack in center.get("Racks") or []]
-    return [node["Url"] for rack in racks for node in rack.get("DataNodes") or []]
 
 
 def _json(target: Target, path: str) -> Optional[Dict[str, Any]]:

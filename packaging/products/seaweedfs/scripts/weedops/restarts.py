@@ -66,7 +66,8 @@ class Rolling(NamedTuple):
         if instance.role == "master":
             return self._quorum(instance)
         if self._elsewhere(instance, bool(others)) or others:
-            return ""
+            full = instance.role == "volume" and self.cluster.room(instance) == 0
+            return "the other volume servers have no room for another volume: writes may fail until it is back" * full
         if not self.limits.interruption:
             raise OpsError(
                 f"{instance.name} is the only one of its role that is healthy, so its work stops while it restarts",
