@@ -9,7 +9,7 @@ running_instances() {
 # half installed: it is said, and the instances that run go on.
 apply_instances() {
     weed-instances apply ||
-        say "the instances were not changed: run 'weed doctor', correct what it names, then 'weed-instances apply'"
+        say "not everything was done: run 'weed doctor', correct what it names, then 'weed-instances apply'"
 }
 
 # The instances $1 ran before this package came, and go on with the old program until somebody restarts them. $2 is
