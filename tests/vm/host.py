@@ -135,6 +135,8 @@ def load(machine: Machine, *, least: int, bucket: str = BUCKET) -> Iterator[None
     result = json.loads(machine.read("/tmp/load.json"))
     assert result["failures"] == [], "\n".join([*result["failures"][:20], machine.evidence()])
     assert result["requests"] >= least
+    if "example" in machine.read("/opt/weed/release"):
+        assert result["stale"] == 0, "both filers of the example have one store"
 
 
 def files_of(machine: Machine, *folders: str) -> set[str]:

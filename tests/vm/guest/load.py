@@ -3,8 +3,10 @@
     load.py ENDPOINT BUCKET RESULT [WORKERS]
     load.py --digest ENDPOINT BUCKET KEY       only reads one object, and prints its SHA-256
 
-Runs until SIGTERM, then writes `{"requests": …, "failures": […]}` to RESULT. Nothing is tried twice: a request that
-fails is what a client would see. Signed with AWS Signature Version 4, the keys of the usual variables.
+Runs until SIGTERM, then writes `{"requests": …, "stale": …, "failures": […]}` to RESULT. Nothing is tried twice: a
+request that fails is what a client would see. An answer with an earlier content of the object, or that it is not there
+yet, is stale: filers of SeaweedFS with a store each learn of a write a little later. Signed with AWS Signature
+Version 4, the keys of the usual variables.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ class Load:
         self.bucket = bucket
         self.stop = threading.Event()
         self.requests = 0
+        self.stale = 0
         self.failures: list[str] = []
+        self.earlier: dict[str, set[bytes]] = {}
 
     def worker(self, number: int) -> None:
         """Write and read objects until the end, over one connection that is kept."""
@@ -68,6 +72,7 @@ class Load:
             path = f"/{self.bucket}/load/{number}/{count % 50}"
             self.exchange(connection, "PUT", path, body, b"")
             self.exchange(connection, "GET", path, b"", body)
+            self.earlier.setdefault(path, set()).add(body)
             self.stop.wait(PAUSE)
 
     def exchange(self, connection: HTTPConnection, method: str, path: str, body: bytes, want: bytes) -> None:
@@ -82,7 +87,9 @@ class Load:
             connection.close()
             self.failures.append(f"{at} {method} {path}: {error!r}")
             return
-        if answer.status != 200:
+        if method == "GET" and (answer.status == 404 or got in self.earlier.get(path, ())):
+            self.stale += got != want
+        elif answer.status != 200:
             self.failures.append(f"{at} {method} {path}: {answer.status} {got[:300]!r}")
         elif method == "GET" and got != want:
             self.failures.append(f"{at} {method} {path}: {len(got)} bytes that were never written there")
@@ -113,7 +120,7 @@ def main() -> None:
     Path(result + ".started").touch()
     for worker in workers:
         worker.join()
-    Path(result).write_text(json.dumps({"requests": load.requests, "failures": load.failures}))
+    Path(result).write_text(json.dumps({"requests": load.requests, "stale": load.stale, "failures": load.failures}))
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ class Rolling(NamedTuple):
     def _quorum(self, instance: Instance) -> str:
         """Judge what the masters can do without `instance`."""
         settings = self.cluster.settings
-        needed, left = len(settings.seats) // 2 + 1, self.cluster.answering(instance.name)
+        needed, left = self._needed(), self.cluster.answering(instance.name)
         if left >= needed:
             return ""
         if left < len(settings.masters) - 1:
@@ -139,8 +139,21 @@ class Rolling(NamedTuple):
             )
 
     def _holds(self, instance: Instance) -> bool:
-        """Return whether requests wait in HAProxy meanwhile: a new leader knows no volumes for some seconds."""
-        return self.proxy is not None and instance.name in {leader.name for leader in self.cluster.leaders()}
+        """Return whether requests wait in HAProxy meanwhile.
+
+        They do while the leader restarts, because a new one knows no volumes for some seconds, and while too few
+        masters are left: a leader alone steps down after ten seconds (electionTimeout).
+        """
+        if self.proxy is None or instance.role != "master":
+            return False
+        return self._leads(instance) or self.cluster.answering(instance.name) < self._needed()
+
+    def _leads(self, instance: Instance) -> bool:
+        return instance.name in {leader.name for leader in self.cluster.leaders()}
+
+    def _needed(self) -> int:
+        """Return how many masters have to answer for one of them to lead."""
+        return len(self.cluster.settings.seats) // 2 + 1
 
     def _spare(self, instance: Instance, held: bool) -> None:
         """Keep new requests from what is about to go, and wait for those that run."""
@@ -153,7 +166,8 @@ class Rolling(NamedTuple):
             self.say(f"{instance.name:<10} out of HAProxy{'' if ours else ', and was before: it stays so'}")
         elif held:
             left = self.proxy.hold(min(self.limits.drain, HOLD_DRAIN_SECONDS))
-            self.say(f"{instance.name:<10} leads: requests wait in HAProxy until there is another leader")
+            why = "leads: " if self._leads(instance) else ""
+            self.say(f"{instance.name:<10} {why}requests wait in HAProxy until the masters have a leader")
         if left:
             self.say(f"{instance.name:<10} {left} requests are still running, and may fail")
 
