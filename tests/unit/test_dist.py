@@ -45,6 +45,40 @@ def test_a_second_release_replaces_the_first_entirely(tmp_path: Path) -> None:
     assert names(tmp_path / "dist") == ["1.0"]
 
 
+def test_a_release_that_is_there_already_is_left_alone(tmp_path: Path) -> None:
+    release, target = make_release(tmp_path / "one", a="1", b="2"), tmp_path / "dist" / "1.0"
+    deliver(release, target)
+    before = target.stat().st_ino
+    deliver(release, target)
+    assert target.stat().st_ino == before
+
+
+@pytest.mark.parametrize("change", ["byte", "mode", "time", "extra", "link", "folder"])
+def test_whatever_is_different_is_put_right(tmp_path: Path, change: str) -> None:
+    release, target = make_release(tmp_path / "one", a="1", b="2"), tmp_path / "dist" / "1.0"
+    deliver(release, target)
+    match change:
+        case "byte":
+            (target / "a").write_text("3")
+            os.utime(target / "a", (1000, 1000))
+        case "mode":
+            (target / "a").chmod(0o666)
+        case "time":
+            os.utime(target / "a", (1001, 1001))
+        case "extra":
+            (target / "c").write_text("")
+        case "folder":
+            target.chmod(0o700)
+        case _:
+            (target / "a").unlink()
+            (target / "a").symlink_to(release / "a")
+    deliver(release, target)
+    assert names(target) == ["a", "b"]
+    assert target.stat().st_mode & 0o777 == 0o755
+    status = (target / "a").lstat()
+    assert ((target / "a").read_text(), status.st_mode, status.st_mtime) == ("1", 0o100644, 1000)
+
+
 def test_it_also_replaces_where_the_file_system_cannot_exchange(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
