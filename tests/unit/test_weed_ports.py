@@ -113,6 +113,14 @@ def test_a_unit_is_named(tmp_path: Path) -> None:
     assert str(held) == "weed (pid 77, weed-volume@2.service, user root)"
 
 
+def test_a_file_that_a_process_closes_meanwhile_hides_none_of_its_sockets(tmp_path: Path) -> None:
+    proc = fake_proc(tmp_path)
+    (tmp_path / "77/fd/4").write_text("readlink fails here, as it does for what has just been closed")
+    (tmp_path / "77/fd/6").write_text("")
+    (held,) = holders(8081, proc)
+    assert held.pid == 77
+
+
 def test_of_a_process_that_cannot_be_seen_at_least_the_user_is_named(tmp_path: Path) -> None:
     (held,) = holders(8080, fake_proc(tmp_path))
     assert str(held) == "a process of user 4000000"

@@ -1,10 +1,11 @@
 """The ports an instance needs: which they are, whether they are free, and who holds those that are not."""
 
+import contextlib
 import errno
 import os
 import pwd
 import socket
-from typing import Dict, List, NamedTuple, Set, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
 
 from weedops.errors import ConfigError, PortError
 from weedops.settings import Instance, Settings
@@ -132,15 +133,18 @@ def _owners(inodes: Set[str], proc: str) -> Dict[str, int]:
     owners: Dict[str, int] = {}
     names = {f"socket:[{inode}]": inode for inode in inodes}
     for entry in filter(str.isdigit, os.listdir(proc)) if names else ():
-        folder = os.path.join(proc, entry, "fd")
-        try:
-            links = [os.readlink(os.path.join(folder, name)) for name in os.listdir(folder)]
-        except OSError:
-            continue  # another user's, or gone meanwhile
-        for link in links:
+        for link in _descriptors(os.path.join(proc, entry, "fd")):
             if link in names:
                 owners.setdefault(names[link], int(entry))
     return owners
+
+
+def _descriptors(folder: str) -> Iterator[str]:
+    """Yield what a process has open; nothing of another user's. One that it closes meanwhile hides no other."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            with contextlib.suppress(OSError):
+                yield os.readlink(os.path.join(folder, name))
 
 
 def _lines(path: str) -> List[str]:
