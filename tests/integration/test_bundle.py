@@ -6,7 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
-from pipeline.engine.local.entry import TREE, shard
+import anyio
+
+from pipeline.cli import build_parser
+from pipeline.commands.inspect import find_step
+from pipeline.model.graph import steps_of
+from pipeline.session import open_session
 from tests.conftest import require_tool
 from tests.integration.released import RELEASE, contents, pipeline, succeeded
 
@@ -15,11 +20,16 @@ SMALL = (*RELEASE[1:], "--target", "linux/amd64", "--variant", "standard")
 
 def brought(folder: Path) -> Path:
     """Return `folder` with scanner databases in it: those that the release was scanned with, as a feed has them."""
-    home = Path(json.loads(succeeded(pipeline("cache", "show", "--json")))["home"])
-    steps = {step["title"]: step["digest"] for step in json.loads(succeeded(pipeline("plan", *SMALL, "--json")))}
-    for scanner in ("grype", "trivy", "govulncheck"):
-        entry = home / "store" / shard(steps[f"{scanner} database from advisories"])
-        shutil.copytree(entry / TREE, folder / scanner)
+    session = open_session(build_parser().parse_args(["plan", *SMALL]))
+
+    async def work() -> None:
+        planned = await session.planned(signed=False)
+        with session.engine() as engine:
+            for scanner in ("grype", "trivy", "govulncheck"):
+                database = find_step(steps_of(planned.tree), f"{scanner} database from advisories")
+                shutil.copytree(await session.evaluate(engine, database.out), folder / scanner)
+
+    anyio.run(work)
     return folder
 
 
