@@ -63,7 +63,16 @@ def run_script(home: Path, folder: Path) -> float:
         argv += ["--setenv", "SSL_CERT_FILE", "/run/ca.crt"]
     for mount, path in binds.items():
         argv += ["--ro-bind", str(path), mount]
-    argv += ["--bind", str(folder / "out"), "/out", "--bind", str(folder / "work"), "/work", "--chdir", "/work"]
+    argv += [
+        "--bind",
+        str(folder / "out"),
+        "/out",
+        "--bind",
+        str(folder / "work"),
+        "/tmp/scratch",
+        "--chdir",
+        "/tmp/scratch",
+    ]
     argv += ["--setenv", "JOBS", str(os.cpu_count() or 1), "bash", "/run/release.sh"]
     started = time.monotonic()
     subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
