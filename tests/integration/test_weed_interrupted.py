@@ -12,13 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from weedops import haproxy
 from weedops.haproxy_runtime import Runtime, runtime
-from weedops.paths import read_installed
 
-from tests.conftest import require_tool
 from tests.integration.test_weed_haproxy import S3, wait_up
-from tests.integration.test_weed_rolling import ROLLING, leader, restarts
+from tests.integration.test_weed_rolling import ROLLING, behind_haproxy, leader, restarts
 from tests.integration.weed_host import Host, host
 
 SLOW = '#!/bin/sh\n[ "$1" = restart ] && exec sleep 60\nexec {python} {root}/usr/bin/systemctl.py "$@"\n'
@@ -27,15 +24,7 @@ SLOW = '#!/bin/sh\n[ "$1" = restart ] && exec sleep 60\nexec {python} {root}/usr
 
 @pytest.fixture(scope="module")
 def served(weed: Path) -> Iterator[Host]:
-    program = require_tool("haproxy")
-    if os.geteuid() != 0:
-        pytest.skip("only root may run weed-rolling-restart")
-    with host(weed, MASTER_INSTANCES="1", VOLUME_INSTANCES="1", FILER_INSTANCES="1") as made:
-        made.with_haproxy(program)
-        haproxy.write(made.paths, made.settings, read_installed(made.paths))
-        made.start()
-        made.systemctl("start", "haproxy.service")
-        wait_up(made, *S3)
+    with behind_haproxy(weed, *S3, MASTER_INSTANCES="1", VOLUME_INSTANCES="1", FILER_INSTANCES="1") as made:
         yield made
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,18 +22,25 @@ from tests.integration.weed_host import Host, Load, host
 ROLLING = "weed-rolling-restart"
 
 
-@pytest.fixture(scope="module")
-def default(weed: Path) -> Iterator[Host]:
-    """Two of each, as weed.conf comes, with HAProxy in front."""
+@contextmanager
+def behind_haproxy(weed: Path, *servers: str, **settings: str) -> Iterator[Host]:
+    """Yield a host that runs, with HAProxy in front of its S3 servers."""
     program = require_tool("haproxy")
     if os.geteuid() != 0:
         pytest.skip("only root may run weed-rolling-restart")
-    with host(weed) as made:
+    with host(weed, **settings) as made:
         made.with_haproxy(program)
         haproxy.write(made.paths, made.settings, read_installed(made.paths))
         made.start()
         made.systemctl("start", "haproxy.service")
-        wait_up(made, "s3-1", "s3-2")
+        wait_up(made, *servers)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def default(weed: Path) -> Iterator[Host]:
+    """Two of each, as weed.conf comes, with HAProxy in front."""
+    with behind_haproxy(weed, "s3-1", "s3-2") as made:
         yield made
 
 
