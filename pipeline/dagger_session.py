@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import dagger
 
 from pipeline import content, feeds
-from pipeline.choice import Choice, databases, gate_closed, verified
+from pipeline.choice import databases, gate_closed, verified
+from pipeline.dagger_request import Request, Settings
 from pipeline.engine.dagger import DaggerEngine
 from pipeline.errors import ImageError, SigningError, SourceError, StepFailedError, UsageError
 from pipeline.images import exported
@@ -26,11 +25,11 @@ from pipeline.model.graph import steps_of
 from pipeline.model.policy import Policy, load_policy
 from pipeline.model.product import Product, load_product
 from pipeline.model.source import GIVEN_NAME, Source
-from pipeline.model.tree import BASE_EPOCH, Given, Pick, Tree
+from pipeline.model.tree import BASE_EPOCH, Given, Tree
 from pipeline.model.version import Version
 from pipeline.project import packaging_folder
 from pipeline.release import Release, plan
-from pipeline.source import check_commit, given_epoch
+from pipeline.source import check_commit
 from pipeline.stages import finish, scan
 from pipeline.stages.checkout import FILES, FOUND, checkout, no_such_tag, parameters, source_of, unusable
 from pipeline.stages.context import Context, Databases
@@ -39,45 +38,6 @@ from pipeline.stages.sbom import load_schemas
 from pipeline.stages.scan import BINARY_SCANNERS
 
 Directories = Mapping[str, dagger.Directory]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """The arguments of a function: a choice, and what the engine has for it."""
-
-    choice: Choice
-    source: dagger.Directory | None = None
-    commit: str = ""
-    policy: dagger.File | None = None
-    scan_db: dagger.Directory | None = None
-    advisories: dagger.Directory | None = None
-    legs: tuple[dagger.Directory, ...] = ()
-    signing_key: dagger.Secret | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How the engine is used, whatever is asked of it.
-
-    `go_proxy` is GOPROXY for steps with network, `epoch` the time of a directory that is no repository in seconds
-    since 1970, `jobs` how many steps run at once: 0 for one a core.
-    """
-
-    go_proxy: str = ""
-    epoch: int = BASE_EPOCH
-    jobs: int = 0
-
-    @staticmethod
-    def of(*, go_proxy: str, source_date_epoch: str, jobs: int) -> Settings:
-        """Return the settings that a person gave. Raises UsageError, and SourceError for a time that is none."""
-        if any(urlsplit(part).password for part in re.split("[,|]", go_proxy)):
-            raise UsageError(
-                "--go-proxy holds a password, which Dagger would show in its logs",
-                resolution="name a proxy that this engine reaches without one",
-            )
-        if jobs < 0:
-            raise UsageError(f"--jobs {jobs} is no number of steps", resolution="leave it out for one a core")
-        return Settings(go_proxy=go_proxy, epoch=given_epoch(source_date_epoch), jobs=jobs)
 
 
 @dataclass(slots=True)
@@ -108,14 +68,16 @@ class DaggerSession:
         With `fetch` the scanners' databases are fetched, so that the gate knows which of them is not to be had.
         """
         context = await self.context(request)
+        schemas = load_schemas(packaging_folder())
         if fetch:
-            context = await feeds.fetched(context, self.evaluate, say)
+            compiled = [binary.tree for binary in plan(context, schemas).binaries]
+            context = await feeds.fetched(context, self.evaluate, say, compiled)
         if key and request.signing_key:
             found = await self.inspect(request.signing_key)
             context = replace(context, options=finish.signed_by(context.options, found))
         elif key:
             context = replace(context, options=replace(context.options, ephemeral_key=True))
-        return plan(context, load_schemas(packaging_folder()))
+        return plan(context, schemas)
 
     async def context(self, request: Request) -> Context:
         """Return the values of a request. Runs the step that reads the source."""
@@ -245,9 +207,9 @@ class DaggerSession:
 
     async def judge(self, release: Release) -> None:
         """Say what the gate warns of, and raise GateClosedError when the verdict is against the release."""
-        if release.judged is None:
+        if release.verdict is None:
             return
-        found = await self.evaluate(Pick(release.judged.out, paths=("verdict.json",)))
+        found = await self.evaluate(release.verdict)
         verdict = json.loads(await found.file("verdict.json").contents())
         for warning in verdict.get("warnings", []):
             say(f"gate: {warning}")

@@ -63,13 +63,27 @@ class ImageError(PipelineError):
 
 
 class StepFailedError(PipelineError):
-    """A step's program failed, was killed, or did not leave what it promised. `digest` is the step's, where known."""
+    """A step's program failed, was killed, or did not leave what it promised.
+
+    `digest` is the step's, `said` the end of the program's output, `log` the file with all of it; empty if not known.
+    """
 
     exit_code = 7
 
-    def __init__(self, brief: str, *, details: str = "", resolution: str = "", digest: str = "") -> None:
+    def __init__(
+        self,
+        brief: str,
+        *,
+        details: str = "",
+        resolution: str = "",
+        digest: str = "",
+        said: tuple[str, ...] = (),
+        log: str = "",
+    ) -> None:
         super().__init__(brief, details=details, resolution=resolution)
         self.digest = digest
+        self.said = said
+        self.log = log
 
 
 class GateClosedError(PipelineError):

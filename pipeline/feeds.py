@@ -5,17 +5,19 @@ A database that is not to be had does not end a run. The gate says so: it closes
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import anyio
 
 from pipeline.errors import StepFailedError
+from pipeline.model.step import Step
 from pipeline.model.tree import Tree
 from pipeline.stages import scan
 from pipeline.stages.context import Context, Databases
 
-OUTPUT, LOG = "  | ", "log: "
-"""How lines of an error's details begin that have a program's output, and the place of its log."""
 LONGEST = 300
 """Characters of a program's last words that are repeated."""
 
@@ -27,35 +29,42 @@ def given(folder: Path) -> dict[str, str]:
 
 
 async def fetched(
-    context: Context, evaluate: Callable[[Tree], Awaitable[object]], say: Callable[[str], None]
+    context: Context,
+    evaluate: Callable[[Tree], Coroutine[Any, Any, object]],
+    say: Callable[[str], None],
+    meanwhile: Sequence[Tree] = (),
 ) -> Context:
     """Fetch the databases of the vendors' feeds, and return `context` with the reason for each that is not to be had.
 
-    No engine keeps the result of a step that failed, so the next run asks that feed again. Raises what the engine
-    raises for everything else, making the scanners included.
+    All at once, and `meanwhile` with them: scanners and databases take no time that compiling does not take anyway. No
+    engine keeps the result of a step that failed, so the next run asks that feed again. Raises what the engine raises
+    for everything else, making the scanners included.
     """
     if context.options.databases is not Databases.FEED or "scan" not in context.product.stages:
         return context
     missing = dict(context.missing)
-    for name, step in scan.feeds(context).items():
+
+    async def fetch(name: str, step: Step) -> None:
         for _, tree in step.image.layers:
             await evaluate(tree)
         try:
             await evaluate(step.out)
         except StepFailedError as error:
             missing[name] = reason(error)
-            say(f"{name}: no database: {missing[name]}" + (f"; log: {log}" if (log := log_of(error)) else ""))
-    return replace(context, missing=missing)
+            say(f"{name}: no database: {missing[name]}" + (f"; log: {error.log}" if error.log else ""))
+
+    try:
+        async with anyio.create_task_group() as group:
+            for tree in meanwhile:
+                group.start_soon(evaluate, tree)
+            for name, step in scan.feeds(context).items():
+                group.start_soon(fetch, name, step)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return replace(context, missing=dict(sorted(missing.items())))
 
 
 def reason(error: StepFailedError) -> str:
     """Return one line on why a feed gave nothing: what became of its step, and the last that its program said."""
-    said = [line[len(OUTPUT) :].strip() for line in error.details.splitlines() if line.startswith(OUTPUT)]
-    last = next((" ".join(line.split()) for line in reversed(said) if line), "")
+    last = next((" ".join(line.split()) for line in reversed(error.said) if line.strip()), "")
     return f"{error.brief}{f' ({last[:LONGEST]})' if last else ''}; the next run tries again"
-
-
-def log_of(error: StepFailedError) -> str:
-    """Return the file with the whole output of the step that failed, empty when the engine keeps none."""
-    found = [line[len(LOG) :].strip() for line in error.details.splitlines() if line.startswith(LOG)]
-    return found[0] if found else ""

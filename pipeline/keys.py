@@ -13,9 +13,9 @@ from typing import Any
 from pipeline.engine.base import Secret
 from pipeline.errors import SigningError
 from pipeline.process import environment, run
+from pipeline.stages.finish import DEVELOPMENT_IDENTITY
 
 VARIABLE = "PIPELINE_SIGNING_KEY"
-DEVELOPMENT_IDENTITY = "Development key - not for shipping <development@localhost>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,10 @@ def remember(home: Path, key: SigningKey, found: Mapping[str, Any]) -> None:
     """Keep what was found in a key that is in a file, so that a plan need not look into the file."""
     path = Path(key.origin)
     if not key.origin.startswith("$"):
-        known = {**_known(home), str(path.absolute()): [*_signs(path), dict(found)]}
+        before = _known(home)
+        known = {**before, str(path.absolute()): [*_signs(path), dict(found)]}
+        if known == before:
+            return
         place = home / "signing" / "fingerprints.json"
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = place.with_suffix(f".{os.getpid()}")

@@ -13,7 +13,8 @@ from dagger import Doc, dag, function, object_type
 from dagger.mod._exceptions import FunctionError
 
 from pipeline.choice import Choice, part
-from pipeline.dagger_session import DaggerSession, Request, Settings, open_session
+from pipeline.dagger_request import Request, Settings
+from pipeline.dagger_session import DaggerSession, open_session
 from pipeline.drawing import mermaid, svg
 from pipeline.errors import PipelineError
 from pipeline.model.graph import steps_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from argparse import Namespace
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -157,26 +157,33 @@ class Session:
         SigningError when the key cannot be used.
         """
         context = await self.context()
-        await self.prepare(self.release(context).tree)
+        last = keys.remembered(self.home, self.options.signing_key) if signed else None
+        expected = self.release(_signed_by(context, last))
+        await self.prepare(expected.tree)
         context = replace(context, images=self.images())
         if fetch:
+            compiled = [binary.tree for binary in self._same(expected, context).binaries]
             with self.engine() as engine:
-                context = await feeds.fetched(context, partial(self.evaluate, engine), self.progress.note)
+                evaluate = partial(self.evaluate, engine)
+                context = await feeds.fetched(context, evaluate, self.progress.note, compiled)
         if not signed:
-            return self.release(context)
+            return self._same(expected, context)
         key = await keys.find_key(self.options.signing_key, self.home)
         self.secrets["signing-key"] = key.secret
         if key.development:
             self.progress.note(f"signing with this machine's development key {key.origin}: not for shipping")
         found = await self._inspect(key)
         keys.remember(self.home, key, found)
-        return self.release(replace(context, options=finish.signed_by(context.options, found)))
+        return self._same(expected, _signed_by(context, found))
+
+    def _same(self, expected: Release, context: Context) -> Release:
+        """Return the release of `context`: the one that was expected, if nothing has turned out otherwise."""
+        return expected if expected.context == context else self.release(context)
 
     async def looked_at(self) -> Release:
         """Return the graph as far as it is known without running a step: signing by the key that was used last."""
         context = await self.context()
-        found = keys.remembered(self.home, self.options.signing_key)
-        return self.release(replace(context, options=finish.signed_by(context.options, found)) if found else context)
+        return self.release(_signed_by(context, keys.remembered(self.home, self.options.signing_key)))
 
     def images(self) -> dict[str, Image]:
         """Return every image as this machine has it now."""
@@ -205,6 +212,11 @@ class Session:
     async def evaluate(self, engine: LocalEngine, tree: Tree) -> Path:
         """Carry out `tree` on `engine` and return where its files are until the engine is closed."""
         return await engine.evaluate(tree, given=self.given, secrets=self.secrets)
+
+
+def _signed_by(context: Context, key: Mapping[str, Any] | None) -> Context:
+    """Return `context` for a release that `key` signs; unchanged while it is not known."""
+    return replace(context, options=finish.signed_by(context.options, key)) if key else context
 
 
 def open_session(options: Namespace) -> Session:

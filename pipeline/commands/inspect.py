@@ -12,7 +12,7 @@ import anyio
 
 from pipeline.drawing import mermaid, svg
 from pipeline.engine.local.history import Reason
-from pipeline.errors import UsageError
+from pipeline.errors import SigningError, UsageError
 from pipeline.model.graph import steps_of
 from pipeline.model.product import list_products, load_product
 from pipeline.model.step import Step
@@ -77,7 +77,11 @@ def shell(options: Namespace) -> int:
     session.today = options.today or session.today
 
     async def work() -> int:
-        planned = await session.planned()
+        try:
+            planned = await session.planned()
+        except SigningError as error:  # the key is somewhere else: no reason to hide what has no part in it
+            session.progress.note(f"{error.brief}: steps that sign, and all after them, are other ones here")
+            planned = await session.planned(signed=False)
         step = find_step((*steps_of(planned.tree), session.key_step()), options.step)
         argv = ("/bin/sh", "-c", options.command) if options.command else ()
         with session.engine() as engine:

@@ -23,13 +23,16 @@ def failed(step: Step, what: str, *, output: Iterable[str] = (), log: str = "") 
     `log` is where all of its output is, empty when only the engine's own display has it.
     """
     details = [f"digest:  {step.digest}", f"command: {shlex.join(step.argv)}", *([f"log:     {log}"] if log else [])]
-    details += [f"  | {line}" for line in list(output)[-TAIL_LINES:]]
+    said = tuple(output)[-TAIL_LINES:]
+    details += [f"  | {line}" for line in said]
     shell = f"run `{shell_of(step.digest)}` for a shell in exactly this step"
     return StepFailedError(
         f'step "{step.title}" {what}',
         details="\n".join(details),
         resolution=f"read the log, or {shell}" if log else shell,
         digest=step.digest,
+        said=said,
+        log=log,
     )
 
 

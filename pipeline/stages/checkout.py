@@ -87,9 +87,7 @@ def no_such_tag(product: Product, version: Version, tags: list[str], *, where: s
 
 def unusable(step: Step, error: StepFailedError) -> SourceError | None:
     """Return the error for a source that `step` has refused with a reason; nothing for any other failure."""
-    if step.digest not in error.details:
-        return None
-    said = [line.removeprefix("  | error: ") for line in error.details.splitlines() if line.startswith("  | error: ")]
-    if not said:
+    said = [line.removeprefix("error: ") for line in error.said if line.startswith("error: ")]
+    if step.digest != error.digest or not said:
         return None
     return SourceError(said[0], details="\n".join(said[1:]), resolution="correct it, or give another --source")

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipeline.keys import DEVELOPMENT_IDENTITY
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.graph import steps_of
 from pipeline.model.image import Image
@@ -16,6 +15,7 @@ from pipeline.stages.context import Context, Options
 from pipeline.stages.inside import inside
 
 INDEX = ("SHA256SUMS", "SHA512SUMS", "release.json")
+DEVELOPMENT_IDENTITY = "Development key - not for shipping <development@localhost>"
 EPHEMERAL_IDENTITY = "Key of one run - not for shipping <ephemeral@localhost>"
 
 

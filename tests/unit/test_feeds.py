@@ -13,9 +13,11 @@ from pipeline.engine import failure
 from pipeline.errors import EngineError, StepFailedError
 from pipeline.model.tree import Output, Tree
 from pipeline.stages.context import Context, Databases
-from tests.unit.test_release_graph import context
+from tests.unit.test_release_graph import context, made
 
 FEED = replace(context(), options=replace(context().options, databases=Databases.FEED))
+BINARIES = [binary.tree for binary in made(FEED).binaries]
+LABELS = [f"{target} {variant}" for target in ("linux-amd64", "linux-arm64") for variant in ("standard", "fips")]
 WHY = 'step "trivy database from its feed" failed with exit code 1 (FATAL connection refused); the next run tries again'
 
 
@@ -35,13 +37,14 @@ def fetched(
             output = ["INFO trying", "FATAL  connection refused", ""]
             raise failure.failed(tree.step, failure.ended_with(1), output=output, log="/logs/1")
 
-    return anyio.run(feeds.fetched, given, evaluate, said.append), asked, said
+    return anyio.run(feeds.fetched, given, evaluate, said.append, BINARIES), asked, said
 
 
 def test_a_feed_that_fails_leaves_its_reason_and_the_others_their_databases() -> None:
     found, asked, said = fetched(FEED, "trivy database")
     assert found.missing == {"trivy": WHY}
-    assert asked == [f"{name} database from its feed" for name in ("grype", "trivy", "govulncheck")]
+    feeds_asked = [f"{name} database from its feed" for name in ("grype", "trivy", "govulncheck")]
+    assert sorted(asked) == sorted([*feeds_asked, *(f"build {label}" for label in LABELS)])
     assert said == [f"trivy: no database: {WHY}; log: /logs/1"]
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.cli import build_parser
-from pipeline.dagger_session import Settings
+from pipeline.dagger_request import Settings
 from pipeline.errors import SourceError, UsageError
 from pipeline.module import Pipeline
 
+PROJECT = Path(__file__).resolve().parents[2]
 FUNCTIONS = ("build", "graph", "images", "package", "plan", "release", "sbom", "scan", "sign", "verify")
 
 
