@@ -111,9 +111,13 @@ def _stages(context: Context, schemas: Files) -> _Stages:
         reports = Merge.of(*(artifact.tree for artifact in scanned))
         statements = scan.statements(binaries, judged)
         artifacts.extend(scanned)
+    packages: list[Artifact] = []
     for stage in (deb, rpm):
         if stage.NAME in context.product.stages:
-            artifacts += stage.packages(context, artifacts, approval)
+            packages += stage.packages(context, artifacts, approval)
+    artifacts += packages
+    if "sbom" in context.product.stages:
+        artifacts += sbom.of_packages(context, packages, artifacts, schemas)
     artifacts.sort(key=lambda artifact: artifact.name)
     return _Stages(
         artifacts=tuple(artifacts),

@@ -6,14 +6,25 @@ from collections.abc import Sequence
 
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.tree import Merge, Pick, Tree
+from pipeline.stages import package
 from pipeline.stages.context import Context
 from pipeline.stages.inside import inside
 
+NOTICE = "NOTICE"
+"""The list of licenses, by the name that the packaging files have for it."""
+
 
 def archive(context: Context, built: Artifact, companions: Sequence[Artifact]) -> Artifact:
-    """Return `<binary>.tar.gz`: the program under its own name, `companions`, and the product's files of the source."""
+    """Return `<binary>.tar.gz`: the program under its own name, `companions`, and the product's files of the source.
+
+    A binary that is packaged brings the files its packages install, with the Makefile that installs them.
+    """
     name = f"{built.name}.tar.gz"
     files: list[Tree] = [built.tree, *(companion.tree for companion in companions)]
+    names = {built.name: context.product.build.binary}
+    if context.product.packages and built.variant in context.product.packages.variants:
+        files.append(package.installed(context, context.product.variant(built.variant)))
+        names.update({each.name: NOTICE for each in companions if each.kind is Kind.NOTICE})
     if context.product.archive.files:
         files.append(Pick(context.source.tree, paths=context.product.archive.files))
     step = inside(
@@ -21,7 +32,7 @@ def archive(context: Context, built: Artifact, companions: Sequence[Artifact]) -
         {
             "root": "/in/tree",
             "prefix": built.name,
-            "rename": {built.name: context.product.build.binary},
+            "rename": names,
             "out": f"/out/{name}",
         },
         title=f"archive {built.label}",

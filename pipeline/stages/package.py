@@ -23,6 +23,9 @@ from pipeline.stages.context import Context
 IGNORED = (".", "__pycache__")
 """How the names begin of what editors and interpreters leave in a folder."""
 
+DISTRIBUTIONS_OWN = ("apparmor", "deb", "rpm", "selinux")
+"""The folders for the tools that make packages, and for what only a distribution's package sets up."""
+
 EARLIEST = int(dt.datetime(2000, 1, 1, tzinfo=dt.UTC).timestamp())
 """Of a changelog: rpm and rpmlint refuse dates before 1990, and a plain directory has no time of a commit."""
 
@@ -105,9 +108,14 @@ def files(packaging: Files, *only: str, without: tuple[str, ...] = ()) -> Files:
     return Files(tuple((p, file) for p, file in entries if (not only or among(p, only)) and not among(p, without)))
 
 
-def rendered(context: Context, given: Files, distribution: Distribution, variant: Variant | None) -> Files:
-    """Return `given` with its templates filled in for one package."""
-    where = f"packaging of {context.product.name} for {distribution.name}"
+def installed(context: Context, variant: Variant) -> Files:
+    """Return what a package of `variant` installs on any distribution, and the Makefile that does it."""
+    return rendered(context, files(context.packaging, without=DISTRIBUTIONS_OWN), None, variant)
+
+
+def rendered(context: Context, given: Files, distribution: Distribution | None, variant: Variant | None) -> Files:
+    """Return `given` with its templates filled in for one package, or for the archive: that has no distribution."""
+    where = f"packaging of {context.product.name} for {distribution.name if distribution else 'archives'}"
     return _filled(given, tuple(values(context, distribution, variant).items()), context.packaging, where)
 
 
@@ -117,20 +125,25 @@ def _filled(given: Files, pairs: tuple[tuple[str, Hashable], ...], library: File
     return render_files(given, dict(pairs), library=library, where=where)
 
 
-def values(context: Context, distribution: Distribution, variant: Variant | None) -> dict[str, Hashable]:
-    """Return what the templates of a package may use."""
+def values(context: Context, distribution: Distribution | None, variant: Variant | None) -> dict[str, Hashable]:
+    """Return what the templates of a package may use; what a distribution decides is not there without one."""
     product, packages, version = context.product, rules(context), context.version
     names = [product.name + product.variant(name).suffix for name in packages.variants]
     made = dt.datetime.fromtimestamp(max(context.epoch, EARLIEST), dt.UTC)
     paragraphs = [" ".join(paragraph.split()) for paragraph in product.description.strip().split("\n\n")]
     name = name_of(context, variant)
+    decided: dict[str, Hashable] = {}
+    if distribution:
+        upstream = version.deb if distribution.format is Format.DEB else version.rpm
+        release = f"{packages.revision}{distribution.suffix}"
+        decided = {"distribution": distribution, "release": release, "upstream": upstream}
     return {
+        **decided,
         "binary": product.build.binary,
         "changed_deb": format_datetime(made),
         "changed_rpm": made.strftime("%a %b %d %Y"),
         "commit": context.source.commit,
         "description": tuple(tuple(textwrap.wrap(paragraph, 76)) for paragraph in paragraphs),
-        "distribution": distribution,
         "fips": variant.fips if variant else False,
         "homepage": product.homepage,
         "license": product.license,
@@ -138,11 +151,9 @@ def values(context: Context, distribution: Distribution, variant: Variant | None
         "name": name,
         "others": tuple(other for other in names if other != name),
         "product": product.name,
-        "release": f"{packages.revision}{distribution.suffix}",
         "selinux": packages.selinux,
         "summary": product.summary,
         "title": product.title,
-        "upstream": version.deb if distribution.format is Format.DEB else version.rpm,
         "variant": variant.name if variant else "",
         "vendor": product.vendor,
         "version": version.number,

@@ -1,12 +1,13 @@
-"""SBOM: what is inside each binary, as CycloneDX and SPDX."""
+"""SBOM: what is inside each binary and each package, as CycloneDX and SPDX."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.step import Step
-from pipeline.model.tree import Files, Pick, Tree
+from pipeline.model.tree import Files, Merge, Pick, Tree
 from pipeline.stages.context import Context
 from pipeline.stages.inside import inside
 
@@ -79,18 +80,75 @@ def sboms(context: Context, built: Artifact, schemas: Files, licenses: Tree) -> 
         epoch=context.epoch,
         uses=("license_policy",),
     )
-    documents = [(names[suffix], Kind.SBOM, media_type) for suffix, media_type in FORMATS.items()]
+    return (*_documents(step, built), _about(step, built, notice, Kind.NOTICE, "text/plain"))
+
+
+def of_packages(
+    context: Context, packages: Sequence[Artifact], artifacts: Sequence[Artifact], schemas: Files
+) -> list[Artifact]:
+    """Return the CycloneDX and the SPDX document of each of `packages`; `artifacts` have those of their binaries."""
+    known = {artifact.name: artifact for artifact in artifacts if artifact.kind is Kind.SBOM}
+    return [document for package in packages for document in _of_package(context, package, known, schemas)]
+
+
+def _of_package(
+    context: Context, package: Artifact, known: Mapping[str, Artifact], schemas: Files
+) -> tuple[Artifact, ...]:
+    made_by = package.made_by
+    assert made_by is not None
+    listed = inside(
+        "contents",
+        {"package": f"/in/package/{package.name}", "out": "/out/contents.json"},
+        title=f"contents of {made_by.title}",
+        image=made_by.image,
+        inputs={"package": package.tree},
+        outputs=("contents.json",),
+        epoch=context.epoch,
+    )
+    names = {suffix: f"{package.name}.{suffix}" for suffix in FORMATS}
+    binary = {suffix: known[f"{package.subject}.{suffix}"] for suffix in FORMATS} if package.subject else {}
+    keys = {"cdx.json": "cyclonedx", "spdx.json": "spdx"}
+    step = inside(
+        "package_sbom",
+        {
+            "file": package.name,
+            "contents": "/in/contents/contents.json",
+            **{keys[suffix]: f"/in/binary/{artifact.name}" for suffix, artifact in binary.items()},
+            "supplier": context.product.vendor,
+            "license": context.product.license,
+            **{f"out_{keys[suffix]}": f"/out/{name}" for suffix, name in names.items()},
+        },
+        title=f"sbom of {made_by.title}",
+        image=context.image("debian"),
+        inputs={
+            "contents": listed.out,
+            "schemas": schemas,
+            **({"binary": Merge.of(*(artifact.tree for artifact in binary.values()))} if binary else {}),
+        },
+        outputs=tuple(names.values()),
+        epoch=context.epoch,
+        uses=("license_policy", "sbom"),
+    )
+    return _documents(step, package)
+
+
+def _documents(step: Step, subject: Artifact) -> tuple[Artifact, ...]:
+    """Return the two documents about `subject` that `step` makes."""
     return tuple(
-        Artifact(
-            name=name,
-            kind=kind,
-            media_type=media_type,
-            tree=Pick(step.out, paths=(name,)),
-            target=built.target,
-            variant=built.variant,
-            subject=built.name,
-        )
-        for name, kind, media_type in [*documents, (notice, Kind.NOTICE, "text/plain")]
+        _about(step, subject, f"{subject.name}.{suffix}", Kind.SBOM, media_type)
+        for suffix, media_type in FORMATS.items()
+    )
+
+
+def _about(step: Step, subject: Artifact, name: str, kind: Kind, media_type: str) -> Artifact:
+    return Artifact(
+        name=name,
+        kind=kind,
+        media_type=media_type,
+        tree=Pick(step.out, paths=(name,)),
+        target=subject.target,
+        variant=subject.variant,
+        subject=subject.name,
     )
 
 

@@ -63,6 +63,30 @@ def test_every_package_holds_exactly_the_binary_that_was_released(dist: Path, tm
                 assert f"{digest} /opt/weed/weed\n" in field(package, "[%{FILEDIGESTS} %{FILENAMES}\n]")
 
 
+def test_the_sbom_of_a_package_lists_every_file_of_it_and_what_the_binary_is_made_of(dist: Path) -> None:
+    for package in (*debs(dist), *rpms(dist)):
+        document = json.loads((dist / f"{package.name}.cdx.json").read_text())
+        root = document["metadata"]["component"]
+        listed = {
+            component["name"]: next(each["content"] for each in component["hashes"] if each["alg"] == "SHA-256")
+            for component in document["components"]
+            if component["type"] == "file"
+        }
+        if package.suffix == ".deb":
+            assert root["hashes"] == [{"alg": "SHA-256", "content": hashlib.sha256(package.read_bytes()).hexdigest()}]
+            lines = said("dpkg-deb", "--contents", package).splitlines()
+            assert set(listed) == {line.split()[-1][1:] for line in lines if line.startswith("-")}
+        else:
+            rows = [row.split(" ") for row in field(package, "[%{FILENAMES} %{FILEDIGESTS}\n]").splitlines()]
+            assert listed == {path: digest for path, digest in rows if digest}
+            version, arch = field(package, "%{VERSION}-%{RELEASE} %{ARCH}").split()
+            assert root["purl"] == f"pkg:rpm/{field(package, '%{NAME}')}@{version}?arch={arch}"
+        modules = {c["name"] for c in document["components"] if c.get("purl", "").startswith("pkg:golang/")}
+        assert ("github.com/google/uuid" in modules) != ("-selinux-" in package.name)
+        spdx = json.loads((dist / f"{package.name}.spdx.json").read_text())
+        assert {file["fileName"][1:] for file in spdx["files"]} == set(listed)
+
+
 def test_everything_in_a_deb_belongs_to_root_and_only_programs_are_executable(dist: Path) -> None:
     for package in debs(dist):
         for line in said("dpkg-deb", "--contents", package).splitlines():

@@ -32,6 +32,8 @@ def test_the_release_holds_everything_the_requirement_names(dist: Path) -> None:
         expected |= {f"{name}_1.2.3-1~ubuntu22.04.1_{arch}.deb" for arch in ("amd64", "arm64")}
         expected |= {f"{name}-1.2.3-1.{el}.{arch}.rpm" for el in ("el8", "el9") for arch in ("x86_64", "aarch64")}
     expected |= {f"example-selinux-1.2.3-1.{el}.noarch.rpm" for el in ("el8", "el9")}
+    packages = {name for name in expected if name.endswith((".deb", ".rpm"))}
+    expected |= {f"{package}.{suffix}" for package in packages for suffix in ("cdx.json", "spdx.json")}
     signatures = {f"{name}.asc" for name in expected} | {"SHA256SUMS.gpg"}
     assert {path.name for path in dist.iterdir()} == expected | signatures | {"signing-key.asc"}
 

@@ -222,19 +222,21 @@ def test_an_unknown_name_in_a_template_is_an_error_with_its_place() -> None:
 
 
 def test_every_packaging_file_is_installed_once() -> None:
-    """Every file that is there is in the list, and no target is there twice."""
-    lists = re.findall(
-        r"^define LIST\w*\n(.*?)^endef", text_of(context().packaging, "Makefile"), re.DOTALL | re.MULTILINE
-    )
-    rows = [line.split() for line in "".join(lists).splitlines() if line]
-    targets = [target for _, _, target in rows if not target.endswith("/")]
-    assert sorted(targets) == sorted(set(targets))
+    """Every file that is there is in a list, and no format has a target twice."""
+    text = text_of(context().packaging, "Makefile")
+    found = dict(re.findall(r"^define (LIST\w*)\n(.*?)^endef", text, re.DOTALL | re.MULTILINE))
+    assert set(found) == {"LIST", "LIST_deb", "LIST_rpm", "LIST_tar"}
+    for name, lines in found.items():
+        both = f"{found['LIST']}{lines if name != 'LIST' else ''}".splitlines()
+        targets = [line.split()[2] for line in both if line and not line.endswith("/")]
+        assert sorted(targets) == sorted(set(targets)), name
+    rows = [line.split() for line in "".join(found.values()).splitlines() if line]
     patterns = [source for mode, source, _ in rows if mode != "link"]
     for path, _ in context().packaging.entries:
         folder = path.split("/")[0]
         if folder not in {"deb", "maintainer", "rpm", "selinux", "Makefile", "release.j2"}:
-            found = [p for p in patterns if p.count("/") == path.count("/") and PurePosixPath(path).match(p)]
-            assert len(found) == 1, f"{path} is installed by {found}"
+            by = [p for p in patterns if p.count("/") == path.count("/") and PurePosixPath(path).match(p)]
+            assert len(by) == 1, f"{path} is installed by {by}"
 
 
 def test_a_missing_makefile_is_an_error_that_names_the_folder(tmp_path: Path) -> None:
@@ -324,12 +326,13 @@ def test_a_change_in_one_unit_file_makes_new_packages_and_no_new_binary() -> Non
     unit = files["systemd/weed-s3@.service"]
     files["systemd/weed-s3@.service"] = replace(unit, content=unit.content + b"# changed\n")
     after = titles(made(replace(context(), packaging=Files.of(files))))
-    packagers = {title for title in after if title.startswith(("deb ", "rpm ")) and not title.endswith(" selinux")}
-    assert len(packagers) == 12
+    made_of_it = ("archive ", "deb ", "rpm ", "contents of ", "sbom of ")
+    packagers = {title for title in after if title.startswith(made_of_it) and not title.endswith(" selinux")}
+    assert len(packagers) == 4 + 3 * 12
     downstream = {"index and checksums", "sign rpms", "sign"}
     changed = {title for title, step in after.items() if step.digest != before[title].digest}
     assert packagers <= changed <= packagers | downstream
-    for kind in ("build ", "prove ", "sbom ", "syft ", "grype ", "trivy ", "gate"):
+    for kind in ("build ", "prove ", "sbom linux", "syft ", "grype ", "trivy ", "gate"):
         assert [title for title in after if title.startswith(kind)], kind
 
 

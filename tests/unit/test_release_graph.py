@@ -24,7 +24,7 @@ from pipeline.stages.package import load_packaging
 
 PRODUCTS = Path(__file__).resolve().parents[2] / "packaging" / "products"
 SCANNERS = ("govulncheck", "grype", "trivy")
-PACKAGING = ("deb ", "rpm ")
+PACKAGING = ("deb ", "rpm ", "contents of ", "sbom of ")
 PACKAGING_FILES = load_packaging(PRODUCTS / "example", load_product(PRODUCTS / "example"))
 SCHEMAS = Files.of({"bom-1.6.schema.json": "{}"})
 
@@ -130,27 +130,30 @@ def test_a_change_touches_only_what_is_downstream(change: Callable[[Context], Co
     downstream = {"judge", "scan reports", "gate", "index and checksums", "sign rpms", "sign"}
     found = changed(made(), made(change(context())))
     assert touched <= {title.split(" ")[0] for title in found}
-    assert not any(title.startswith(("build", "prove", "sbom", "syft", "go modules")) for title in found)
+    assert not any(title.startswith(("build", "prove", "sbom linux", "syft", "go modules")) for title in found)
     assert {title for title in found if not title.startswith((*SCANNERS, *PACKAGING))} <= downstream
 
 
 def test_other_schemas_touch_only_the_sboms_and_what_lists_them() -> None:
     found = changed(made(), made(schemas=Files.of({"other.json": "{}"})))
-    assert {title.split(" ")[0] for title in found} == {"sbom", "archive", "deb", "rpm", "index", "sign"}
+    assert {title.split(" ")[0] for title in found} == {
+        "sbom", "archive", "deb", "rpm", "contents", "index", "sign",
+    }  # fmt: skip
 
 
-def test_another_packaging_file_touches_packages_only() -> None:
+def test_another_packaging_file_touches_packages_and_archives_only() -> None:
     c = context()
     changed_files = replace(c, packaging=with_file(c.packaging, "config/weed.conf", b"MASTER_INSTANCES=3\n"))
     found = changed(made(), made(changed_files))
-    assert {title.split(" ")[0] for title in found} == {"deb", "rpm", "index", "sign"}
-    assert not any(title.endswith(" selinux") for title in found)
+    assert {title.split(" ")[0] for title in found} == {"archive", "deb", "rpm", "contents", "sbom", "index", "sign"}
+    assert not any(title.endswith(" selinux") or title.startswith("sbom linux") for title in found)
 
 
 def test_the_selinux_module_touches_its_own_packages_only() -> None:
     c = context()
     found = changed(made(), made(replace(c, packaging=with_file(c.packaging, "selinux/weed.te", b"other\n"))))
-    assert found == {"rpm ol8 selinux", "rpm ol9 selinux", "sign rpms", "index and checksums", "sign"}
+    packages = {f"{what}rpm {ol} selinux" for what in ("", "contents of ", "sbom of ") for ol in ("ol8", "ol9")}
+    assert found == packages | {"sign rpms", "index and checksums", "sign"}
 
 
 def with_file(files: Files, path: str, content: bytes) -> Files:
