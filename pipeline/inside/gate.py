@@ -12,6 +12,8 @@ Params:
   missing            why a scanner has no database, by scanner: nothing is read of one that is named here; optional
   policy             `gate` {`severities`, `only_fixable`, `unreachable`}, `database_max_age_days` by scanner, and
                      `ignore`: [{`id`, `package`, `reason`, `owner`, `expires`, `justification`, `variants`, `targets`}]
+                     and, where another's VEX document states it, `source` (its file) and `version` (of the package);
+                     there an empty `package` or `version` means all
   today              the date to judge on, ISO 8601
   snapshot           true for a release that is not to be shipped
   out                default `/out`
@@ -97,7 +99,8 @@ def entry_for(finding: Json, entries: list[Json], variant: str, target: str) -> 
         entry
         for entry in entries
         if entry["id"] in {finding["id"], *finding["aliases"]}
-        and entry["package"] == finding["package"]
+        and entry["package"] in {finding["package"], *([""] if entry.get("source") else [])}
+        and entry.get("version", "") in {"", finding["version"].removeprefix("go").removeprefix("v")}
         and (not entry.get("variants") or variant in entry["variants"])
         and (not entry.get("targets") or target in entry["targets"])
     ]
@@ -142,19 +145,25 @@ def judge(
             about = {"status": status, "entry": kept, "reachable": reachable, "symbols": symbols}
             key = (finding["id"], finding["package"], finding["version"], status, common.to_json(about))
             judged.setdefault(key, {**finding, **about, "artifacts": []})["artifacts"].append(name)
-    needless = [entry for entry in entries if entry["expired"] or (complete and entry not in used)]
-    notes = [_note(entry, entry in used or not complete) for entry in needless]
+    needless = [e for e in entries if e["expired"] or (complete and e not in used and not e.get("source"))]
+    notes = list(dict.fromkeys(_note(entry, entry in used or not complete) for entry in needless))
     order = sorted(judged, key=lambda key: (SEVERITIES.index(judged[key]["severity"]), *map(str, key)))
     return [judged[key] for key in order], [*notes, *sorted(refuted)]
 
 
 def _contradiction(entry: Json, symbols: list[str]) -> str:
-    about = f"the policy's entry for {entry['id']} in {entry['package']} ({entry['owner']})"
-    return f"{about} says {entry['justification']}, but govulncheck found a way to {', '.join(symbols)}"
+    return f"{_about(entry)} says {entry['justification']}, but govulncheck found a way to {', '.join(symbols)}"
+
+
+def _about(entry: Json) -> str:
+    where = f", from {entry['source']}," if entry.get("source") else ""
+    return f"the policy's entry for {entry['id']}{where} in {entry['package'] or 'any package'} ({entry['owner']})"
 
 
 def _note(entry: Json, used: bool) -> str:
-    about = f"the policy's entry for {entry['id']} in {entry['package']} ({entry['owner']})"
+    about = _about(entry)
+    if entry["expired"] and entry.get("source"):
+        return f"the VEX document {entry['source']} of the policy ({entry['owner']}) expired on {entry['expires']}"
     if entry["expired"]:
         return f"{about} expired on {entry['expires']}" + ("" if used else ", and nothing is found that it is about")
     return f"{about} is about nothing that was found; remove it"

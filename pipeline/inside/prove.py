@@ -12,6 +12,7 @@ Params:
   toolchain      the Go version that must have built it, such as `go1.26.8` (optional)
   settings       build settings (`go version -m`) that must have exactly these values; null: absent (optional)
   forbidden      texts that must not occur in the file, such as the path it was built in (optional)
+  probe          what `fips_probe.py` found in a program with the same module (optional)
   out            the file to write, such as `/out/<name>.proof.json` (required)
 
 Output: every claim with what was expected, what was found, and where it was seen. The binary is run natively or under
@@ -21,6 +22,9 @@ FIPS is claimed only when three kinds of evidence agree: build settings, symbols
 FIPS 140-3 mode) reports its integrity check and self-tests with GODEBUG=fips140=debug. BoringCrypto runs its power-on
 self-test before `main` and aborts when it fails; reaching `main` in a binary that links it is the evidence.
 A standard binary must show none of these.
+
+`fips` names the module, its certificate, what the probe found, and in `outside` the packages of this binary that have
+algorithms of their own: what they compute is not the module's. Whether they are used for security is not known here.
 """
 
 from __future__ import annotations
@@ -34,10 +38,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING or __package__:
-    from pipeline.inside.common import Json, Params, Problem, run_program, sha256_of, write_json
+    from pipeline.inside.common import Json, Params, Problem, read_object, run_program, sha256_of, write_json
     from pipeline.inside.elf import Elf, build_info
 else:
-    from common import Json, Params, Problem, run_program, sha256_of, write_json
+    from common import Json, Params, Problem, read_object, run_program, sha256_of, write_json
     from elf import Elf, build_info
 
 SCHEMA = "urn:release-pipeline:binary-proof:v1"
@@ -49,6 +53,12 @@ BORING_MARK = "crypto/internal/boring/sig.BoringCrypto"
 BORING_SELF_TEST = "_goboringcrypto_BORINGSSL_bcm_power_on_self_test"
 NATIVE_MODULE = re.compile(r"crypto/internal/fips140/(v[0-9]+\.[0-9]+\.[0-9]+-[0-9a-f]+)/")
 NATIVE_CERTIFICATES = {"v1.0.0-c2097c7c": "CMVP 5247"}
+OUTSIDE = {
+    "boringcrypto": r"crypto/(?:des|dsa|ed25519|md5|mlkem|rc4)",
+    "go": r"crypto/(?:des|dsa|md5|rc4|sha1)",
+}
+"""Packages of the standard library that a module does not have; golang.org/x/crypto never is in one."""
+X_CRYPTO = r"(?:vendor/)?golang\.org/x/crypto/[a-z0-9_/]+"
 SELF_TEST = re.compile(r"^FIPS 140-3 self-test passed: (.+)$", re.MULTILINE)
 INTEGRITY = "fips140: verified code+data"
 TIMEOUT = 120
@@ -171,6 +181,12 @@ def prove_runs(proof: Proof, params: Params, binary: Path, module: str) -> Json:
     return result
 
 
+def outside(module: str, elf: Elf) -> list[str]:
+    """Return the packages with algorithms that are linked into the binary and are no part of its module."""
+    pattern = re.compile(rf"((?:{OUTSIDE[module]})|(?:{X_CRYPTO}))\.")
+    return sorted({m[1] for m in map(pattern.match, elf.symbols("crypto/")) if m})
+
+
 def certificate(module: str, info: Json) -> str:
     """Return the CMVP certificate of the linked module as Go's sources name it, or an empty string."""
     if module == "go":
@@ -178,6 +194,12 @@ def certificate(module: str, info: Json) -> str:
     release = re.match(r"go1\.([0-9]+)", info["toolchain"])
     # Go 1.24 moved crypto/internal/boring to BoringSSL's fips-20220613; its Dockerfile names certificate 4735.
     return "CMVP 4735" if module == "boringcrypto" and release and int(release[1]) >= 24 else ""
+
+
+def about_module(params: Params, module: str, elf: Elf, info: Json) -> Json:
+    """Return what is known about the FIPS module of the binary."""
+    known = {"module": module, "certificate": certificate(module, info), "outside": outside(module, elf)}
+    return {**known, "probe": read_object(Path(params["probe"]))} if params.get("probe") else known
 
 
 def prove(params: Params) -> Json:
@@ -202,7 +224,7 @@ def prove(params: Params) -> Json:
         "subject": {"name": params.get("name", binary.name), "sha256": sha256_of(binary), "size": len(elf.data)},
         "target": f"{params['os']}/{params['arch']}",
         "variant": params["variant"],
-        "fips": {"module": module, "certificate": certificate(module, info)} if module else None,
+        "fips": about_module(params, module, elf, info) if module else None,
         "build": info,
         "linking": {"interpreter": elf.interpreter or None, "needed": elf.needed},
         "run": ran,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from pipeline.model.build import Line
 from pipeline.model.document import Document, parse_document, read_document
 from pipeline.model.target import TARGETS
+from pipeline.model.vex import OpenVex, entries, load_vex
 
 FILE_NAME = "policy.toml"
 
@@ -107,6 +108,23 @@ class Ignore(Document):
         return severity not in NEVER_IGNORED and package == self.package and self.id in ids
 
 
+class Vex(Document):
+    """A VEX document of somebody else that is believed: who answers for that, and until when."""
+
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/-]*$")]
+    """OpenVEX 0.2.0; a path beside the policy's file."""
+    owner: Line
+    expires: dt.date
+    """The last day on which it counts."""
+
+    @field_validator("file")
+    @classmethod
+    def _beside(cls, file: str) -> str:
+        if ".." in file.split("/"):
+            raise ValueError(f"{file!r} leads out of the policy's folder")
+        return file
+
+
 class Licenses(Document):
     """Which licenses the dependencies may have, by SPDX identifier."""
 
@@ -131,6 +149,8 @@ class Policy(Document):
     database_max_age_days: MaxAge = MaxAge()
     licenses: Licenses = Licenses()
     ignore: tuple[Ignore, ...] = ()
+    vex: tuple[Vex, ...] = ()
+    _documents: dict[str, OpenVex] = PrivateAttr(default_factory=dict)
 
     @field_validator("ignore")
     @classmethod
@@ -142,6 +162,19 @@ class Policy(Document):
                 raise ValueError(f"{entry.id} in {entry.package} is listed twice")
             seen.add(key)
         return ignore
+
+    def believe(self, documents: Mapping[str, OpenVex]) -> None:
+        """Take the documents that `vex` names, by their files."""
+        self._documents.update(documents)
+
+    def accepted(self, *, product: str, version: str) -> list[dict[str, Any]]:
+        """Return everything that is accepted in that version of the product: `ignore`, then what others state."""
+        stated = [
+            {**entry, "owner": vex.owner, "expires": vex.expires.isoformat(), "source": vex.file}
+            for vex in self.vex
+            for entry in entries(self._documents[vex.file], product=product, version=version)
+        ]
+        return [*self.as_parameters()["ignore"], *stated]
 
     def as_parameters(self) -> dict[str, Any]:
         """Return the policy as plain JSON values, for a program that runs in a step; dates are ISO 8601."""
@@ -164,6 +197,11 @@ def parse_policy(text: str, *, where: str) -> Policy:
 
 
 def load_policy(path: Path) -> Policy:
-    """Return the policy in the file `path`, or in `policy.toml` of the directory `path`. Raises ConfigError."""
+    """Return the policy in the file `path`, or in `policy.toml` of the directory `path`, with its VEX documents.
+
+    Raises ConfigError.
+    """
     file = path / FILE_NAME if path.is_dir() else path
-    return parse_policy(read_document(file), where=str(file))
+    policy = parse_policy(read_document(file), where=str(file))
+    policy.believe({vex.file: load_vex(file.parent / vex.file) for vex in policy.vex})
+    return policy

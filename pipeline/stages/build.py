@@ -11,10 +11,11 @@ from pipeline.model.step import Cache, Effect, Step
 from pipeline.model.target import Target
 from pipeline.model.tree import Pick, Tree
 from pipeline.stages.context import Context, FipsModule
-from pipeline.stages.inside import inside
+from pipeline.stages.inside import inside, sources
 
 GO = "go"
 CROSS_COMPILERS = {("linux", "arm64"): "aarch64-linux-gnu-gcc"}
+BORING_LINKED = ("-linkmode=external", "'-extldflags=-static -Wl,--build-id=none'")
 GO_FIPS_MODULE = "v1.0.0"
 """The frozen Go Cryptographic Module with CMVP certificate 5247."""
 
@@ -89,7 +90,7 @@ def settings(context: Context, target: Target, variant: Variant, module_cache: T
     if fips is FipsModule.BORINGCRYPTO:
         cgo, tags = True, [*tags, "netgo", "osusergo"]
         extra["GOEXPERIMENT"] = "boringcrypto"
-        ldflags += ["-linkmode=external", "'-extldflags=-static -Wl,--build-id=none'"]
+        ldflags += BORING_LINKED
     elif fips is FipsModule.GO:
         extra["GOFIPS140"] = GO_FIPS_MODULE
     if cgo and (target.os, target.arch) in CROSS_COMPILERS:
@@ -124,7 +125,7 @@ def _compile(context: Context, target: Target, variant: Variant, name: str, modu
         argv=tuple(argv),
         inputs=how.inputs,
         env=how.env,
-        caches=(Cache("/work/go-build", f"go-build-{target.arch}-{variant.name}"),),
+        caches=(_compiler_cache(target, variant),),
         epoch=context.epoch,
         outputs=(name,),
     )
@@ -138,9 +139,11 @@ def proof(context: Context, built: Artifact, target: Target, variant: Variant) -
     expected = context.product.version_output(
         context.version, variant, target, commit=source.commit, epoch=source.epoch
     )
+    probe = _probe(context, target, variant) if module else None
     step = inside(
         "prove",
         {
+            **({"probe": "/in/probe/probe.json"} if probe else {}),
             "binary": f"/in/binary/{built.name}",
             "os": target.os,
             "arch": target.arch,
@@ -154,7 +157,7 @@ def proof(context: Context, built: Artifact, target: Target, variant: Variant) -
         },
         title=f"prove {target.os}-{target.arch} {variant.name}",
         image=context.image(GO),
-        inputs={"binary": built.tree},
+        inputs={"binary": built.tree, **({"probe": probe.out} if probe else {})},
         outputs=(name,),
         epoch=context.epoch,
         env={"GOCACHE": "/work/go-build", "GOTOOLCHAIN": "local", "HOME": "/work"},
@@ -169,6 +172,35 @@ def proof(context: Context, built: Artifact, target: Target, variant: Variant) -
         variant=built.variant,
         subject=built.name,
     )
+
+
+def _probe(context: Context, target: Target, variant: Variant) -> Step:
+    """Return the step that asks the FIPS module, in a program compiled like the binary, what it does and refuses."""
+    how = settings(context, target, variant, None)
+    boring = context.options.fips_module is FipsModule.BORINGCRYPTO
+    return inside(
+        "fips_probe",
+        {
+            "module": context.options.fips_module.value,
+            "version": GO_FIPS_MODULE,
+            "arch": target.arch,
+            "tags": ["netgo", "osusergo"] if boring else [],
+            "ldflags": ["-w", "-buildid=", *(BORING_LINKED if boring else ())],
+            "out": "/out/probe.json",
+        },
+        title=f"ask the FIPS module {target.os}-{target.arch} {variant.name}",
+        image=context.image(GO),
+        inputs={"source": sources("fips_probe")},
+        outputs=("probe.json",),
+        epoch=context.epoch,
+        env=dict(how.env),
+        uses=("elf", "prove"),
+        caches=(_compiler_cache(target, variant),),
+    )
+
+
+def _compiler_cache(target: Target, variant: Variant) -> Cache:
+    return Cache("/work/go-build", f"go-build-{target.arch}-{variant.name}")
 
 
 def openssl_fips(context: Context) -> Artifact:

@@ -9,13 +9,20 @@ from importlib.resources import files
 from typing import Any
 
 from pipeline.model.image import Image
-from pipeline.model.step import Effect, ExitCode, Step
+from pipeline.model.step import Cache, Effect, ExitCode, Step
 from pipeline.model.tree import BASE_EPOCH, Files, Tree
 
 
 @cache
 def _source(name: str) -> bytes:
     return files("pipeline.inside").joinpath(f"{name}.py").read_bytes()
+
+
+@cache
+def sources(name: str) -> Files:
+    """Return the folder `pipeline/inside/<name>`: the source of a program in another language."""
+    folder = files("pipeline.inside").joinpath(name)
+    return Files.of({each.name: each.read_bytes() for each in folder.iterdir() if each.is_file()})
 
 
 def inside(
@@ -32,6 +39,7 @@ def inside(
     effect: Effect = Effect.PURE,
     exit_code: ExitCode = ExitCode.MUST_BE_ZERO,
     uses: tuple[str, ...] = (),
+    caches: tuple[Cache, ...] = (),
 ) -> Step:
     """Return the step that runs `pipeline/inside/<program>.py` with `params` as its JSON parameters.
 
@@ -52,4 +60,5 @@ def inside(
         exit_code=exit_code,
         epoch=epoch,
         outputs=outputs,
+        caches=caches,
     )

@@ -198,7 +198,10 @@ def judge(context: Context, binaries: Sequence[Artifact], raw: Tree, trivy_datab
             "product": context.product.name,
             "version": context.version.number,
             "binaries": [{"name": b.name, "target": b.target, "variant": b.variant} for b in binaries],
-            "policy": context.policy.as_parameters(),
+            "policy": {
+                **context.policy.as_parameters(),
+                "ignore": context.policy.accepted(product=context.product.name, version=context.version.number),
+            },
             "missing": dict(context.missing),
             "reachability": context.product.scan.reachability,
             "today": context.options.today,

@@ -255,6 +255,30 @@ def test_a_high_finding_is_let_through_only_by_the_policy(tmp_path: Path) -> Non
     assert "EXAMPLE-2026-0002" in done.stderr
 
 
+def test_a_high_finding_is_let_through_by_what_its_authors_state_if_the_policy_believes_them(
+    dist: Path, tmp_path: Path
+) -> None:
+    before = json.loads((dist / "scan.json").read_text())
+    found = next(each for each in before["findings"] if each["id"] == "EXAMPLE-2026-0002")
+    stated = {
+        "vulnerability": {"name": "EXAMPLE-2026-0002"},
+        "products": [{"@id": found["purl"]}],
+        "status": "not_affected",
+        "justification": "vulnerable_code_cannot_be_controlled_by_adversary",
+    }
+    document = {"@context": "https://openvex.dev/ns/v0.2.0", "author": "Its Authors", "statements": [stated]}
+    (tmp_path / "theirs.json").write_text(json.dumps(document))
+    policy = (PROJECT / "packaging/products/example/policy.toml").read_text().partition("[[ignore]]")[0]
+    believed = '[[vex]]\nfile = "theirs.json"\nowner = "security@example.org"\nexpires = 2099-12-31\n'
+    (tmp_path / "policy.toml").write_text(policy + believed)
+    small = ("--target", "linux/amd64", "--variant", "standard")
+    succeeded(pipeline(*RELEASE, *small, "--policy", str(tmp_path / "policy.toml"), "--dist", str(tmp_path / "dist")))
+    after = json.loads((tmp_path / "dist" / "1.2.3" / "scan.json").read_text())
+    (accepted,) = [each for each in after["findings"] if each["status"] == "accepted"]
+    assert accepted["entry"]["source"] == "theirs.json"
+    assert accepted["entry"]["reason"].startswith("Its Authors states not_affected")
+
+
 def test_what_is_accepted_or_reachable_is_in_the_vex_document(dist: Path) -> None:
     vex = json.loads((dist / "openvex.json").read_text())
     statements = {statement["vulnerability"]["name"]: statement["status"] for statement in vex["statements"]}

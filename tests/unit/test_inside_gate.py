@@ -167,6 +167,35 @@ def test_an_entry_for_one_binary_leaves_the_other_one_failing(scan: Scan, limits
     assert high == [("accepted", [AMD64]), ("fails", [ARM64])]
 
 
+STATED = {**ENTRY, "source": "vex/toml.json", "reason": "Toml Authors states not_affected", "version": ""}
+
+
+@pytest.mark.parametrize("about", [{}, {"package": ""}, {"version": "2.0.5"}])
+def test_what_another_states_of_the_package_in_that_version_opens_the_gate(scan: Scan, about: dict[str, str]) -> None:
+    found = next(f for f in scan_findings(scan) if f["package"] == TOML)
+    about = {**about, **({"version": found["version"].removeprefix("v")} if "version" in about else {})}
+    assert scan.judge({**STATED, **about})["open"]
+
+
+@pytest.mark.parametrize("about", [{"version": "0.0.1"}, {"package": UUID}, {"expires": "2026-01-01"}])
+def test_what_another_states_of_something_else_or_too_long_ago_does_not(scan: Scan, about: dict[str, str]) -> None:
+    verdict = scan.judge({**STATED, **about})
+    assert not verdict["open"]
+    expired = "the VEX document vex/toml.json of the policy (Us) expired on 2026-01-01"
+    assert verdict["warnings"] == ([expired] if "expires" in about else [])
+
+
+def test_an_entry_of_the_policy_cannot_be_about_every_package(scan: Scan) -> None:
+    assert not scan.judge({**ENTRY, "package": ""})["open"]
+
+
+def scan_findings(scan: Scan) -> list[dict[str, Any]]:
+    scan.judge()
+    content: dict[str, Any] = json.loads((scan.folder / "out" / "scan.json").read_text())
+    findings: list[dict[str, Any]] = content["findings"]
+    return findings
+
+
 def test_what_nothing_fixes_may_pass_when_the_policy_says_so(scan: Scan) -> None:
     for scanner in scanners.SCANNERS:
         changed = json.loads(json.dumps(report(scanner)).replace("2.4.4", ""))

@@ -1,0 +1,3 @@
+module fipsprobe
+
+go 1.26
