@@ -13,9 +13,9 @@ The settings of the go command are in the environment. Go's own module runs twic
 and with GODEBUG=fips140=only, in which it refuses what is not approved. BoringCrypto has no such mode and refuses
 nothing; that is recorded, not hidden.
 
-Output: `module`, `version`, `emulated`, and by algorithm `approved` and what it `refuses`: the mode and the words, empty
-where it does not. Errors: the module is not the one that was asked for, an approved algorithm does not work, or
-one that is not approved works in the mode that must refuse it.
+Output: `module`, `version`, `emulated`, and by algorithm whether it is approved and `in_module`, and how the module
+`refuses` it, empty where it does not. Errors: the module is not the one that was asked for, an approved algorithm
+does not work, or one that is not approved works in the mode that must refuse it.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def check_module(found: Json, module: str, version: str) -> None:
 
 def judged(module: str, usual: Json, strict: Json | None) -> Json:
     """Return the algorithms with what became of them; `strict` is of the mode that refuses, None without one."""
-    named = BORING_HAS if module == "boringcrypto" else set(usual["approved"])
+    has = set(usual["approved"])
+    named = has & BORING_HAS if module == "boringcrypto" else has
     broken = {name: said for name, said in usual["approved"].items() if said and name in named}
     if strict:
         broken.update({name: said for name, said in strict["approved"].items() if said})
@@ -82,10 +83,10 @@ def judged(module: str, usual: Json, strict: Json | None) -> Json:
             )
     if broken:
         raise Problem(*(f"{name} is approved and does not work: {said}" for name, said in sorted(broken.items())))
-    algorithms = {name: {"approved": True, "refuses": ""} for name in named}
+    algorithms = {name: {"in_module": True, "refuses": ""} for name in named}
     for name in {*usual["approved"], *usual["other"]} - named:
         said = strict["other"].get(name, "") if strict else ""
-        algorithms[name] = {"approved": False, "refuses": f"{ONLY}: {said}" if said else ""}
+        algorithms[name] = {"in_module": False, "refuses": f"{ONLY}: {said}" if said else ""}
     return algorithms
 
 

@@ -23,19 +23,21 @@ GO_FIPS_MODULE = "v1.0.0"
 def modules(context: Context) -> Tree | None:
     """Return Go's module cache for the source, or None for a source that has its modules in `vendor/`.
 
-    The only step of a build that may use the network; every module is checked against the source's go.sum.
+    The only step of a build that may use the network; every module is checked against the source's go.sum. Go's own
+    FIPS module, which the toolchain brings, is unpacked there too: no compiler may write to it afterwards.
     """
     if context.source.vendored:
         return None
     module = context.product.source.module
     root = "" if module == "." else module
+    native = {"GOFIPS140": GO_FIPS_MODULE} if context.options.fips_module is FipsModule.GO else {}
     go_files = Pick(context.source.tree, paths=("go.mod",), optional=("go.sum",), root=root)
     step = Step(
         title="go modules",
         image=context.image(GO),
         argv=("go", "-C", "/in/source", "mod", "download", "-modcacherw"),
         inputs=(("source", go_files),),
-        env=_environment(modules="/out", flags="-mod=readonly"),
+        env=_environment(modules="/out", flags="-mod=readonly", **native),
         effect=Effect.FETCH,
         outputs=("cache/download",),
     )
@@ -190,7 +192,7 @@ def _probe(context: Context, target: Target, variant: Variant) -> Step:
         },
         title=f"ask the FIPS module {target.os}-{target.arch} {variant.name}",
         image=context.image(GO),
-        inputs={"source": sources("fips_probe")},
+        inputs={"source": sources("go/fips-probe")},
         outputs=("probe.json",),
         epoch=context.epoch,
         env=dict(how.env),

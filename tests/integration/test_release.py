@@ -47,7 +47,21 @@ def test_every_binary_is_what_its_name_says(dist: Path) -> None:
             assert "statically linked" in said
             proof = json.loads((dist / f"{name}.proof.json").read_text())
             assert (proof["fips"] or {}).get("module") == module
+            if module:
+                assert "crypto/md5" in proof["fips"]["outside"]
+                asked = proof["fips"]["probe"]["algorithms"]
+                assert (asked["AES-256-GCM"]["in_module"], asked["MD5"]["in_module"]) == (True, False)
             assert all(claim["expected"] == claim["found"] for claim in proof["claims"])
+
+
+def test_gos_own_fips_module_refuses_what_is_not_approved(tmp_path: Path) -> None:
+    chosen = ("--variant", "fips", "--target", "linux/amd64", "--fips-module", "go", "--dist", str(tmp_path))
+    succeeded(pipeline("build", *RELEASE[1:], *chosen))
+    fips = json.loads((tmp_path / "1.2.3-build" / "example-1.2.3-linux-amd64-fips.proof.json").read_text())["fips"]
+    assert (fips["module"], fips["certificate"], fips["probe"]["version"]) == ("go", "CMVP 5247", "v1.0.0")
+    for name, found in fips["probe"]["algorithms"].items():
+        assert found["in_module"] != found["refuses"].startswith("fips140=only: crypto/"), name
+    assert "crypto/sha1" in fips["outside"]
 
 
 def test_the_native_binary_runs_and_names_its_version_and_commit(dist: Path) -> None:

@@ -178,6 +178,23 @@ def test_fips_variants_are_built_as_asked() -> None:
     assert not {"GOEXPERIMENT", "GOFIPS140"} & set(standard)
 
 
+def test_only_fips_variants_are_probed_and_with_the_settings_of_their_compiler() -> None:
+    steps = titles(made())
+    probes = {title: step for title, step in steps.items() if title.startswith("ask the FIPS module ")}
+    assert sorted(probes) == [f"ask the FIPS module linux-{arch} fips" for arch in ("amd64", "arm64")]
+    for title, step in probes.items():
+        build = dict(steps[title.replace("ask the FIPS module", "build")].env)
+        ours = dict(step.env)
+        same = ("GOARCH", "GOEXPERIMENT", "CGO_ENABLED", "GOPROXY")
+        assert {name: ours.get(name) for name in same} == {name: build.get(name) for name in same}
+        assert step.effect is Effect.PURE
+
+
+def test_gos_own_fips_module_is_unpacked_with_the_modules_which_are_read_only_afterwards() -> None:
+    assert dict(titles(made(context(fips_module=FipsModule.GO)))["go modules"].env)["GOFIPS140"] == "v1.0.0"
+    assert "GOFIPS140" not in dict(titles(made())["go modules"].env)
+
+
 def test_compilers_have_no_network_and_no_proxy() -> None:
     for title, step in titles(made()).items():
         if title.startswith("build "):

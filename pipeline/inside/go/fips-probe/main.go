@@ -40,7 +40,7 @@ var approved = map[string]func() error{
 		mac.Sum(nil)
 		return err
 	},
-	"HKDF-SHA-256": func() error { _, err := hkdf.Key(sha256.New, key, key, "", 32); return err },
+	"HKDF-SHA-256":   func() error { _, err := hkdf.Key(sha256.New, key, key, "", 32); return err },
 	"PBKDF2-SHA-256": func() error { _, err := pbkdf2.Key(sha256.New, "a long enough password", key, 1000, 32); return err },
 	"AES-256-GCM": func() error {
 		block, err := aes.NewCipher(key)
@@ -71,12 +71,12 @@ var approved = map[string]func() error{
 
 // other is what is not approved, or not in this way.
 var other = map[string]func() error{
-	"MD5":       func() error { md5.Sum(key); return nil },
-	"SHA-1":     func() error { sha1.Sum(key); return nil },
-	"DES":       func() error { _, err := des.NewCipher(key[:8]); return err },
-	"RC4":       func() error { _, err := rc4.NewCipher(key); return err },
-	"X25519":    func() error { _, err := ecdh.X25519().GenerateKey(rand.Reader); return err },
-	"HMAC-MD5":  func() error { hmac.New(md5.New, key).Sum(nil); return nil },
+	"MD5":      func() error { md5.Sum(key); return nil },
+	"SHA-1":    func() error { sha1.Sum(key); return nil },
+	"DES":      func() error { _, err := des.NewCipher(key[:8]); return err },
+	"RC4":      func() error { _, err := rc4.NewCipher(key); return err },
+	"X25519":   func() error { _, err := ecdh.X25519().GenerateKey(rand.Reader); return err },
+	"HMAC-MD5": func() error { hmac.New(md5.New, key).Sum(nil); return nil },
 	"AES-GCM with a nonce of the caller's": func() error {
 		block, err := aes.NewCipher(key)
 		if err != nil {

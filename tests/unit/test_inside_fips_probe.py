@@ -1,0 +1,66 @@
+"""The FIPS probe: what a module says of itself is believed only where it fits together."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from pipeline.inside import fips_probe
+from pipeline.inside.common import Problem
+
+NATIVE: dict[str, Any] = {
+    "boringcrypto": False, "enabled": True, "enforced": False, "version": "v1.0.0",
+    "approved": {"SHA-256": "", "Ed25519": ""}, "other": {"MD5": "", "RC4": ""},
+}  # fmt: skip
+ONLY: dict[str, Any] = {**NATIVE, "enforced": True, "other": {"MD5": "crypto/md5: not allowed", "RC4": "no"}}
+BORING: dict[str, Any] = {**NATIVE, "boringcrypto": True, "enabled": False, "version": "latest"}
+
+
+def test_go_s_own_module_does_what_is_approved_and_refuses_the_rest() -> None:
+    assert fips_probe.judged("go", NATIVE, ONLY) == {
+        "SHA-256": {"in_module": True, "refuses": ""},
+        "Ed25519": {"in_module": True, "refuses": ""},
+        "MD5": {"in_module": False, "refuses": "fips140=only: crypto/md5: not allowed"},
+        "RC4": {"in_module": False, "refuses": "fips140=only: no"},
+    }
+
+
+def test_what_go_adds_to_boringcrypto_is_not_the_module_s_and_nothing_is_refused() -> None:
+    assert fips_probe.judged("boringcrypto", BORING, None) == {
+        "SHA-256": {"in_module": True, "refuses": ""},
+        "Ed25519": {"in_module": False, "refuses": ""},
+        "MD5": {"in_module": False, "refuses": ""},
+        "RC4": {"in_module": False, "refuses": ""},
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("other", {"MD5": "", "RC4": "no"}, "refuses too little: MD5"),
+        ("enforced", False, "refuses too little: nothing is enforced"),
+        ("approved", {"SHA-256": "", "Ed25519": "broken"}, "Ed25519 is approved and does not work: broken"),
+    ],
+)
+def test_a_mode_that_does_not_keep_its_promise_is_an_error(key: str, value: object, said: str) -> None:
+    strict = copy.deepcopy(ONLY)
+    strict[key] = value
+    with pytest.raises(Problem, match=said):
+        fips_probe.judged("go", NATIVE, strict)
+
+
+@pytest.mark.parametrize(
+    ("module", "found", "said"),
+    [
+        ("go", {**NATIVE, "enabled": False}, "enabled is False"),
+        ("go", {**NATIVE, "version": "latest"}, "version is 'latest', not 'v1.0.0'"),
+        ("boringcrypto", NATIVE, "does not have the module boringcrypto"),
+    ],
+)
+def test_another_module_than_the_one_asked_for_is_an_error(module: str, found: dict[str, Any], said: str) -> None:
+    with pytest.raises(Problem, match=said):
+        fips_probe.check_module(found, module, "v1.0.0")
+    fips_probe.check_module(NATIVE, "go", "v1.0.0")
+    fips_probe.check_module(BORING, "boringcrypto", "v1.0.0")
