@@ -12,16 +12,17 @@ class PipelineError(Exception):
     """Base of the errors that `main()` prints without a traceback.
 
     `brief` is one line saying what happened and where; `details` is evidence (the end of a log, the
-    offending key); `resolution` is the next thing to do.
+    offending key); `resolution` is the next thing to do, `usual` what that is where nothing better is known.
     """
 
     exit_code: ClassVar[int] = 1
+    usual: ClassVar[str] = ""
 
     def __init__(self, brief: str, *, details: str = "", resolution: str = "") -> None:
         super().__init__(brief)
         self.brief = brief
         self.details = details
-        self.resolution = resolution
+        self.resolution = resolution or self.usual
 
     def __str__(self) -> str:
         parts = [self.brief]
@@ -60,6 +61,10 @@ class ImageError(PipelineError):
     """An image that a step runs in cannot be had on this machine."""
 
     exit_code = 6
+    usual = (
+        "take another image with --image NAME=WHERE, or have this one made again by whoever publishes it; "
+        "`pipeline images list` says where each comes from"
+    )
 
 
 class StepFailedError(PipelineError):
@@ -114,6 +119,7 @@ class EngineError(PipelineError):
     """The engine itself cannot work here: no user namespaces, no bubblewrap, no Dagger engine."""
 
     exit_code = 12
+    usual = "a stage of this project asks for something that cannot be: please report it, with this message"
 
 
 class PublishError(PipelineError):

@@ -149,7 +149,10 @@ async def _unknown(request: _Request, location: Location, tags: dict[str, str], 
 async def _epoch(git: Git, commit: str) -> int:
     epoch = await git.time_of(commit)
     if not 0 <= epoch < MAX_EPOCH:
-        raise SourceError(f"commit {commit} says that it was made at {epoch} seconds since 1970, which cannot be")
+        raise SourceError(
+            f"commit {commit} says that it was made at {epoch} seconds since 1970, which cannot be",
+            resolution="release another commit: no file can bear that time",
+        )
     return epoch
 
 

@@ -164,7 +164,11 @@ def step_failure(step: Step, error: dagger.ExecError) -> PipelineError:
         case "exposed":
             return failure.exposed(step, verdict["secret"])
         case _:
-            return EngineError(f'the container of step "{step.title}" cannot be sealed', details=str(verdict["text"]))
+            return EngineError(
+                f'the container of step "{step.title}" cannot be sealed',
+                details=str(verdict["text"]),
+                resolution="give the Dagger engine the rights that docs/dagger.md names",
+            )
 
 
 def engine_failure(error: dagger.DaggerError, step: Step | None = None) -> EngineError:

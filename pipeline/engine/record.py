@@ -67,7 +67,10 @@ class RecordingEngine:
         made = answer(step, inputs) if callable(answer) else answer
         missing = [path for path in step.outputs if not _has(made, path)]
         if missing:
-            raise StepFailedError(f'step "{step.title}" did not make {", ".join(f"/out/{path}" for path in missing)}')
+            made_not = ", ".join(f"/out/{path}" for path in missing)
+            raise StepFailedError(
+                f'step "{step.title}" did not make {made_not}', resolution="add it to the answer for this step"
+            )
         self.steps.append(step)
         self._made[step.digest] = made
         self.observer(Event(what=What.FINISHED, step=step))

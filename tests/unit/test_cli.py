@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import ast
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +36,27 @@ def test_every_verb_has_a_handler_that_exists(name: str) -> None:
 def test_every_option_has_a_help_text(name: str) -> None:
     bare = [a.option_strings or a.dest for a in LEAVES[name]._actions if not a.help and not a.required]
     assert bare == []
+
+
+def raised() -> Iterator[tuple[str, type[errors.PipelineError], ast.Call]]:
+    """Every place in the code that makes an error for people: where it is, its kind, the call."""
+    kinds = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type)}
+    root = Path(errors.__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            kind = kinds.get(node.func.id) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else None
+            if kind and isinstance(node, ast.Call) and issubclass(kind, errors.PipelineError):
+                yield f"{path.relative_to(root)}:{node.lineno}", kind, node
+
+
+def test_every_error_says_what_to_do() -> None:
+    found = list(raised())
+    assert len(found) > 150
+    assert not [
+        where
+        for where, kind, call in found
+        if not kind.usual and "resolution" not in {keyword.arg for keyword in call.keywords}
+    ]
 
 
 def test_the_epilog_lists_every_exit_code_once() -> None:

@@ -106,11 +106,15 @@ def _copy_in(tree: Given, target: Path, given: Mapping[str, Path]) -> None:
             f"the directory {tree.name!r} that this needs was not given", details=f"its identity: {tree.identity}"
         )
     if not source.is_dir():
-        raise EngineError(f"{source}, given as {tree.name!r}, is not a directory")
+        raise EngineError(
+            f"{source}, given as {tree.name!r}, is not a directory", resolution="give a directory that is there"
+        )
     try:
         items = scan(source, hashed=False)
     except SpecialFileError as error:
-        raise EngineError(f"{source}, given as {tree.name!r}, cannot be used: {error}") from error
+        raise EngineError(
+            f"{source}, given as {tree.name!r}, cannot be used: {error}", resolution="take it out of there"
+        ) from error
     copy_items([(item, f"{source}/{item.path}") for item in items], target, BASE_EPOCH)
 
 

@@ -41,5 +41,8 @@ def granted(step: Step, secrets: Mapping[str, Secret]) -> dict[str, Secret]:
     """Return the secrets that `step` names. Raises EngineError for one that was not given."""
     missing = [name for name in step.secrets if name not in secrets]
     if missing:
-        raise EngineError(f'step "{step.title}" needs a secret that was not given: {", ".join(missing)}')
+        raise EngineError(
+            f'step "{step.title}" needs a secret that was not given: {", ".join(missing)}',
+            resolution="give it: a signing key is --signing-key FILE or $PIPELINE_SIGNING_KEY",
+        )
     return {name: secrets[name] for name in step.secrets}
