@@ -180,6 +180,21 @@ def test_deb_an_installation_says_nothing_of_instances_that_did_not_run(host: Ma
     assert "try-restart" not in host.run("cat /run/asked"), "what was removed did not run any more"
 
 
+def test_deb_a_host_whose_policy_forbids_it_gets_enabled_instances_and_nothing_is_started(host: Machine) -> None:
+    with_systemd(host)
+    host.run("printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d; chmod 0755 /usr/sbin/policy-rc.d")
+    host.run("mkdir -p /etc/weed; touch /etc/weed/restart-on-upgrade")
+    said = host.run(f"dpkg -i {package('1.2.3')}")
+    assert "policy-rc.d lets nothing start or restart here" in said
+    asked = host.run("cat /run/asked")
+    assert any("enable" in line.split() and "weed-master@2.service" in line for line in asked.splitlines())
+    assert not [line for line in asked.splitlines() if "start" in line.split()]
+    assert "try-restart" not in asked
+    host.run("printf '#!/bin/sh\\nexit 104\\n' > /usr/sbin/policy-rc.d")
+    host.run(f"dpkg -i {package('1.2.3')}")
+    assert [line for line in host.run("cat /run/asked").splitlines() if "start" in line.split()]
+
+
 def test_deb_removal_keeps_configuration_and_data_and_a_purge_leaves_nothing(host: Machine) -> None:
     before = dict(host.listing(*PLACES))
     host.run(f"dpkg -i {package('1.2.3')}")
