@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from weedops import haproxy
 from weedops.cluster import Cluster
+from weedops.haproxy_runtime import runtime
 from weedops.paths import read_installed
 
 from tests.conftest import require_tool
@@ -140,6 +141,26 @@ def test_two_runs_at_once_are_refused(default: Host) -> None:
         done = default.script(ROLLING, "--dry-run")
     assert done.returncode == 1
     assert "another weed-rolling-restart is at work" in done.stderr
+
+
+def test_the_last_server_that_haproxy_uses_is_not_spared(default: Host) -> None:
+    """The other one is healthy, and an administrator has taken it out of HAProxy."""
+    proxy = runtime(default.paths, ["s3-1", "s3-2"])
+    assert proxy is not None
+    before = restarts(default)
+    proxy.set_state("s3-2", "drain")
+    try:
+        done = default.script(ROLLING, "s3-1")
+        own = default.script(ROLLING, "s3-2")
+        assert not proxy.servers()["s3-2"].up, "what an administrator took out stays out"
+    finally:
+        proxy.set_state("s3-2", "ready")
+    assert done.returncode == 1
+    assert "s3-1 cannot be spared: HAProxy sends requests to no other S3 server (s3-2 is DRAIN)" in done.stderr
+    assert f"set server weed_s3/s3-2 state ready' | socat stdio {proxy.path}" in done.stderr
+    assert own.returncode == 0, own.stderr
+    assert restarts(default)[len(before) :] == ["weed-s3@2.service"]
+    wait_up(default, "s3-1", "s3-2")
 
 
 def test_servers_that_cannot_be_drained_are_not_restarted(default: Host) -> None:

@@ -7,6 +7,7 @@ from typing import Callable, List, NamedTuple, Optional, Set
 from weedops import units
 from weedops.cluster import Cluster
 from weedops.errors import OpsError
+from weedops.haproxy import BACKEND
 from weedops.haproxy_runtime import Runtime
 from weedops.probe import GOOD, Health, ask
 from weedops.programs import run
@@ -65,6 +66,8 @@ class Rolling(NamedTuple):
                 )
         if instance.role == "master":
             return self._quorum(instance)
+        if instance.role == "s3" and others:
+            self._served(instance)
         if self._elsewhere(instance, bool(others)) or others:
             full = instance.role == "volume" and self.cluster.room(instance) == 0
             return "the other volume servers have no room for another volume: writes may fail until it is back" * full
@@ -74,6 +77,21 @@ class Rolling(NamedTuple):
                 "accept that with --allow-interruption, or run two",
             )
         return "the only one: requests wait or fail until it is back"
+
+    def _served(self, instance: Instance) -> None:
+        """Raise OpsError when HAProxy would have no S3 server left, healthy as the others may be."""
+        servers = self.proxy.servers() if self.proxy else {}
+        others = {name: server for name, server in servers.items() if name != instance.name}
+        if not others or not servers[instance.name].up or any(server.up for server in others.values()):
+            return
+        if self.proxy and not self.limits.interruption:
+            out = min(others)
+            raise OpsError(
+                f"{instance.name} cannot be spared: HAProxy sends requests to no other S3 server"
+                f" ({out} is {others[out].status})",
+                f"if somebody took it out: echo 'set server {BACKEND}/{out} state ready' | socat stdio"
+                f" {self.proxy.path}; or accept with --allow-interruption that requests fail",
+            )
 
     def _elsewhere(self, instance: Instance, others: bool) -> bool:
         """Return whether other hosts have healthy servers of this role. `others` says whether this host has.
