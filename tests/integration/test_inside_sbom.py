@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +16,6 @@ from pipeline.inside.common import sha256_of
 ROOT = Path(__file__).parent.parent.parent
 DATA = ROOT / "tests" / "data" / "inside"
 SHA256 = "d235c091fb56516e857aa6f482c63ea0aa72f0f9984bd5b231d6de5e80df00f9"
-
-
-@pytest.fixture(scope="module")
-def python() -> str:
-    """A Python that has jsonschema, as the step's image has: this one or the system's."""
-    if importlib.util.find_spec("jsonschema"):
-        return sys.executable
-    system = shutil.which("python3", path="/usr/bin") or sys.executable
-    if subprocess.run([system, "-c", "import jsonschema"], capture_output=True, check=False).returncode == 0:
-        return system
-    if os.environ.get("CI"):
-        pytest.fail("no Python here has jsonschema (Debian: python3-jsonschema)")
-    pytest.skip("no Python here has jsonschema (Debian: python3-jsonschema)")
 
 
 class Step:
