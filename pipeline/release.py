@@ -10,7 +10,7 @@ from pipeline.model.product import Variant
 from pipeline.model.step import Step
 from pipeline.model.target import Target
 from pipeline.model.tree import Files, Merge, Pick, Tree
-from pipeline.stages import archive, build, deb, rpm, sbom, scan, sign
+from pipeline.stages import archive, build, deb, exposure, rpm, sbom, scan, sign
 from pipeline.stages.context import Context
 
 
@@ -111,10 +111,13 @@ def _stages(context: Context, schemas: Files) -> _Stages:
         reports = Merge.of(*(artifact.tree for artifact in scanned))
         statements = scan.statements(binaries, judged)
         artifacts.extend(scanned)
-    packages: list[Artifact] = []
-    for stage in (deb, rpm):
-        if stage.NAME in context.product.stages:
-            packages += stage.packages(context, artifacts, approval)
+    packagers = [stage for stage in (deb, rpm) if stage.NAME in context.product.stages]
+    gates = {"approval": approval} if approval is not None else {}
+    judged_units = exposure.exposure(context) if packagers else None
+    if judged_units is not None:
+        gates["exposure"] = judged_units.tree
+        artifacts.append(judged_units)
+    packages = [package for stage in packagers for package in stage.packages(context, artifacts, gates)]
     artifacts += packages
     if "sbom" in context.product.stages:
         artifacts += sbom.of_packages(context, packages, artifacts, schemas)

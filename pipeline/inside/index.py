@@ -134,6 +134,23 @@ def notes_on_fips(folder: Path, artifacts: list[Json]) -> list[str]:
     return [*lines, "A certificate is that of the cryptographic module; it does not certify this product.", ""]
 
 
+def notes_on_exposure(folder: Path, artifacts: list[Json]) -> list[str]:
+    """Return the table of how exposed each service is that the packages install; nothing without packages."""
+    lines: list[str] = []
+    for name in (a["name"] for a in artifacts if a["kind"] == "exposure"):
+        judged = common.read_object(folder / name)
+        units = judged["units"]
+        alike = all(unit["packages"] == units[0]["packages"] for unit in units)
+        header = ["Unit", "Exposure", "At most", "Verdict"]
+        rows = [[f"`{unit['unit']}`", unit["exposure"], judged["limit"], unit["verdict"]] for unit in units]
+        if not alike:
+            header.append("In the packages for")
+            rows = [[*row, ", ".join(unit["packages"])] for row, unit in zip(rows, units, strict=True)]
+        by = f"As `systemd-analyze security` of systemd {judged['systemd']} computes it: 0 is best, 10 is worst."
+        lines += ["## Exposure of the services", "", *table(header, rows), "", by, ""]
+    return lines
+
+
 def notes_on_findings(folder: Path, artifacts: list[Json]) -> list[str]:
     """Return the table of known vulnerabilities from the scan's report, worst first, after what it does not prove.
 
@@ -184,6 +201,7 @@ def notes(release: Json, folder: Path) -> str:
     made = common.timestamp(int(source["epoch"]))
     lines += [f"Source: {source.get('url') or 'local'}, commit `{source.get('commit') or 'unknown'}`, {made}.", ""]
     lines += notes_on_verifying(release) + notes_on_fips(folder, artifacts) + notes_on_findings(folder, artifacts)
+    lines += notes_on_exposure(folder, artifacts)
     lines += notes_on_images(release.get("images") or []) + notes_on_files(artifacts)
     return "\n".join(lines).rstrip("\n") + "\n"
 

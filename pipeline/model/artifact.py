@@ -22,6 +22,7 @@ class Kind(Enum):
     VEX = "vex"
     ATTESTATION = "attestation"
     NOTICE = "notice"
+    EXPOSURE = "exposure"
     INDEX = "index"
 
 

@@ -40,6 +40,8 @@ class Packages(Document):
     """How often this version was packaged: 2 after a correction of the packaging alone."""
     selinux: bool = False
     """Whether there is an SELinux module, in a package of its own for each RPM distribution."""
+    exposure: Annotated[float, Field(ge=0, le=10)] = 1.3
+    """The highest exposure that a service may have, as `systemd-analyze security` computes it: from 0 to 10."""
 
     @field_validator("distributions")
     @classmethod
@@ -50,6 +52,18 @@ class Packages(Document):
             hint = f"; did you mean `{near[0]}`?" if near else "."
             raise ValueError(f"{unknown!r} is not a distribution{hint} Allowed: {', '.join(DISTRIBUTIONS)}")
         return names
+
+    @field_validator("exposure")
+    @classmethod
+    def _in_tenths(cls, exposure: float) -> float:
+        if abs(exposure * 10 - round(exposure * 10)) > 1e-6:
+            raise ValueError(f"{exposure} has more than one decimal; systemd computes tenths")
+        return exposure
+
+    @property
+    def exposure_tenths(self) -> int:
+        """`exposure` as `systemd-analyze security --threshold` takes it."""
+        return round(self.exposure * 10)
 
     def of(self, format_: Format) -> tuple[Distribution, ...]:
         """Return the distributions that get packages of one format, in the order of the file."""

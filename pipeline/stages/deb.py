@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.distribution import Format
-from pipeline.model.tree import Tree
+from pipeline.model.tree import Files, Tree
 from pipeline.stages import package
 from pipeline.stages.context import Context
 from pipeline.stages.inside import inside
@@ -17,12 +17,17 @@ OTHERS = ("rpm", "selinux")
 """The folders that are for RPM only."""
 
 
-def packages(context: Context, artifacts: Sequence[Artifact], approval: Tree | None) -> list[Artifact]:
-    """Return a DEB of every packaged binary among `artifacts`, made when the gate has approved it."""
-    return [_package(context, each, approval) for each in package.wanted(context, artifacts, Format.DEB)]
+def given(context: Context) -> Files:
+    """Return the files that a DEB is made from, templates not filled in."""
+    return package.files(context.packaging, without=OTHERS)
 
 
-def _package(context: Context, packaged: Packaged, approval: Tree | None) -> Artifact:
+def packages(context: Context, artifacts: Sequence[Artifact], gates: Mapping[str, Tree]) -> list[Artifact]:
+    """Return a DEB of every packaged binary among `artifacts`, made when all `gates` have let it through."""
+    return [_package(context, each, gates) for each in package.wanted(context, artifacts, Format.DEB)]
+
+
+def _package(context: Context, packaged: Packaged, gates: Mapping[str, Tree]) -> Artifact:
     distribution, target, built = packaged.distribution, packaged.target, packaged.built
     name = package.name_of(context, packaged.variant)
     version = f"{context.version.deb}-{package.rules(context).revision}{distribution.suffix}"
@@ -40,7 +45,7 @@ def _package(context: Context, packaged: Packaged, approval: Tree | None) -> Art
         },
         title=f"deb {distribution.name} {built.label}",
         image=context.image(distribution.image),
-        inputs=package.inputs(context, packaged, package.files(context.packaging, without=OTHERS), approval),
+        inputs=package.inputs(context, packaged, given(context), gates),
         outputs=(file,),
         epoch=context.epoch,
         uses=("package",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import textwrap
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import format_datetime
 from functools import lru_cache
@@ -161,11 +161,11 @@ def values(context: Context, distribution: Distribution | None, variant: Variant
     }
 
 
-def inputs(context: Context, packaged: Packaged, given: Files, approval: Tree | None) -> dict[str, Tree]:
-    """Return the inputs of the step that makes a package of the files `given`."""
+def inputs(context: Context, packaged: Packaged, given: Files, gates: Mapping[str, Tree]) -> dict[str, Tree]:
+    """Return the inputs of the step that makes a package of the files `given`, after what `gates` let through."""
     notice: list[Tree | tuple[str, Tree]] = [packaged.notice.tree] if packaged.notice else []
     return {
         "binary": Merge.of(packaged.built.tree, *notice),
         "files": rendered(context, given, packaged.distribution, packaged.variant),
-        **({"approval": approval} if approval is not None else {}),
+        **gates,
     }

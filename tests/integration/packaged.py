@@ -77,7 +77,7 @@ def build(
         name=name, kind=Kind.NOTICE, media_type="text/plain", tree=Pick(given, paths=(name,)), subject=built.name
     )
     values = context(version, images, changes)
-    made = [*deb.packages(values, [built, notice], None), *rpm.packages(values, [built, notice], None)]
+    made = [*deb.packages(values, [built, notice], {}), *rpm.packages(values, [built, notice], {})]
     chosen = [artifact for artifact in made if artifact.name.startswith(wanted)]
 
     async def work() -> list[Path]:

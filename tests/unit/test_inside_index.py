@@ -98,6 +98,34 @@ def test_the_notes_say_what_a_reader_needs(params: Params) -> None:
         assert text in notes
 
 
+def exposed(params: Params, *packages: str) -> str:
+    """Return the notes of a release whose two services are in `packages`, one name or several for each."""
+    names = ("weed-a@.service", "weed-b@.service")
+    units = [
+        {"unit": unit, "exposure": 1.2, "verdict": "accepted", "packages": of.split(), "exposed": []}
+        for unit, of in zip(names, packages, strict=True)
+    ]
+    content = {"systemd": "252", "limit": 1.3, "units": units}
+    (Path(params["artifacts_dir"]) / "exposure.json").write_text(json.dumps(content))
+    described = {"name": "exposure.json", "kind": "exposure", "media_type": "application/json"}
+    index.main(Params(params, artifacts=[*params["artifacts"], described]))
+    return (Path(params["out"]) / "release-notes.md").read_text()
+
+
+def test_the_notes_have_a_table_of_how_exposed_services_are(params: Params) -> None:
+    notes = exposed(params, "ol8 ol9", "ol8 ol9")
+    assert "| Unit | Exposure | At most | Verdict |\n" in notes
+    assert "| `weed-a@.service` | 1.2 | 1.3 | accepted |\n| `weed-b@.service` | 1.2 |" in notes
+    assert "of systemd 252 computes it" in notes
+
+
+def test_the_notes_say_which_package_has_which_unit_where_they_differ(params: Params) -> None:
+    notes = exposed(params, "ol8 ol9", "ol8")
+    assert "| Unit | Exposure | At most | Verdict | In the packages for |\n" in notes
+    assert "| `weed-a@.service` | 1.2 | 1.3 | accepted | ol8, ol9 |\n" in notes
+    assert "| `weed-b@.service` | 1.2 | 1.3 | accepted | ol8 |\n" in notes
+
+
 def test_a_plain_release_says_nothing_of_snapshots_and_fips(params: Params) -> None:
     (Path(params["artifacts_dir"]) / f"{BINARY}.proof.json").write_text(json.dumps({**PROOF, "fips": None}))
     (Path(params["artifacts_dir"]) / "weed.scan.json").write_text('{"findings": [], "gaps": []}')
@@ -107,6 +135,7 @@ def test_a_plain_release_says_nothing_of_snapshots_and_fips(params: Params) -> N
     assert "The scanners found none." in notes
     assert "snapshot" not in notes
     assert "Stand-ins" not in notes
+    assert "Exposure" not in notes
 
 
 @pytest.mark.parametrize("findings", [[], [FINDING]])

@@ -51,6 +51,8 @@ def product(**changes: str) -> Product:
         ({"files": '"/etc"'}, "the folder of another product"),
         ({"revision": "0"}, "greater than or equal to 1"),
         ({"selinux": '"yes"'}, "boolean"),
+        ({"revision": "1\nexposure = 1.25"}, "more than one decimal"),
+        ({"revision": "1\nexposure = 11"}, "less than or equal to 10"),
     ],
 )
 def test_a_mistake_in_the_table_is_named(changes: dict[str, str], message: str) -> None:
@@ -329,9 +331,9 @@ def test_a_change_in_one_unit_file_makes_new_packages_and_no_new_binary() -> Non
     made_of_it = ("archive ", "deb ", "rpm ", "contents of ", "sbom of ")
     packagers = {title for title in after if title.startswith(made_of_it) and not title.endswith(" selinux")}
     assert len(packagers) == 4 + 3 * 12
-    downstream = {"index and checksums", "sign rpms", "sign"}
+    downstream = {"exposure", "index and checksums", "sign rpms", "sign"}
     changed = {title for title, step in after.items() if step.digest != before[title].digest}
-    assert packagers <= changed <= packagers | downstream
+    assert packagers | {"exposure"} <= changed <= packagers | downstream
     for kind in ("build ", "prove ", "sbom linux", "syft ", "grype ", "trivy ", "gate"):
         assert [title for title in after if title.startswith(kind)], kind
 

@@ -141,11 +141,13 @@ def test_other_schemas_touch_only_the_sboms_and_what_lists_them() -> None:
     }  # fmt: skip
 
 
-def test_another_packaging_file_touches_packages_and_archives_only() -> None:
+def test_another_packaging_file_touches_archives_packages_and_the_judgement_of_their_units_only() -> None:
     c = context()
     changed_files = replace(c, packaging=with_file(c.packaging, "config/weed.conf", b"MASTER_INSTANCES=3\n"))
     found = changed(made(), made(changed_files))
-    assert {title.split(" ")[0] for title in found} == {"archive", "deb", "rpm", "contents", "sbom", "index", "sign"}
+    assert {title.split(" ")[0] for title in found} == {
+        "archive", "exposure", "deb", "rpm", "contents", "sbom", "index", "sign",
+    }  # fmt: skip
     assert not any(title.endswith(" selinux") or title.startswith("sbom linux") for title in found)
 
 
