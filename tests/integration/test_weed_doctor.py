@@ -128,6 +128,18 @@ def remove(path: str) -> Callable[[Host], None]:
     return lambda made: (made.root / path).unlink()
 
 
+def private_users(limit: str) -> Callable[[Host], None]:
+    """Return a fault: a drop-in asks for a user namespace, and the host allows `limit` of them."""
+
+    def plant(made: Host) -> None:
+        show = "Id=weed-master@1.service\\nPrivateUsers=no\\n\\nId=weed-volume@1.service\\nPrivateUsers=yes\\n"
+        says = SYSTEMCTL.replace("esac", f"    show) printf '{show}' ;;\nesac")
+        put(made, "usr/bin/systemctl", says, 0o755)
+        put(made, "proc/sys/user/max_user_namespaces", f"{limit}\n")
+
+    return plant
+
+
 FAULTS: list[tuple[str, str, Callable[[Host], AbstractContextManager[None] | None], str]] = [
     ("port-in-use", "error", port_held, "python"),
     ("masters-even", "warning", change(MASTER_INSTANCES="2"), "a seat that nobody takes"),
@@ -176,6 +188,14 @@ FAULTS: list[tuple[str, str, Callable[[Host], AbstractContextManager[None] | Non
     ),
     ("selinux-label", "warning", write("sys/fs/selinux/enforce", "1"), "not confined"),
     ("fapolicyd", "error", write("usr/bin/fapolicyd-cli", "#!/bin/sh\n", 0o755), "does not trust"),
+    (
+        "package-signatures",
+        "note",
+        write("etc/dnf/dnf.conf", "[main]\ngpgcheck=1\n"),
+        "localpkg_gpgcheck not set (STIG: OL08-00-010371)",
+    ),
+    ("user-namespaces", "error", private_users("0"), "weed-volume@1.service asks for a user namespace"),
+    ("user-namespaces", "note", private_users("9000"), "under a STIG (OL08-00-040284) it would not start"),
     ("instances", "warning", change(S3_INSTANCES="1"), "weed-s3@2.service is not asked for and enabled"),
     ("haproxy-missing", "warning", remove("etc/haproxy/conf.d/weed-s3.cfg"), "not there"),
     ("haproxy-stale", "warning", change(S3_RATE_LIMIT="5"), "not what weed.conf"),

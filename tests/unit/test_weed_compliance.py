@@ -12,11 +12,13 @@ TABLE = PROJECT / "packaging/products/seaweedfs/doc/compliance.md"
 
 
 def lines() -> list[tuple[str, str, str]]:
-    """Return requirement, place and test of every line."""
-    rows = [line.strip("|").split(" | ") for line in TABLE.read_text().splitlines() if line.startswith("| ")]
-    assert all(len(row) == 3 for row in rows), [row for row in rows if len(row) != 3]
-    found = [(row[0].strip(), row[1].strip(), row[2].strip()) for row in rows]
-    return [row for row in found if row[0] != "requirement"]
+    """Return requirement, place and test of every line of the tables that have these columns."""
+    found: list[tuple[str, str, str]] = []
+    for table in re.findall(r"^\| requirement \|.*\n\|[-|]+\n((?:\|.*\n)+)", TABLE.read_text(), re.MULTILINE):
+        rows = [line.strip("|").split(" | ") for line in table.splitlines()]
+        assert all(len(row) == 3 for row in rows), [row for row in rows if len(row) != 3]
+        found += [(row[0].strip(), row[1].strip(), row[2].strip()) for row in rows]
+    return found
 
 
 @pytest.mark.parametrize(("requirement", "place", "shown"), lines())

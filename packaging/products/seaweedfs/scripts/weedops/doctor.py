@@ -9,7 +9,7 @@ import os
 import sys
 from typing import Iterator, List, Optional, Tuple
 
-from weedops import doctor_config, doctor_host, doctor_package, doctor_proxy
+from weedops import doctor_config, doctor_host, doctor_package, doctor_proxy, doctor_stig
 from weedops.errors import OpsError
 from weedops.findings import ERROR, INSTALL, NOTE, OK, SEVERITIES, START, UPGRADE, WARNING, Check, Finding, Host
 from weedops.healthcheck import OK as HEALTHY
@@ -38,6 +38,8 @@ CHECKS: Tuple[Check, ...] = (
     doctor_package.selinux,
     doctor_package.apparmor,
     doctor_package.fapolicyd,
+    doctor_stig.signatures,
+    doctor_stig.namespaces,
     doctor_package.instances,
     doctor_proxy.proxy,
 )
