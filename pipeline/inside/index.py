@@ -141,11 +141,11 @@ def notes_on_exposure(folder: Path, artifacts: list[Json]) -> list[str]:
         judged = common.read_object(folder / name)
         units = judged["units"]
         alike = all(unit["packages"] == units[0]["packages"] for unit in units)
-        header = ["Unit", "Exposure", "At most", "Verdict"]
-        rows = [[f"`{unit['unit']}`", unit["exposure"], judged["limit"], unit["verdict"]] for unit in units]
-        if not alike:
-            header.append("In the packages for")
-            rows = [[*row, ", ".join(unit["packages"])] for row, unit in zip(rows, units, strict=True)]
+        header = ["Unit", "Exposure", "At most", "Verdict", *([] if alike else ["In the packages for"])]
+        rows = []
+        for unit in units:
+            where = [] if alike else [", ".join(unit["packages"])]
+            rows.append([f"`{unit['unit']}`", unit["exposure"], judged["limit"], unit["verdict"], *where])
         by = f"As `systemd-analyze security` of systemd {judged['systemd']} computes it: 0 is best, 10 is worst."
         lines += ["## Exposure of the services", "", *table(header, rows), "", by, ""]
     return lines
