@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-import dagger
 
 from pipeline.choice import Choice
 from pipeline.errors import UsageError
 from pipeline.model.tree import BASE_EPOCH
 from pipeline.source import given_epoch
+
+if TYPE_CHECKING:
+    import dagger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
