@@ -13,14 +13,16 @@ from pipeline.model.tree import Files, Merge, Pick, Tree
 from pipeline.stages import archive, build, deb, exposure, rpm, sbom, scan, sign
 from pipeline.stages.context import Context
 
+PACKAGES = {Kind.PACKAGE, Kind.SOURCE_PACKAGE}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
     """The graph of one release.
 
     `tree` is what lies in `dist/<version>/`. `packages` are the packages as they were built, without signatures in
-    them. `judged` is the step whose `verdict.json` says whether the gate is
-    open, and `reports` what a person needs to read when it is not.
+    them, and the source packages that they were built from. `judged` is the step whose `verdict.json` says whether the
+    gate is open, and `reports` what a person needs to read when it is not.
     """
 
     context: Context = field(repr=False)
@@ -66,7 +68,7 @@ def plan(context: Context, schemas: Files) -> Release:
         context=context,
         artifacts=done.artifacts,
         binaries=made.binaries,
-        packages=tuple(artifact for artifact in made.artifacts if artifact.kind is Kind.PACKAGE),
+        packages=tuple(artifact for artifact in made.artifacts if artifact.kind in PACKAGES),
         tree=done.tree,
         judged=made.judged,
         reports=made.reports,
@@ -120,7 +122,8 @@ def _stages(context: Context, schemas: Files) -> _Stages:
     packages = [package for stage in packagers for package in stage.packages(context, artifacts, gates)]
     artifacts += packages
     if "sbom" in context.product.stages:
-        artifacts += sbom.of_packages(context, packages, artifacts, schemas)
+        installable = [package for package in packages if package.kind is Kind.PACKAGE]
+        artifacts += sbom.of_packages(context, installable, artifacts, schemas)
     artifacts.sort(key=lambda artifact: artifact.name)
     return _Stages(
         artifacts=tuple(artifacts),

@@ -38,20 +38,26 @@ def check_approval(path: Path, binary: Path) -> None:
         raise Problem(f"the gate did not approve this {binary.name} (SHA-256 {digest}), so it is not packaged")
 
 
+def approved(params: Params) -> Path:
+    """Return the binary that is to be packaged. Raises Problem when the gate did not approve it."""
+    binary = params.path("binaries", "/in/binary") / str(params["binary"])
+    approval = params.path("approval", "/in/approval/approval.json")
+    if "approval" in params or approval.is_file():
+        check_approval(approval, binary)
+    return binary
+
+
 def lay_out(params: Params, folder: Path) -> None:
     """Make `folder` with the packaging files, the binary and its notice: fixed modes, SOURCE_DATE_EPOCH as times."""
     shutil.copytree(params.path("files", "/in/files"), folder)
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-    binaries = params.path("binaries", "/in/binary")
-    notice, binary = str(params.get("notice") or ""), str(params.get("binary") or "")
+    notice = str(params.get("notice") or "")
     if notice:
-        place(binaries / notice, folder / NOTICE, 0o644)
-    if binary:
-        approval = params.path("approval", "/in/approval/approval.json")
-        if "approval" in params or approval.is_file():
-            check_approval(approval, binaries / binary)
-        place(binaries / binary, folder / str(params.get("program") or binary), 0o755)
+        place(params.path("binaries", "/in/binary") / notice, folder / NOTICE, 0o644)
+    if params.get("binary"):
+        binary = approved(params)
+        place(binary, folder / str(params.get("program") or binary.name), 0o755)
     epoch = source_date_epoch()
     for path in (folder, *folder.rglob("*")):
         os.utime(path, (epoch, epoch))

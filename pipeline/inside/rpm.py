@@ -1,79 +1,51 @@
-"""Makes an RPM: rpmbuild in a folder of its own, and rpmlint as a gate.
+"""Makes an RPM of its source package, with `rpmbuild --rebuild`, as whoever doubts it can; rpmlint is the gate.
 
-Params: those of `package.py`, and
-  arch   the architecture of the package, as RPM calls it; `noarch` for one without a binary
-  spec   the path of the spec file among the packaging files; `rpmlint.toml` beside it has what rpmlint may not say
+Params: `binaries`, `binary`, `approval` and `out` of `package.py`, and
+  arch     the architecture of the package, as RPM calls it; `noarch` for one without a binary
+  source   the source package (`rpm_source.py`), which names the binary and does not hold it
+  rpmlint  the `rpmlint.toml` of the packaging files
 
-The packaging files, the binary and its notice are in `files.tar`, which the spec unpacks as its Source0. The binary is
-compiled already, so the package of another architecture is put together with `--target`. Every finding of rpmlint is
-an error; `Filters` in `rpmlint.toml` are the exceptions, each with its reason.
+The binary is compiled already, so the package of another architecture is put together with `--target`. Every finding of
+rpmlint is an error; `Filters` in `rpmlint.toml` are the exceptions, each with its reason.
 
-Output: the package `out`, without a signature and the same bytes whatever the machine: times are SOURCE_DATE_EPOCH, the
-build host has no name, digests are SHA-256, and the payload is xz, which every rpm reads that OL 8 and later have.
+Output: the package `out`, without a signature and the same bytes whatever the machine, as the spec file sees to. It is
+rebuilt here, too, because `rpmbuild -bb` makes other bytes of the same spec: rpm notes in a package (`RPMTAG_COOKIE`)
+which source package it was rebuilt from.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import tarfile
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING or __package__:
-    from pipeline.inside.common import Params, Problem, run_program, source_date_epoch
-    from pipeline.inside.package import attempt, deliver, lay_out, run
+    from pipeline.inside.common import Params, Problem, run_program
+    from pipeline.inside.package import approved, attempt, deliver, run
 else:
-    from common import Params, Problem, run_program, source_date_epoch
-    from package import attempt, deliver, lay_out, run
+    from common import Params, Problem, run_program
+    from package import approved, attempt, deliver, run
 
-SOURCE = "files.tar"
-MACROS = {
-    "__brp_mangle_shebangs": "%{nil}",
-    "__os_install_post": "%{nil}",
-    "_binary_filedigest_algorithm": "8",
-    "_binary_payload": "w0T2.xzdio",
-    "_build_id_links": "none",
-    "_buildhost": "reproducible",
-    "_source_filedigest_algorithm": "8",
-    "clamp_mtime_to_source_date_epoch": "1",
-    "debug_package": "%{nil}",
-    "dist": "%{nil}",
-    "source_date_epoch_from_changelog": "0",
-    "use_source_date_epoch_as_buildtime": "1",
-}
-"""Of rpm 4.14 and later. SHA-256 is number 8 of RFC 9580, section 9.5; FIPS hosts refuse MD5. A Go program packed by xz
-at level 0 is a fifth larger than at level 6, and is packed in a tenth of the time. Two threads, however many cores
-there are: how many there are decides where blocks end."""
+FOLDERS = ("BUILD", "BUILDROOT", "RPMS", "SOURCES", "SPECS", "SRPMS", "tmp")
 
 
-def pack(folder: Path, archive: Path, epoch: int) -> None:
-    """Write `folder` as the tar archive that the spec unpacks."""
-
-    def owned(info: tarfile.TarInfo) -> tarfile.TarInfo:
-        info.uid = info.gid = 0
-        info.uname = info.gname = "root"
-        info.mtime = epoch
-        return info
-
-    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
-        for path in sorted(folder.rglob("*")):
-            tar.add(path, path.relative_to(folder).as_posix(), recursive=False, filter=owned)
+def rpmbuild(*argv: str, work: Path, what: str) -> None:
+    """Run rpmbuild with its folders below `work`, and print what it says. Raises Problem, `what` in front."""
+    macros = ("--define", f"_topdir {work}", "--define", f"_tmppath {work / 'tmp'}")
+    print(run("rpmbuild", *macros, *argv, cwd=work, what=what), end="", flush=True)
 
 
 def build(params: Params, work: Path) -> Path:
     """Return the package that rpmbuild made below `work`."""
-    for name in ("BUILD", "BUILDROOT", "RPMS", "SOURCES", "SPECS", "SRPMS", "tmp"):
+    for name in FOLDERS:
         (work / name).mkdir(parents=True)
-    lay_out(params, work / "files")
-    spec = work / "files" / str(params["spec"])
-    if not spec.is_file():
-        raise Problem(f"the packaging files have no {params['spec']}")
-    pack(work / "files", work / "SOURCES" / SOURCE, source_date_epoch())
-    macros = {**MACROS, "_topdir": str(work), "_tmppath": str(work / "tmp")}
-    argv = ["rpmbuild", "-bb", "--target", f"{params['arch']}-linux"]
-    argv += [word for name, value in sorted(macros.items()) for word in ("--define", f"{name} {value}")]
-    print(run(*argv, str(spec), cwd=work, what="the package was not made"), end="", flush=True)
+    if params.get("binary"):
+        binary = approved(params)
+        (work / "SOURCES" / binary.name).symlink_to(binary)
+    argv = ("--rebuild", "--target", f"{params['arch']}-linux", str(params["source"]))
+    rpmbuild(*argv, work=work, what="the package was not made")
     out = Path(params["out"])
     deliver(sorted((work / "RPMS").rglob("*.rpm")), out)
     return out
@@ -96,8 +68,9 @@ def configuration(toml: Path, version: str) -> list[str]:
     return ["--file", str(old)]
 
 
-def check(package: Path, toml: Path, work: Path) -> None:
-    """Raise Problem with every finding of rpmlint."""
+def check(package: Path, exceptions: Path, work: Path) -> None:
+    """Raise Problem with every finding of rpmlint but the `exceptions`, an `rpmlint.toml`."""
+    toml = Path(shutil.copyfile(exceptions, work / "rpmlint.toml"))
     version = attempt("rpmlint", "--version", cwd=work).stdout
     done = attempt("rpmlint", *configuration(toml, version), str(package), cwd=work, TMPDIR=str(work / "tmp"))
     found = [line for line in done.stdout.splitlines() if re.search(r": [EW]: ", line)]
@@ -109,8 +82,7 @@ def main(params: Params) -> None:
     """Make the package, and check it."""
     os.umask(0o022)
     work = Path.cwd() / "package"
-    package = build(params, work)
-    check(package, work / "files" / Path(str(params["spec"])).parent / "rpmlint.toml", work)
+    check(build(params, work), params.path("rpmlint", "/in/files/rpm/rpmlint.toml"), work)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ class Kind(Enum):
     BINARY = "binary"
     ARCHIVE = "archive"
     PACKAGE = "package"
+    SOURCE_PACKAGE = "source-package"
     IMAGE = "image"
     SBOM = "sbom"
     PROOF = "proof"

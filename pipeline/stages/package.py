@@ -41,6 +41,15 @@ class Packaged:
     notice: Artifact | None
 
 
+@dataclass(frozen=True, slots=True)
+class Prebuilt:
+    """A binary and its notice, as a spec file names them: sources that are not compiled there."""
+
+    arch: str
+    binary: str
+    notice: str
+
+
 def load_packaging(folder: Path, product: Product) -> Files:
     """Read the files that packages of `product` are made from; `folder` is the product's own.
 
@@ -113,10 +122,20 @@ def installed(context: Context, variant: Variant) -> Files:
     return rendered(context, files(context.packaging, without=DISTRIBUTIONS_OWN), None, variant)
 
 
-def rendered(context: Context, given: Files, distribution: Distribution | None, variant: Variant | None) -> Files:
-    """Return `given` with its templates filled in for one package, or for the archive: that has no distribution."""
+def rendered(
+    context: Context,
+    given: Files,
+    distribution: Distribution | None,
+    variant: Variant | None,
+    prebuilt: tuple[Prebuilt, ...] = (),
+) -> Files:
+    """Return `given` with its templates filled in for one package, or for the archive: that has no distribution.
+
+    `prebuilt` is for the templates of a source package.
+    """
     where = f"packaging of {context.product.name} for {distribution.name if distribution else 'archives'}"
-    return _filled(given, tuple(values(context, distribution, variant).items()), context.packaging, where)
+    named = {**values(context, distribution, variant), "prebuilt": prebuilt}
+    return _filled(given, tuple(named.items()), context.packaging, where)
 
 
 @lru_cache(maxsize=256)
@@ -144,6 +163,7 @@ def values(context: Context, distribution: Distribution | None, variant: Variant
         "changed_rpm": made.strftime("%a %b %d %Y"),
         "commit": context.source.commit,
         "description": tuple(tuple(textwrap.wrap(paragraph, 76)) for paragraph in paragraphs),
+        "epoch": context.epoch,
         "fips": variant.fips if variant else False,
         "homepage": product.homepage,
         "license": product.license,

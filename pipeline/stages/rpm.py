@@ -1,4 +1,8 @@
-"""RPM: packages of binaries and the SELinux module by rpmbuild, with rpmlint as a gate."""
+"""RPM: source packages by rpmbuild, and packages of binaries and of the SELinux module, each rebuilt from its source
+package; rpmlint is the gate for all of them.
+
+A source package is one for all architectures. That of a binary names the binary and does not hold it.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,19 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.distribution import Distribution, Format
-from pipeline.model.tree import Files, Tree
+from pipeline.model.tree import Files, Merge, Tree
 from pipeline.stages import package
 from pipeline.stages.context import Context
 from pipeline.stages.inside import inside
-from pipeline.stages.package import Packaged
+from pipeline.stages.package import Packaged, Prebuilt
 
 MEDIA_TYPE = "application/x-rpm"
 NAME = Format.RPM.value
-OTHERS = ("apparmor", "deb", "selinux")
-"""The folders that are for DEB only, or for the package of the SELinux module."""
+SHARED = "rpm/reproducible.inc"
+"""Part of both spec files."""
+OTHERS = ("apparmor", "deb", "selinux", SHARED)
+"""What is for DEB only, or for the package of the SELinux module, or in the spec file already."""
+EXCEPTIONS = "rpm/rpmlint.toml"
 
 
 def given(context: Context) -> Files:
@@ -26,31 +33,68 @@ def given(context: Context) -> Files:
 def packages(context: Context, artifacts: Sequence[Artifact], gates: Mapping[str, Tree]) -> list[Artifact]:
     """Return an RPM of every packaged binary among `artifacts`, and of the SELinux module, without signatures.
 
-    Those of binaries are made when all `gates` have let them through.
+    Before them the source RPMs that they are built from. RPMs of binaries are made when all `gates` have let them
+    through; their source RPMs have no program in them.
     """
-    made = [_package(context, each, gates) for each in package.wanted(context, artifacts, Format.RPM)]
+    wanted = package.wanted(context, artifacts, Format.RPM)
+    made: list[Artifact] = []
+    for distribution, variant in dict.fromkeys((each.distribution, each.built.variant) for each in wanted):
+        group = [each for each in wanted if (each.distribution, each.built.variant) == (distribution, variant)]
+        source = _source(context, group)
+        made += [source, *(_package(context, each, source, gates) for each in group)]
     rules = package.rules(context)
-    return made + ([_selinux(context, each) for each in rules.of(Format.RPM)] if rules.selinux else [])
+    for distribution in rules.of(Format.RPM) if rules.selinux else ():
+        source = _selinux_source(context, distribution)
+        made += [source, _selinux(context, distribution, source)]
+    return made
 
 
-def _package(context: Context, packaged: Packaged, gates: Mapping[str, Tree]) -> Artifact:
+def _source(context: Context, group: Sequence[Packaged]) -> Artifact:
+    """Return the source package of one variant for one distribution; `group` is that for every architecture."""
+    distribution, variant = group[0].distribution, group[0].variant
+    program = context.product.build.binary
+    prebuilt, sources = [], []
+    for each in group:
+        # A product with packages has SBOMs, and with them notices.
+        assert each.notice is not None
+        prebuilt.append(Prebuilt(each.target.rpm_arch, each.built.name, each.notice.name))
+        sources += [each.built.tree, each.notice.tree]
+    name = package.name_of(context, variant)
+    file = f"{name}-{_version(context, distribution)}.nosrc.rpm"
+    step = inside(
+        "rpm_source",
+        {
+            "held": [each.notice for each in prebuilt],
+            "name": name,
+            "named": [each.binary for each in prebuilt],
+            "out": f"/out/{file}",
+            "spec": f"rpm/{program}.spec",
+        },
+        title=f"source rpm {distribution.name} {variant.name}",
+        image=context.image(distribution.image),
+        inputs={
+            "files": package.rendered(context, given(context), distribution, variant, tuple(prebuilt)),
+            "sources": Merge.of(*sources),
+        },
+        outputs=(file,),
+        epoch=context.epoch,
+        uses=("package", "rpm"),
+    )
+    return Artifact(
+        name=file, kind=Kind.SOURCE_PACKAGE, media_type=MEDIA_TYPE, tree=step.out, variant=group[0].built.variant
+    )
+
+
+def _package(context: Context, packaged: Packaged, source: Artifact, gates: Mapping[str, Tree]) -> Artifact:
     distribution, target, built = packaged.distribution, packaged.target, packaged.built
     name = package.name_of(context, packaged.variant)
     file = f"{name}-{_version(context, distribution)}.{target.rpm_arch}.rpm"
-    program = context.product.build.binary
     step = inside(
         "rpm",
-        {
-            "arch": target.rpm_arch,
-            "binary": built.name,
-            "notice": packaged.notice.name if packaged.notice else "",
-            "out": f"/out/{file}",
-            "program": program,
-            "spec": f"rpm/{program}.spec",
-        },
+        {"arch": target.rpm_arch, "binary": built.name, "out": f"/out/{file}", "source": f"/in/source/{source.name}"},
         title=f"rpm {distribution.name} {built.label}",
         image=context.image(distribution.image),
-        inputs=package.inputs(context, packaged, given(context), gates),
+        inputs={"binary": built.tree, "files": _exceptions(context), "source": source.tree, **gates},
         outputs=(file,),
         epoch=context.epoch,
         uses=("package",),
@@ -66,21 +110,40 @@ def _package(context: Context, packaged: Packaged, gates: Mapping[str, Tree]) ->
     )
 
 
-def _selinux(context: Context, distribution: Distribution) -> Artifact:
-    file = f"{package.name_of(context, None)}-selinux-{_version(context, distribution)}.noarch.rpm"
-    program = context.product.build.binary
-    files = package.files(context.packaging, "rpm", "selinux", without=(f"rpm/{program}.spec.j2",))
+def _selinux_source(context: Context, distribution: Distribution) -> Artifact:
+    name, program = f"{package.name_of(context, None)}-selinux", context.product.build.binary
+    file = f"{name}-{_version(context, distribution)}.src.rpm"
+    files = package.files(context.packaging, "rpm", "selinux", without=(f"rpm/{program}.spec.j2", SHARED))
     step = inside(
-        "rpm",
-        {"arch": "noarch", "out": f"/out/{file}", "spec": f"rpm/{program}-selinux.spec"},
-        title=f"rpm {distribution.name} selinux",
+        "rpm_source",
+        {"name": name, "out": f"/out/{file}", "spec": f"rpm/{program}-selinux.spec"},
+        title=f"source rpm {distribution.name} selinux",
         image=context.image(distribution.image),
         inputs={"files": package.rendered(context, files, distribution, None)},
+        outputs=(file,),
+        epoch=context.epoch,
+        uses=("package", "rpm"),
+    )
+    return Artifact(name=file, kind=Kind.SOURCE_PACKAGE, media_type=MEDIA_TYPE, tree=step.out)
+
+
+def _selinux(context: Context, distribution: Distribution, source: Artifact) -> Artifact:
+    file = f"{package.name_of(context, None)}-selinux-{_version(context, distribution)}.noarch.rpm"
+    step = inside(
+        "rpm",
+        {"arch": "noarch", "out": f"/out/{file}", "source": f"/in/source/{source.name}"},
+        title=f"rpm {distribution.name} selinux",
+        image=context.image(distribution.image),
+        inputs={"files": _exceptions(context), "source": source.tree},
         outputs=(file,),
         epoch=context.epoch,
         uses=("package",),
     )
     return Artifact(name=file, kind=Kind.PACKAGE, media_type=MEDIA_TYPE, tree=step.out)
+
+
+def _exceptions(context: Context) -> Files:
+    return package.files(context.packaging, EXCEPTIONS)
 
 
 def _version(context: Context, distribution: Distribution) -> str:

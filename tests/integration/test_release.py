@@ -34,6 +34,9 @@ def test_the_release_holds_everything_the_requirement_names(dist: Path) -> None:
     expected |= {f"example-selinux-1.2.3-1.{el}.noarch.rpm" for el in ("el8", "el9")}
     packages = {name for name in expected if name.endswith((".deb", ".rpm"))}
     expected |= {f"{package}.{suffix}" for package in packages for suffix in ("cdx.json", "spdx.json")}
+    for el in ("el8", "el9"):
+        expected |= {f"{name}-1.2.3-1.{el}.nosrc.rpm" for name in ("example", "example-fips")}
+        expected.add(f"example-selinux-1.2.3-1.{el}.src.rpm")
     signatures = {f"{name}.asc" for name in expected} | {"SHA256SUMS.gpg"}
     assert {path.name for path in dist.iterdir()} == expected | signatures | {"signing-key.asc"}
 

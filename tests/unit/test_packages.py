@@ -23,7 +23,7 @@ from pipeline.model.version import parse_tag
 from pipeline.release import plan
 from pipeline.stages.context import Context
 from pipeline.stages.package import load_packaging, rendered
-from tests.unit.test_release_graph import PRODUCTS, SCHEMAS, context, made, titles
+from tests.unit.test_release_graph import PACKAGING, PRODUCTS, SCHEMAS, context, made, titles
 
 EXAMPLE = (PRODUCTS / "example" / "product.toml").read_text()
 TABLE = re.search(r"\[packages\]\n.*?(?=\n\[)", EXAMPLE, re.DOTALL)
@@ -88,7 +88,8 @@ def test_there_is_a_package_for_every_distribution_architecture_and_flavour() ->
         expected |= {
             f"{n}-1.2.3-1.{release}.{a}.rpm" for n in ("example", "example-fips") for a in ("x86_64", "aarch64")
         }
-        expected.add(f"example-selinux-1.2.3-1.{release}.noarch.rpm")
+        expected |= {f"{n}-1.2.3-1.{release}.nosrc.rpm" for n in ("example", "example-fips")}
+        expected |= {f"example-selinux-1.2.3-1.{release}.{kind}.rpm" for kind in ("noarch", "src")}
     assert set(packages(context())) == expected
 
 
@@ -328,9 +329,9 @@ def test_a_change_in_one_unit_file_makes_new_packages_and_no_new_binary() -> Non
     unit = files["systemd/weed-s3@.service"]
     files["systemd/weed-s3@.service"] = replace(unit, content=unit.content + b"# changed\n")
     after = titles(made(replace(context(), packaging=Files.of(files))))
-    made_of_it = ("archive ", "deb ", "rpm ", "contents of ", "sbom of ")
+    made_of_it = (*PACKAGING, "archive ", "contents of ", "sbom of ")
     packagers = {title for title in after if title.startswith(made_of_it) and not title.endswith(" selinux")}
-    assert len(packagers) == 4 + 3 * 12
+    assert len(packagers) == 4 + 4 + 3 * 12
     downstream = {"exposure", "index and checksums", "sign rpms", "sign"}
     changed = {title for title, step in after.items() if step.digest != before[title].digest}
     assert packagers | {"exposure"} <= changed <= packagers | downstream

@@ -24,7 +24,7 @@ from pipeline.stages.package import load_packaging
 
 PRODUCTS = Path(__file__).resolve().parents[2] / "packaging" / "products"
 SCANNERS = ("govulncheck", "grype", "trivy")
-PACKAGING = ("deb ", "rpm ", "contents of ", "sbom of ")
+PACKAGING = ("deb ", "rpm ", "source rpm ", "contents of ", "sbom of ")
 PACKAGING_FILES = load_packaging(PRODUCTS / "example", load_product(PRODUCTS / "example"))
 SCHEMAS = Files.of({"bom-1.6.schema.json": "{}"})
 
@@ -137,7 +137,7 @@ def test_a_change_touches_only_what_is_downstream(change: Callable[[Context], Co
 def test_other_schemas_touch_only_the_sboms_and_what_lists_them() -> None:
     found = changed(made(), made(schemas=Files.of({"other.json": "{}"})))
     assert {title.split(" ")[0] for title in found} == {
-        "sbom", "archive", "deb", "rpm", "contents", "index", "sign",
+        "sbom", "archive", "deb", "source", "rpm", "contents", "index", "sign",
     }  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def test_another_packaging_file_touches_archives_packages_and_the_judgement_of_t
     changed_files = replace(c, packaging=with_file(c.packaging, "config/weed.conf", b"MASTER_INSTANCES=3\n"))
     found = changed(made(), made(changed_files))
     assert {title.split(" ")[0] for title in found} == {
-        "archive", "exposure", "deb", "rpm", "contents", "sbom", "index", "sign",
+        "archive", "exposure", "deb", "source", "rpm", "contents", "sbom", "index", "sign",
     }  # fmt: skip
     assert not any(title.endswith(" selinux") or title.startswith("sbom linux") for title in found)
 
@@ -154,7 +154,9 @@ def test_another_packaging_file_touches_archives_packages_and_the_judgement_of_t
 def test_the_selinux_module_touches_its_own_packages_only() -> None:
     c = context()
     found = changed(made(), made(replace(c, packaging=with_file(c.packaging, "selinux/weed.te", b"other\n"))))
-    packages = {f"{what}rpm {ol} selinux" for what in ("", "contents of ", "sbom of ") for ol in ("ol8", "ol9")}
+    packages = {
+        f"{what}rpm {ol} selinux" for what in ("", "source ", "contents of ", "sbom of ") for ol in ("ol8", "ol9")
+    }
     assert found == packages | {"sign rpms", "index and checksums", "sign"}
 
 
