@@ -137,11 +137,14 @@ exec chroot "$2/root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_
 
 
 @contextmanager
-def machine(packages: Path, scratch: Path) -> Iterator[Machine]:
-    """Yield a machine that sees the folder `packages` at /packages. Nothing of it is left afterwards."""
+def machine(packages: Path, scratch: Path, image: str = "deb-ubuntu22.04") -> Iterator[Machine]:
+    """Yield a machine with the root of `image` that sees the folder `packages` at /packages.
+
+    Nothing of it is left afterwards.
+    """
     unshare = require_tool("unshare")
     images = catalog()
-    root = images.roots()[images.base("deb-ubuntu22.04").content]
+    root = images.roots()[images.base(image).content]
     scratch.mkdir()
     # Not root: with a range of subordinate ids, because packages have files of other users.
     mapped = [] if os.geteuid() == 0 else ["--user", "--map-root-user", "--map-auto"]
