@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,10 @@ async def tools(home: Path) -> dict[str, Path]:
             for mount, tree in session.catalog.image(name).layers:
                 found[mount] = await engine.evaluate(tree)
     return found
+
+
+REPEATS = 3
+"""How often a release with nothing changed is made, into the same folder as before."""
 
 
 def run_script(home: Path, folder: Path) -> float:
@@ -123,12 +128,12 @@ def main() -> int:
             home = second_home(first, folder / "home")
             cold, _ = release(home, folder / "cold", without_packages(folder / "project"))
             whole, made = release(home, folder / "whole")
-            warm, account = release(home, folder / "warm")
+            warm, account = sorted((release(home, folder / "whole") for _ in range(REPEATS)), key=itemgetter(0))[1]
         packages = {s["title"]: s["seconds"] for s in made["steps"] if s["title"].startswith(("deb ", "rpm "))}
         longest = max(packages, key=lambda title: packages[title])
         print(f"round {number}: script {script:.1f} s, release {cold:.1f} s, ratio {cold / script:.3f}")
         print(f"  {len(packages)} packages: {whole:.1f} s in all, at most {packages[longest]:.1f} s ({longest})")
-        print(f"  nothing changed: {warm:.2f} s in all, {account['ran']} steps ran")
+        print(f"  nothing changed: {warm:.2f} s in all (median of {REPEATS}), {account['ran']} steps ran")
         good = good and cold / script <= RATIO_BUDGET and warm < CACHED_BUDGET
         good = good and packages[longest] < PACKAGE_BUDGET
     return 0 if good else 1
