@@ -31,7 +31,7 @@ TIMEOUT = 1800.0
 
 PACKAGES = (
     *("linux-image-cloud-amd64", "systemd-sysv", "udev", "dbus", "kmod", "login", "passwd", "adduser", "procps"),
-    *("iproute2", "iptables", "nftables", "curl", "openssl", "python3", "python3-systemd", "awscli"),
+    *("iproute2", "iptables", "nftables", "curl", "openssl", "python3", "python3-systemd", "awscli", "make"),
     *("haproxy", "fail2ban", "auditd", "apparmor", "apparmor-utils", "logrotate", "rpm"),
     *("selinux-basics", "selinux-policy-default", "policycoreutils", "policycoreutils-python-utils"),
 )

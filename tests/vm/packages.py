@@ -19,6 +19,9 @@ from tests.integration.released import RELEASE, pipeline, succeeded
 OLDER = ("package", "--product", "example", "--tag", "v1.2.2", "--source", "examples/weed", "--commit", "2" * 40)
 ONLY = ("--target", "linux/amd64", "--variant", "standard")
 
+INSTALLABLE = ("_amd64.deb", ".x86_64.rpm", ".noarch.rpm", "-linux-amd64.tar.gz", "signing-key.asc")
+"""How the names end of what an x86-64 machine gets."""
+
 
 @dataclass(frozen=True, slots=True)
 class Packages:
@@ -31,11 +34,11 @@ class Packages:
     older_version: str
 
     def place(self, folder: Path) -> Path:
-        """Hard-link what an x86-64 machine can install into `folder`/current and `folder`/older."""
+        """Copy what an x86-64 machine can install into `folder`/current and `folder`/older."""
         for name, source in (("current", self.current), ("older", self.older)):
             (folder / name).mkdir(parents=True)
             for path in sorted(source.iterdir()) if source else ():
-                if path.name.endswith(("_amd64.deb", ".x86_64.rpm", ".noarch.rpm", "signing-key.asc")):
+                if path.name.endswith(INSTALLABLE):
                     (folder / name / path.name).write_bytes(path.read_bytes())
         return folder
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.vm.conftest import Before
@@ -135,6 +137,36 @@ def test_a_purge_leaves_nothing(edited: Machine, built: Packages, before: Before
     assert edited.run("grep -c weed /sys/kernel/security/apparmor/profiles", check=False).text == "0"
     assert edited.run("auditctl -l | grep weed", check=False).stdout == ""
     assert edited.run("systemctl --failed --plain --no-legend").text == ""
+
+
+def test_without_a_package_the_archive_installs_what_runs(deb: Machine, built: Packages, before: Before) -> None:
+    """On a host that has no package, or has none any more."""
+    archive = f"/payload/packages/current/{built.product}-{built.version}-linux-amd64.tar.gz"
+    if deb.run(f"test -e {archive}", check=False).code:
+        pytest.skip("this release has no archive")
+    deb.run(f"mkdir /var/tmp/archive; tar -xzf {archive} -C /var/tmp/archive --strip-components=1", timeout=300)
+    deb.run("make -C /var/tmp/archive install setup FORMAT=tar", timeout=300)
+    assert deb.run("stat -c '%a %U:%G' /etc/weed /etc/default/weed/security.toml /var/log/weed").text.splitlines() == [
+        "750 root:weed", "640 root:weed", "750 weed:weed",
+    ]  # fmt: skip
+    deb.run("weed-instances apply", timeout=300)
+    healthy(deb)
+    findings = json.loads(deb.run("weed doctor --json", check=False).stdout)
+    assert [finding for finding in findings if finding["severity"] == "error"] == []
+    deb.run("make -C /var/tmp/archive uninstall FORMAT=tar; rm -r /var/tmp/archive", timeout=300)
+    assert deb.run("ps --no-headers -u weed", check=False).text == ""
+    kept = (
+        "/etc/weed",
+        "/etc/default/weed",
+        "/var/lib/weed",
+        "/etc/passwd",
+        "/etc/group",
+        "/etc/shadow",
+        "/etc/gshadow",
+    )
+    left = files_of(deb, *SYSTEM_FOLDERS) - before.files
+    assert sorted(path for path in left if not path.startswith((*OTHERS, *kept))) == []
+    assert deb.run("systemctl --failed --plain --no-legend").text == ""
 
 
 def test_the_machine_carried_out_every_step(deb: Machine) -> None:
