@@ -23,7 +23,7 @@ NOWHERE = "http://127.0.0.1:1"
 def test_the_release_holds_everything_the_requirement_names(dist: Path) -> None:
     binaries = [f"example-1.2.3-{target}{suffix}" for target in TARGETS for suffix in ("", "-fips")]
     expected = {"SHA256SUMS", "SHA512SUMS", "release.json", "release-notes.md"}
-    expected |= {"scan.json", "scan.sarif", "scan.md", "openvex.json"}
+    expected |= {"scan.json", "scan.sarif", "scan.md", "openvex.json", "exposure.json"}
     for binary in binaries:
         suffixes = ("", ".tar.gz", ".proof.json", ".cdx.json", ".spdx.json", ".NOTICE.txt")
         expected |= {f"{binary}{suffix}" for suffix in suffixes}

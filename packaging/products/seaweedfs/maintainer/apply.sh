@@ -8,7 +8,7 @@ running_instances() {
 # Enables and starts the instances that the configuration asks for. A mistake there is no reason to leave the package
 # half installed: it is said, and the instances that run go on.
 apply_instances() {
-    weed-instances apply "$@" ||
+    weed-instances apply ||
         say "not everything was done: run 'weed doctor', correct what it names, then 'weed-instances apply'"
 }
 
