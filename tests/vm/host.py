@@ -102,8 +102,12 @@ def aws(machine: Machine, *commands: str) -> list[str]:
 
 
 def digest(machine: Machine, key: str, bucket: str = BUCKET) -> str:
-    """Return the SHA-256 of an object, read through HAProxy."""
-    return machine.run(f"{EXPORT} python3 /payload/load.py --digest {PROXY} {bucket} {key}", timeout=180).text
+    """Return the SHA-256 of an object, read through HAProxy.
+
+    As any S3 client does, it tries again: when everything has just been started and the masters change their leader, a
+    volume server is unknown until its next heartbeat, and SeaweedFS breaks off what it has begun to send.
+    """
+    return machine.wait(f"{EXPORT} python3 /payload/load.py --digest {PROXY} {bucket} {key}", timeout=60).text
 
 
 def upload_large(machine: Machine) -> None:
