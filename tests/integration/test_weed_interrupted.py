@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from weedops.haproxy_runtime import Runtime, runtime
 
+from tests.conftest import require_tool
 from tests.integration.test_weed_haproxy import S3, wait_up
 from tests.integration.test_weed_rolling import ROLLING, behind_haproxy, leader, restarts
 from tests.integration.weed_host import Host, host
@@ -34,7 +35,9 @@ def in_the_middle(made: Host, says: str, *arguments: str) -> Iterator[subprocess
     systemctl = made.root / "usr/bin/systemctl"
     before = systemctl.read_text()
     systemctl.write_text(SLOW.format(python=sys.executable, root=made.root))
-    argv = [sys.executable, "-IB", f"{made.root}/opt/weed/libexec/{ROLLING}", "--root", str(made.root), *arguments]
+    # As from a terminal: started with nohup or in the background, as CI may be, signals are ignored, and rightly so.
+    argv = [require_tool("env"), "--default-signal=HUP,INT,TERM", sys.executable, "-IB"]
+    argv += [f"{made.root}/opt/weed/libexec/{ROLLING}", "--root", str(made.root), *arguments]
     try:
         with subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
