@@ -119,7 +119,10 @@ class EngineError(PipelineError):
     """The engine itself cannot work here: no user namespaces, no bubblewrap, no Dagger engine."""
 
     exit_code = 12
-    usual = "a stage of this project asks for something that cannot be: please report it, with this message"
+    usual = (
+        "if product.toml names it (source.module, build.package, archive.files), correct it there; otherwise a stage "
+        "of this project asks for something that cannot be: please report it, with this message"
+    )
 
 
 class PublishError(PipelineError):

@@ -20,7 +20,7 @@ from pipeline.engine import failure
 from pipeline.engine.local.network import PASSED
 from pipeline.errors import EngineError, ImageError, PipelineError, StepFailedError
 from pipeline.model.image import Base
-from pipeline.model.step import ExitCode, Step
+from pipeline.model.step import WORK, ExitCode, Step
 from pipeline.model.tree import Files
 
 SEAL = "/run/pipeline/seal"
@@ -114,7 +114,7 @@ def private(
 
     Dagger mounts file systems in memory after all others, so one would hide a cache below it.
     """
-    for mount in ("/tmp", "/var/tmp", "/work"):
+    for mount in ("/tmp", "/var/tmp", WORK):
         if any(cache.mount.startswith(f"{mount}/") for cache in step.caches):
             container = container.with_mounted_directory(mount, client.directory())
         else:
@@ -128,7 +128,7 @@ def private(
                 resolution="pass it to the engine",
             )
         container = container.with_mounted_secret(f"/run/secrets/{name}", secrets[name], mode=0o400)
-    return container.with_user(ROOT).with_directory("/out", client.directory()).with_workdir("/work")
+    return container.with_user(ROOT).with_directory("/out", client.directory()).with_workdir(WORK)
 
 
 def not_made(step: Step, paths: list[str]) -> StepFailedError:

@@ -15,13 +15,13 @@ from typing import Any
 from pipeline.errors import ConfigError
 from pipeline.images.spec import ImageSpecs, ProgramSpec, ToolchainSpec
 from pipeline.model.image import Base, Image
-from pipeline.model.step import Cache, Effect, Step
+from pipeline.model.step import WORK, Cache, Effect, Step
 from pipeline.model.tree import Files, Pick, Tree
 
-MODULE_CACHE = "/work/.cache/go-mod"
+MODULE_CACHE = f"{WORK}/.cache/go-mod"
 """Where a step keeps the modules that it downloads."""
 
-BUILD_CACHE = Cache("/work/.cache/go-build", "go-build")
+BUILD_CACHE = Cache(f"{WORK}/.cache/go-build", "go-build")
 """What Go compiled. Shared by every step that compiles: the scanners have hundreds of packages in common."""
 
 TIMEOUT = 3 * 3600.0

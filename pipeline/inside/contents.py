@@ -93,6 +93,8 @@ def deb_files(stream: IO[bytes]) -> Iterator[Json]:
                 content = tar.extractfile(info)
                 assert content
                 yield {**entry, **hashed(content, info.size)}
+            elif not info.isdir():
+                raise Problem(f"{entry['path']} is no file with one name, folder or symbolic link")
 
 
 def rpm_files(stream: IO[bytes]) -> Iterator[Json]:
@@ -102,15 +104,18 @@ def rpm_files(stream: IO[bytes]) -> Iterator[Json]:
         if not header.startswith(CPIO_MAGIC):
             raise Problem("rpm2cpio wrote no archive in cpio's new ASCII format")
         fields = [int(header[start : start + 8], 16) for start in range(len(CPIO_MAGIC), CPIO_HEADER, 8)]
-        mode, size, length = fields[1], fields[6], fields[11]
+        mode, names, size, length = fields[1], fields[4], fields[6], fields[11]
         name = stream.read(length + (-(CPIO_HEADER + length) % 4))[: length - 1].decode("utf-8")
         if name == CPIO_END:
             return
         entry = {"path": "/" + name.removeprefix("./").lstrip("/"), "mode": f"{stat.S_IMODE(mode):04o}"}
         if stat.S_ISLNK(mode):
             yield {**entry, "link": stream.read(size).decode("utf-8")}
-        elif stat.S_ISREG(mode):
+        elif stat.S_ISREG(mode) and names == 1:
             yield {**entry, **hashed(stream, size)}
+        elif not stat.S_ISDIR(mode):
+            # Of a file with several names only the last has the content (cpio(5)).
+            raise Problem(f"{entry['path']} is no file with one name, folder or symbolic link")
         stream.read(-size % 4)
 
 

@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-WORK = Path("/work/source")
+WORK, BIN = Path("source"), Path("bin")
+"""A copy of the source, and what is built, where the program starts."""
 EVERY = 5.0
 """Seconds between two lines of progress."""
 
@@ -50,7 +51,7 @@ def build(folder: Path, programs: list[dict[str, Any]], env: dict[str, str]) -> 
     argv = ["go", "build", "-v", "-mod=vendor", "-trimpath", "-buildvcs=false"]
     argv += [linker_flags(program) for program in programs]
     process = subprocess.Popen(
-        [*argv, "-o", "/work/bin/", *packages],
+        [*argv, "-o", f"{BIN.absolute()}/", *packages],
         cwd=folder,
         env=env,
         stderr=subprocess.PIPE,
@@ -84,7 +85,7 @@ def main() -> None:
         "GOTOOLCHAIN": "local",
         "HOME": "/tmp",
     }
-    Path("/work/bin").mkdir()
+    BIN.mkdir()
     code = build(folder, params["programs"], {**os.environ, **settings})
     if code:
         print(f"error: go build failed with exit code {code}", file=sys.stderr)
@@ -92,7 +93,7 @@ def main() -> None:
     for program in params["programs"]:
         target = Path("/out") / program["folder"]
         target.mkdir()
-        shutil.copyfile(Path("/work/bin") / program["program"], target / program["program"])
+        shutil.copyfile(BIN / program["program"], target / program["program"])
         (target / program["program"]).chmod(0o755)
 
 

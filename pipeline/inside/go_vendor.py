@@ -14,7 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-WORK = Path("/work/source")
+WORK = Path("source")
+"""A copy of the source, where the program starts."""
 KEPT = "cache"
 """The folder of a module cache that holds the archives."""
 

@@ -47,7 +47,7 @@ def main(params: Params) -> None:
     """Write what the key is."""
     if not SECRET.exists():
         raise Problem("this step was given no signing key")
-    with tempfile.TemporaryDirectory(dir="/work") as home:
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as home:
         argv = ["gpg", "--batch", "--homedir", home, "--with-colons", "--show-keys"]
         shown = subprocess.run(argv, input=decode_key(SECRET.read_bytes()), capture_output=True, check=False)
     write_json(Path(params["out"]), describe(shown.stdout.decode("utf-8", "replace")))

@@ -13,6 +13,8 @@ from pipeline.model.tree import BASE_EPOCH, Output, Tree, check_path
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 MAX_EPOCH = 2**33
+WORK = "/work"
+"""Where a step's program starts, in every engine: empty, private, and gone afterwards."""
 
 
 class Effect(Enum):

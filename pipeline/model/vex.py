@@ -8,6 +8,7 @@ for the package itself, as in the documents of a library's authors. A version in
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -56,6 +57,8 @@ class Statement(_Part):
     justification: str = ""
     impact_statement: str = ""
     status_notes: str = ""
+    timestamp: str = ""
+    """RFC 3339; empty for that of the document."""
 
     @model_validator(mode="after")
     def _explained(self) -> Statement:
@@ -69,7 +72,14 @@ class OpenVex(_Part):
 
     context: Annotated[str, Field(alias="@context")]
     author: str
+    timestamp: str = ""
     statements: tuple[Statement, ...]
+
+    @model_validator(mode="after")
+    def _dated(self) -> OpenVex:
+        for found in (self.timestamp, *(each.timestamp for each in self.statements)):
+            _moment(found)
+        return self
 
     @field_validator("context")
     @classmethod
@@ -110,21 +120,40 @@ def plain_version(version: str) -> str:
 def entries(document: OpenVex, *, product: str, version: str) -> Iterator[dict[str, Any]]:
     """Yield what `document` accepts in that version of the product: `id`, `package`, `version`, justification, reason.
 
-    An empty `package` means every package, an empty `version` every version of it.
+    An empty `package` means every package, an empty `version` every version of it. What a later statement calls
+    affected, or under investigation again, is not accepted any more.
     """
-    for statement in document.statements:
-        if statement.status not in ACCEPTING:
-            continue
-        said = statement.impact_statement or statement.status_notes or statement.justification.replace("_", " ")
-        justification = "vulnerable_code_not_present" if statement.status == "fixed" else statement.justification
-        about = {
-            "justification": justification or None,
-            "reason": f"{document.author} states {statement.status}{f': {said}' if said else ''}",
-        }
-        parts = {part for each in statement.products for part in _packages(each, product, version)}
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    # What is said later counts; of the same time, what stands further down.
+    for statement in sorted(document.statements, key=lambda each: _moment(each.timestamp or document.timestamp)):
+        parts = sorted({part for each in statement.products for part in _packages(each, product, version)})
         for name in (statement.vulnerability.name, *statement.vulnerability.aliases):
-            for package, limit in sorted(parts):
-                yield {**about, "id": name, "package": package, "version": limit}
+            for package, limit in parts:
+                key = (name, package, limit)
+                if statement.status in ACCEPTING:
+                    found[key] = {**_accepted(document, statement), "id": name, "package": package, "version": limit}
+                else:
+                    found = {other: entry for other, entry in found.items() if not _same(other, key)}
+    yield from found.values()
+
+
+def _accepted(document: OpenVex, statement: Statement) -> dict[str, Any]:
+    """Return what of an entry does not depend on the package."""
+    said = statement.impact_statement or statement.status_notes or statement.justification.replace("_", " ")
+    justification = "vulnerable_code_not_present" if statement.status == "fixed" else statement.justification
+    reason = f"{document.author} states {statement.status}{f': {said}' if said else ''}"
+    return {"justification": justification or None, "reason": reason}
+
+
+def _moment(timestamp: str) -> dt.datetime:
+    """Return a time of RFC 3339 as one that can be compared; the earliest of all when none is given."""
+    moment = dt.datetime.fromisoformat(timestamp) if timestamp else dt.datetime.min.replace(tzinfo=dt.UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+
+
+def _same(one: tuple[str, str, str], other: tuple[str, str, str]) -> bool:
+    """Return whether two statements are about the same weakness in the same package; an empty part means all."""
+    return all(mine == theirs or "" in {mine, theirs} for mine, theirs in zip(one, other, strict=True))
 
 
 def _packages(component: Component, product: str, version: str) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.product import Variant
-from pipeline.model.step import Cache, Effect, Step
+from pipeline.model.step import WORK, Cache, Effect, Step
 from pipeline.model.target import Target
 from pipeline.model.tree import Pick, Tree
 from pipeline.stages.context import Context, FipsModule
@@ -16,6 +16,7 @@ from pipeline.stages.inside import inside, sources
 GO = "go"
 CROSS_COMPILERS = {("linux", "arm64"): "aarch64-linux-gnu-gcc"}
 BORING_LINKED = ("-linkmode=external", "'-extldflags=-static -Wl,--build-id=none'")
+BORING_TAGS = ("netgo", "osusergo")
 GO_FIPS_MODULE = "v1.0.0"
 """The frozen Go Cryptographic Module with CMVP certificate 5247."""
 
@@ -90,7 +91,7 @@ def settings(context: Context, target: Target, variant: Variant, module_cache: T
     extra = dict(product.build.env)
     ldflags = [*product.ldflags(context.version, commit=source.commit, epoch=source.epoch), "-w", "-buildid="]
     if fips is FipsModule.BORINGCRYPTO:
-        cgo, tags = True, [*tags, "netgo", "osusergo"]
+        cgo, tags = True, [*tags, *BORING_TAGS]
         extra["GOEXPERIMENT"] = "boringcrypto"
         ldflags += BORING_LINKED
     elif fips is FipsModule.GO:
@@ -98,7 +99,7 @@ def settings(context: Context, target: Target, variant: Variant, module_cache: T
     if cgo and (target.os, target.arch) in CROSS_COMPILERS:
         extra["CC"] = CROSS_COMPILERS[target.os, target.arch]
     env = _environment(
-        modules="/in/modules" if module_cache else "/work/modules",
+        modules="/in/modules" if module_cache else f"{WORK}/modules",
         flags="-mod=readonly" if module_cache else "-mod=vendor",
         GOOS=target.os,
         GOARCH=target.arch,
@@ -154,7 +155,7 @@ def proof(context: Context, built: Artifact, target: Target, variant: Variant) -
             "static": context.product.build.static,
             "version_argv": list(context.product.build.version_command),
             "version_output": expected,
-            "forbidden": ["/in/source", "/in/modules", "/work/"],
+            "forbidden": ["/in/source", "/in/modules", f"{WORK}/"],
             "out": f"/out/{name}",
         },
         title=f"prove {target.os}-{target.arch} {variant.name}",
@@ -162,7 +163,7 @@ def proof(context: Context, built: Artifact, target: Target, variant: Variant) -
         inputs={"binary": built.tree, **({"probe": probe.out} if probe else {})},
         outputs=(name,),
         epoch=context.epoch,
-        env={"GOCACHE": "/work/go-build", "GOTOOLCHAIN": "local", "HOME": "/work"},
+        env={"GOCACHE": f"{WORK}/go-build", "GOTOOLCHAIN": "local", "HOME": WORK},
         uses=("elf",),
     )
     return Artifact(
@@ -186,7 +187,7 @@ def _probe(context: Context, target: Target, variant: Variant) -> Step:
             "module": context.options.fips_module.value,
             "version": GO_FIPS_MODULE,
             "arch": target.arch,
-            "tags": ["netgo", "osusergo"] if boring else [],
+            "tags": list(BORING_TAGS) if boring else [],
             "ldflags": ["-w", "-buildid=", *(BORING_LINKED if boring else ())],
             "out": "/out/probe.json",
         },
@@ -202,7 +203,7 @@ def _probe(context: Context, target: Target, variant: Variant) -> Step:
 
 
 def _compiler_cache(target: Target, variant: Variant) -> Cache:
-    return Cache("/work/go-build", f"go-build-{target.arch}-{variant.name}")
+    return Cache(f"{WORK}/go-build", f"go-build-{target.arch}-{variant.name}")
 
 
 def openssl_fips(context: Context) -> Artifact:
@@ -222,15 +223,15 @@ def openssl_fips(context: Context) -> Artifact:
 
 def _environment(*, modules: str, flags: str, **extra: str) -> tuple[tuple[str, str], ...]:
     env = {
-        "GOCACHE": "/work/go-build",
+        "GOCACHE": f"{WORK}/go-build",
         "GOENV": "off",
         "GOFLAGS": flags,
         "GOMODCACHE": modules,
-        "GOPATH": "/work/go",
+        "GOPATH": f"{WORK}/go",
         "GOTELEMETRY": "off",
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",
-        "HOME": "/work",
+        "HOME": WORK,
         **extra,
     }
     return tuple(sorted(env.items()))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from pipeline.model.artifact import Artifact, Kind
-from pipeline.model.step import Step
+from pipeline.model.step import WORK, Step
 from pipeline.model.tree import Files, Merge, Pick, Tree
 from pipeline.stages.context import Context
 from pipeline.stages.inside import inside
@@ -14,10 +14,10 @@ from pipeline.stages.inside import inside
 FORMATS = {"cdx.json": "application/vnd.cyclonedx+json", "spdx.json": "application/spdx+json"}
 
 SYFT_ENV = {
-    "HOME": "/work",
+    "HOME": WORK,
     "SYFT_CACHE_TTL": "0",
     "SYFT_CHECK_FOR_APP_UPDATE": "false",
-    "XDG_CACHE_HOME": "/work/cache",
+    "XDG_CACHE_HOME": f"{WORK}/cache",
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pipeline.model.artifact import Artifact, Kind
-from pipeline.model.step import Effect, ExitCode, Step
+from pipeline.model.step import WORK, Effect, ExitCode, Step
 from pipeline.model.target import TARGETS
 from pipeline.model.tree import EMPTY, Merge, Pick, Tree
 from pipeline.stages.build import modules, settings
@@ -22,10 +22,10 @@ GRYPE_ENV = {
     "GRYPE_DB_CACHE_DIR": "/in/database",
     "GRYPE_DB_VALIDATE_AGE": "false",
     "GRYPE_TIMESTAMP": "false",
-    "HOME": "/work",
-    "XDG_CACHE_HOME": "/work/cache",
+    "HOME": WORK,
+    "XDG_CACHE_HOME": f"{WORK}/cache",
 }
-WRITABLE_DATABASE = "test -s /in/database/db/trivy.db && mkdir /work/cache && cp -R /in/database/db /work/cache/"
+WRITABLE_DATABASE = f"test -s /in/database/db/trivy.db && mkdir {WORK}/cache && cp -R /in/database/db {WORK}/cache/"
 """trivy opens its database for writing, although it only reads, so it gets a copy. Without one it would make an empty
 one and find nothing, so its absence has to fail here."""
 BINARY_SCANNERS = ("grype", "trivy")
@@ -80,7 +80,7 @@ def _from_advisories(context: Context, scanner: str) -> Tree:
         image=context.image(scanner),
         argv=(f"{scanner}-advisorydb", "-built", "newest", "-in", "/in/advisories", "-out", "/out"),
         inputs=(("advisories", context.given["advisories"]),),
-        env=(("HOME", "/work"),),
+        env=(("HOME", WORK),),
     ).out
 
 
@@ -99,7 +99,7 @@ def _trivy_feed(context: Context) -> Step:
         title="trivy database from its feed",
         image=context.image("trivy"),
         argv=("trivy", "image", "--download-db-only", "--cache-dir=/out", "--no-progress"),
-        env=(("HOME", "/work"), ("RELEASE_DAY", context.options.today)),
+        env=(("HOME", WORK), ("RELEASE_DAY", context.options.today)),
         effect=Effect.FETCH,
     )
 
@@ -135,7 +135,7 @@ def trivy(context: Context, built: Artifact, database: Tree) -> Step:
     command = (
         "trivy",
         "rootfs",
-        "--cache-dir=/work/cache",
+        f"--cache-dir={WORK}/cache",
         "--format=json",
         "--offline-scan",
         "--output=/out/trivy.json",
@@ -150,7 +150,7 @@ def trivy(context: Context, built: Artifact, database: Tree) -> Step:
         image=context.image("trivy"),
         argv=("sh", "-c", f"{WRITABLE_DATABASE} && exec {' '.join(command)}"),
         inputs=(("binary", built.tree), ("database", database)),
-        env=(("HOME", "/work"), ("RELEASE_DAY", context.options.today), ("TMPDIR", "/work")),
+        env=(("HOME", WORK), ("RELEASE_DAY", context.options.today), ("TMPDIR", WORK)),
         exit_code=ExitCode.IS_DATA,
         epoch=context.epoch,
     )

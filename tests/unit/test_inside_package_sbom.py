@@ -20,11 +20,11 @@ BINARY = "d235c091fb56516e857aa6f482c63ea0aa72f0f9984bd5b231d6de5e80df00f9"
 ABOUT = Params(name="weed", version="1.2.3", supplier="Example", license="Apache-2.0")
 
 
-def cpio(*entries: tuple[str, int, bytes]) -> bytes:
-    """An archive in cpio's new ASCII format, as rpm2cpio writes it."""
+def cpio(*entries: tuple[str, int, bytes], names: int = 1) -> bytes:
+    """An archive in cpio's new ASCII format, as rpm2cpio writes it, of files with so many names."""
     archive = b""
     for name, mode, data in (*entries, ("TRAILER!!!", 0, b"")):
-        fields = (1, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0)
+        fields = (1, mode, 0, 0, names, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0)
         head = b"070701" + b"".join(f"{field:08x}".encode() for field in fields) + name.encode() + b"\0"
         archive += head + b"\0" * (-len(head) % 4) + data + b"\0" * (-len(data) % 4)
     return archive
@@ -54,6 +54,22 @@ def test_an_rpm_whose_archive_is_cut_off_is_an_error(cut: int, said: str) -> Non
     archive = cpio(("a", 0o100644, b"x" * 500))
     with pytest.raises(Problem, match=said):
         list(contents.rpm_files(io.BytesIO(archive[:cut] if cut > 110 else b"x" * cut)))
+
+
+def test_what_an_sbom_could_not_tell_truly_is_an_error() -> None:
+    """Of a file with two names an archive holds the content once; a device has none."""
+    with pytest.raises(Problem, match="/a is no file with one name"):
+        list(contents.rpm_files(io.BytesIO(cpio(("a", 0o100644, b""), ("b", 0o100644, b"x"), names=2))))
+    with pytest.raises(Problem, match="/dev/x is no file with one name"):
+        list(contents.rpm_files(io.BytesIO(cpio(("./dev/x", 0o020600, b"")))))
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        info = tarfile.TarInfo("./b")
+        info.type, info.linkname = tarfile.LNKTYPE, "./a"
+        tar.addfile(info)
+    stream.seek(0)
+    with pytest.raises(Problem, match="/b is no file with one name"):
+        list(contents.deb_files(stream))
 
 
 def test_files_links_and_folders_of_a_deb() -> None:

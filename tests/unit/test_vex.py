@@ -103,6 +103,19 @@ def test_only_what_does_not_affect_counts_and_the_author_is_named(tmp_path: Path
     assert made["CVE-4"]["reason"] == "Toml Authors states not_affected: only on Windows"
 
 
+def test_what_is_said_later_counts(tmp_path: Path) -> None:
+    any_version, one = {"@id": f"pkg:golang/{TOML}"}, {"@id": f"pkg:golang/{TOML}@v2.4.3"}
+    early, late = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00+01:00"
+    fine, affected = {"vulnerability": {"name": "CVE-1"}}, {"vulnerability": {"name": "CVE-1"}, "status": "affected"}
+    assert about(document(tmp_path, statement(one, **fine), statement(any_version, **affected))) == set()
+    later = statement(one, **fine, timestamp=late), statement(one, **affected, timestamp=early)
+    assert about(document(tmp_path, *later)) == {("CVE-1", TOML, "2.4.3")}
+    earlier = statement(any_version, **affected, timestamp=late), statement(one, **fine, timestamp=early)
+    assert about(document(tmp_path, *earlier)) == set()
+    other = statement({"@id": "pkg:golang/stdlib"}, **fine), statement(one, **affected)
+    assert about(document(tmp_path, *other)) == {("CVE-1", "stdlib", "")}
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -110,6 +123,7 @@ def test_only_what_does_not_affect_counts_and_the_author_is_named(tmp_path: Path
         ({"statements": [{"status": "not_affected"}]}, "statements.0.vulnerability"),
         ({"statements": [statement(justification="")]}, "needs a justification or an impact_statement"),
         ({"statements": [statement(status="fine")]}, "statements.0.status"),
+        ({"timestamp": "yesterday"}, "yesterday"),
     ],
 )
 def test_what_is_no_openvex_is_an_error_that_says_where(tmp_path: Path, fields: dict[str, Any], said: str) -> None:

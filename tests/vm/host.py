@@ -104,10 +104,19 @@ def aws(machine: Machine, *commands: str) -> list[str]:
 def digest(machine: Machine, key: str, bucket: str = BUCKET) -> str:
     """Return the SHA-256 of an object, read through HAProxy.
 
-    As any S3 client does, it tries again: when everything has just been started and the masters change their leader, a
-    volume server is unknown until its next heartbeat, and SeaweedFS breaks off what it has begun to send.
+    The example must give it at once. With SeaweedFS it tries again, as any S3 client does: when everything has just
+    been started and the masters change their leader, a volume server is unknown until its next heartbeat, and SeaweedFS
+    breaks off what it has begun to send.
     """
-    return machine.wait(f"{EXPORT} python3 /payload/load.py --digest {PROXY} {bucket} {key}", timeout=60).text
+    command = f"{EXPORT} python3 /payload/load.py --digest {PROXY} {bucket} {key}"
+    if is_example(machine):
+        return machine.run(command, timeout=180).text
+    return machine.wait(command, timeout=60).text
+
+
+def is_example(machine: Machine) -> bool:
+    """Return whether the machine has the example and not a real SeaweedFS."""
+    return "PRODUCT=example\n" in machine.read("/opt/weed/release")
 
 
 def upload_large(machine: Machine) -> None:
@@ -139,8 +148,8 @@ def load(machine: Machine, *, least: int, bucket: str = BUCKET) -> Iterator[None
     result = json.loads(machine.read("/tmp/load.json"))
     assert result["failures"] == [], "\n".join([*result["failures"][:20], machine.evidence()])
     assert result["requests"] >= least
-    if "example" in machine.read("/opt/weed/release"):
-        assert result["stale"] == 0, "both filers of the example have one store"
+    # Both filers of the example have one store; those of SeaweedFS learn of a write a little later.
+    assert result["stale"] <= (0 if is_example(machine) else result["requests"] // 100)
 
 
 def files_of(machine: Machine, *folders: str) -> set[str]:

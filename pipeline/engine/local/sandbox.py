@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import ImageError
+from pipeline.model.step import WORK
 
 HOST_NAME = "pipeline"
-WORK = "/work"
 OUT = "/out"
 INPUTS = "/in"
 SECRETS = "/run/secrets"
