@@ -179,7 +179,9 @@ def test_a_client_over_its_rate_is_told_to_slow_down(weed: Path) -> None:
         made.systemctl("start", "haproxy.service")
         wait_up(made, *S3)
         answers = [made.s3("GET", "/") for _ in range(15)]
-        assert [status for status, _ in answers] == [200] * 10 + [503] * 5
+        served = [status for status, _ in answers].count(200)
+        assert [status for status, _ in answers] == [200] * served + [503] * (15 - served)
+        assert 10 <= served <= 12  # ten in ten seconds, and what a slow machine takes for asking is not nothing
         assert b"<Code>SlowDown</Code>" in answers[-1][1]
 
 
