@@ -33,8 +33,9 @@ def check_version(
     """Return everything that is wrong with releasing `tag`, nothing if it may be released.
 
     Each of the last three is checked only when given. `current` is the tags of the commit at hand, or the ref that
-    a CI system started for (`refs/tags/v3.68`). `tags` is every tag of the repository. `dirty` is the paths that
-    differ from the commit.
+    a CI system started for (`refs/tags/v3.68`); it may be written as `tag` is or as the product's repository does,
+    because a pipeline may be started by a tag of its own repository. `tags` is every tag of the repository. `dirty`
+    is the paths that differ from the commit.
     """
     try:
         version = parse_tag(tag, scheme)
@@ -44,7 +45,7 @@ def check_version(
     problems = []
     if require_prefix and not version.prefixed:
         problems.append(Problem(brief=f"{tag} has no leading v", resolution=f"give it as v{version.number}"))
-    if current is not None and ref not in {name.removeprefix("refs/tags/") for name in current}:
+    if current is not None and {tag, ref}.isdisjoint(name.removeprefix("refs/tags/") for name in current):
         problems.append(_not_current(ref, current))
     if tags is not None and ref not in tags:
         problems.append(unknown_tag(version, style=style, scheme=scheme, tags=tags))
