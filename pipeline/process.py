@@ -100,17 +100,18 @@ async def run(
     """
     program = find_program(argv[0], error=error)
     started = time.monotonic()
-    process = await anyio.open_process(
-        [program, *argv[1:]],
-        stdin=DEVNULL if stdin is None else PIPE,
-        stdout=PIPE,
-        stderr=STDOUT if sink else PIPE,
-        cwd=cwd,
-        env=environment() if env is None else dict(env),
-        start_new_session=True,
-        pass_fds=tuple(pass_fds),
-        umask=umask,
-    )
+    with anyio.CancelScope(shield=True):  # one that is half made could be neither ended nor closed
+        process = await anyio.open_process(
+            [program, *argv[1:]],
+            stdin=DEVNULL if stdin is None else PIPE,
+            stdout=PIPE,
+            stderr=STDOUT if sink else PIPE,
+            cwd=cwd,
+            env=environment() if env is None else dict(env),
+            start_new_session=True,
+            pass_fds=tuple(pass_fds),
+            umask=umask,
+        )
     streams = _Streams(sink)
     timed_out = await _wait(process, streams, stdin, timeout, kill)
     completed = Completed(
@@ -223,6 +224,8 @@ async def _end(process: anyio.abc.Process, kill: Callable[[], None] | None) -> N
             _signal_group(process.pid, signal.SIGTERM)
         with anyio.move_on_after(GRACE):
             await process.wait()
+        if kill and process.returncode is None:
+            kill()  # what it did not know yet at first
         _signal_group(process.pid, signal.SIGKILL)
     await process.aclose()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import time
+from pathlib import Path
 
 import pytest
 
@@ -16,3 +19,21 @@ def require_tool(name: str) -> str:
     if os.environ.get("CI"):
         pytest.fail(f"{name} is not installed, and with CI set no test may be skipped for that")
     pytest.skip(f"{name} is not installed")
+
+
+def until_gone(mark: str, seconds: float = 30) -> list[str]:
+    """Wait until no command line on this machine contains `mark`, and return those that still do after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while (found := _command_lines(mark)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
+def _command_lines(mark: str) -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it may have ended meanwhile
+            text = path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            if mark in text:
+                found.append(text)
+    return found

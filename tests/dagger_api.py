@@ -128,6 +128,12 @@ class Api:
         return SCALARS.get(named.name, "text")
 
 
+class Server(ThreadingHTTPServer):
+    """A server at which more clients may wait than the five that the standard library has it accept."""
+
+    request_queue_size = 256
+
+
 @contextmanager
 def serving(files: Mapping[str, str]) -> Iterator[Api]:
     """Serve the API to whoever connects to Dagger from this process, and fail if a query was not a valid one."""
@@ -147,7 +153,7 @@ def serving(files: Mapping[str, str]) -> Iterator[Api]:
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class calls it so
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with Server(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         session = {"DAGGER_SESSION_PORT": str(server.server_port), "DAGGER_SESSION_TOKEN": "token"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -76,7 +77,10 @@ def _sandbox() -> Finding:
     if not bwrap:
         return Finding("sandbox", "not tried: bubblewrap is missing", "apt-get install bubblewrap")
     argv = [bwrap, "--unshare-all", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "true"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=20)
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    except subprocess.TimeoutExpired:
+        return Finding("sandbox", "bubblewrap did not end within 60 s", f"see what holds it: {shlex.join(argv)}")
     if done.returncode == 0:
         return Finding("sandbox", "namespaces of its own work")
     return Finding(

@@ -10,14 +10,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pipeline.choice import this_day
+
 PROJECT = Path(__file__).resolve().parents[2]
 RELEASE = ("release", "--product", "example", "--tag", "v1.2.3", "--source", "examples/weed", "--commit", "1" * 40)
 SIGNED = (".asc", ".gpg")
+DAY = this_day()
+AS_OF = f"from pipeline import choice, cli; choice.this_day = lambda: {DAY!r}; cli.main()"
+"""The command line on the day on which the tests began: after midnight, it would scan again."""
 
 
 def pipeline(*arguments: str, prefix: tuple[str, ...] = (), **variables: str) -> subprocess.CompletedProcess[str]:
     """Run `pipeline` with `arguments` in this project and return what it said."""
-    argv = [*prefix, sys.executable, "-m", "pipeline.cli", *arguments]
+    argv = [*prefix, sys.executable, "-c", AS_OF, *arguments]
     env = {**os.environ, **variables}
     return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=PROJECT, env=env)
 

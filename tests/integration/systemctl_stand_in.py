@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(sys.argv[0]).absolute().parents[2]
 STATE = ROOT / "run/units"
-START_SECONDS = 60
+START_SECONDS = 180
 
 
 def alive(unit: str) -> int:

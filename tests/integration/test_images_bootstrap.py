@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -144,7 +143,7 @@ async def build(rootfs):
     await anyio.sleep(60)
     return Facts(origin="test")
 async def main():
-    await Roots(pathlib.Path(sys.argv[1])).make("sha256:00", build, progress=print)
+    await Roots(pathlib.Path(sys.argv[1])).make("sha256:00", build, progress=lambda line: print(line, flush=True))
 anyio.run(main)
 """
 
@@ -171,7 +170,6 @@ def test_packages_are_added_by_the_images_own_manager(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("makes a root with apt in it, which takes root here")
     rootfs = tmp_path / "rootfs"
-    started = time.monotonic()
     argv = ["mmdebstrap", "--variant=apt", "--mode=root", "--quiet", "trixie", str(rootfs)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -185,4 +183,3 @@ def test_packages_are_added_by_the_images_own_manager(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no-such-package") as caught:
         anyio.run(add_packages, rootfs, "apt", ("no-such-package",), said.append)
     assert "Unable to locate package" in caught.value.details
-    assert time.monotonic() - started < 600

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -44,8 +45,8 @@ NOW = "2026-01-01T00:00:00Z"
 CONFIGURATION = """\
 version: 0.1
 storage: {{filesystem: {{rootdirectory: {folder}/data}}}}
-http: {{addr: "127.0.0.1:{port}"}}
-log: {{level: error, accesslog: {{disabled: true}}}}
+http: {{addr: "127.0.0.1:0"}}
+log: {{level: info, accesslog: {{disabled: true}}}}
 {auth}
 """
 
@@ -54,28 +55,25 @@ log: {{level: error, accesslog: {{disabled: true}}}}
 def registry(folder: Path, auth: str = "") -> Iterator[str]:
     """Run a registry and yield its host name with the port."""
     program = require_tool("docker-registry")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     folder.mkdir()
-    (folder / "config.yml").write_text(CONFIGURATION.format(folder=folder, port=port, auth=auth))
+    (folder / "config.yml").write_text(CONFIGURATION.format(folder=folder, auth=auth))
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([program, "serve", str(folder / "config.yml")], stdout=log, stderr=log)
         try:
-            _wait(f"http://127.0.0.1:{port}/", folder / "log", process)
-            yield f"127.0.0.1:{port}"
+            yield _wait(folder / "log", process)
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
-def _wait(url: str, log: Path, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(100):
-        with contextlib.suppress(OSError):
-            urllib.request.urlopen(url, timeout=5).close()
-            return
+def _wait(log: Path, process: subprocess.Popen[bytes]) -> str:
+    """Return where it listens, once it does."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if found := re.search(r"listening on (127\.0\.0\.1:\d+)", log.read_text()):
+            return found[1]
         assert process.poll() is None, log.read_text()
-        time.sleep(0.1)
+        time.sleep(0.05)
     pytest.fail(f"the registry does not answer: {log.read_text()}")
 
 
@@ -116,7 +114,7 @@ def push_json(host: str, path: str, media_type: str, document: dict[str, object]
     request = urllib.request.Request(
         f"http://{host}/v2/{path}", json.dumps(document).encode(), {"Content-Type": media_type}, method="PUT"
     )
-    urllib.request.urlopen(request, timeout=10).close()
+    urllib.request.urlopen(request, timeout=60).close()
 
 
 def specs_for(folder: Path, reference: str) -> ImageSpecs:
@@ -201,11 +199,10 @@ def test_a_missing_image_and_a_missing_registry_are_errors_for_people(host: str)
     with pytest.raises(ImageError, match="there is no image") as caught:
         resolve(Reference.parse(f"{host}/team/one:v2"))
     assert "MANIFEST_UNKNOWN" in caught.value.details
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with pytest.raises(ImageError, match="cannot be reached") as caught:
-        resolve(Reference.parse(f"127.0.0.1:{port}/a:b"))
+    with socket.socket() as deaf:  # its port is taken, and nobody listens
+        deaf.bind(("127.0.0.1", 0))
+        with pytest.raises(ImageError, match="cannot be reached") as caught:
+            resolve(Reference.parse(f"127.0.0.1:{deaf.getsockname()[1]}/a:b"))
     assert "https_proxy" in caught.value.resolution
     assert "oci-archive" in caught.value.resolution
 

@@ -12,6 +12,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
@@ -169,7 +170,7 @@ def test_credentials_do_not_follow_a_redirect(tmp_path: Path) -> None:
 
 def test_a_busy_registry_is_asked_again_when_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(time, "sleep", pauses.append)
+    monkeypatch.setattr(subject, "time", SimpleNamespace(sleep=pauses.append))
     answers = iter([(503, {"Retry-After": "7"}, b""), (429, {}, b""), (404, {}, b"")])
     with server(lambda _: next(answers)) as host, pytest.raises(ImageError, match="there is no image"):
         resolve(Reference.parse(f"{host}/a:b"))

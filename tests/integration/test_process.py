@@ -66,20 +66,21 @@ def test_a_timeout_kills_the_group_even_if_it_will_not_listen(tmp_path: Path) ->
     code = f"""
 import os, signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-child = subprocess.Popen([sys.executable, '-c', 'import signal, time; signal.signal(15, 1); time.sleep(60)'])
+child = subprocess.Popen([sys.executable, '-c', 'import signal, time; signal.signal(15, 1); time.sleep(600)'])
 open({str(tmp_path / "pids")!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')
-time.sleep(60)
+time.sleep(600)
 """
-    began = time.monotonic()
-    with pytest.raises(EngineError, match=r"ran longer than 1\.5 seconds"):
-        python(code, timeout=1.5)
-    assert time.monotonic() - began < 15
+    for seconds in (1.5, 15, 120):  # a busy machine may take long until both have begun
+        with pytest.raises(EngineError, match=f"ran longer than {seconds:g} seconds"):
+            python(code, timeout=seconds)
+        if (tmp_path / "pids").exists():
+            break
     for pid in (tmp_path / "pids").read_text().split():
         assert not _runs(int(pid))
 
 
 def _runs(pid: int) -> bool:
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
             if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
@@ -94,10 +95,10 @@ def test_cancellation_ends_the_process() -> None:
     async def work() -> float:
         began = time.monotonic()
         with anyio.move_on_after(0.3):
-            await process.run([sys.executable, "-c", "import time; time.sleep(60)"])
+            await process.run([sys.executable, "-c", "import time; time.sleep(600)"])
         return time.monotonic() - began
 
-    assert anyio.run(work) < 10
+    assert anyio.run(work) < 100
 
 
 def test_an_error_in_the_sink_ends_the_process_and_is_raised() -> None:
@@ -106,8 +107,8 @@ def test_an_error_in_the_sink_ends_the_process_and_is_raised() -> None:
 
     began = time.monotonic()
     with pytest.raises(OSError, match="No space"):
-        python("import time; print('x', flush=True); time.sleep(60)", sink=full)
-    assert time.monotonic() - began < 10
+        python("import time; print('x', flush=True); time.sleep(600)", sink=full)
+    assert time.monotonic() - began < 100
 
 
 def _descriptors() -> set[str]:

@@ -15,7 +15,7 @@ import pytest
 from pipeline.engine import dagger_step
 from pipeline.model.image import DEFAULT_PATH
 from tests import tiny_root
-from tests.conftest import require_tool
+from tests.conftest import require_tool, until_gone
 
 EPOCH = 1_234_567_890
 SECRET = b"-----BEGIN KEY-----\nq8Xv1ZrT4mLw\nPz7NcY2kDh5Q\n-----END KEY-----\n"
@@ -146,11 +146,12 @@ def test_outputs_are_promised_plain_and_of_one_time(container: Container) -> Non
 def test_a_time_limit_is_for_everything_that_was_started(container: Container) -> None:
     script = "setsid sh -c 'setsid sleep 314.7421 & exit 0'; echo started; sleep 314.7421"
     done = container.shell(script, timeout=1)
+    if not done.stdout:  # a busy machine may take longer until it has begun
+        done = container.shell(script, timeout=60)
     assert verdict(done) == {"problem": "timeout"}
     assert done.stdout == "started\n"
     assert container.shell("setsid sh -c 'sleep 314.7421 & exit 0'").returncode == 0
-    cmdlines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    assert not any(b"314.7421" in line for line in cmdlines)
+    assert until_gone("314.7421") == []
 
 
 def test_a_secret_is_in_no_output_and_in_no_result(container: Container) -> None:

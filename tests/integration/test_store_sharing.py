@@ -81,7 +81,7 @@ def test_a_store_survives_sigkill_at_any_moment(tmp_path: Path, tiny: Path, cont
         process = start(command(home, tiny, content, "chain"))
         time.sleep(moments.uniform(0.15, 0.9))
         process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
         killed += process.returncode == -signal.SIGKILL
         if killed % 4 == 0:
             shutil.rmtree(home / "store", ignore_errors=True)
@@ -99,13 +99,16 @@ def test_a_store_survives_sigkill_at_any_moment(tmp_path: Path, tiny: Path, cont
 def test_a_killed_engine_leaves_no_program_running(tmp_path: Path, tiny: Path, content: str, delay: float) -> None:
     process = start(command(tmp_path, tiny, content, "slow"))
     while not list(tmp_path.glob("logs/*")):
+        assert process.poll() is None
         time.sleep(0.001)
     time.sleep(delay)
     process.kill()
-    process.communicate(timeout=30)
-    time.sleep(0.2)
+    process.communicate(timeout=120)
+    deadline = time.monotonic() + 30
     Store(tmp_path).close()
-    time.sleep(0.1)
+    while _running(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+        Store(tmp_path).close()
     assert _running(tmp_path) == []
 
 
@@ -119,7 +122,7 @@ def test_a_sandbox_that_outlived_its_engine_is_ended_with_the_next(tmp_path: Pat
         (tmp_path / "leases/1-dead").touch()
         (tmp_path / "tmp/1-dead/scratch").mkdir(parents=True)
         Store(tmp_path).close()
-        assert orphan.wait(timeout=10) == -signal.SIGKILL
+        assert orphan.wait(timeout=60) == -signal.SIGKILL
         assert other.poll() is None
         assert list((tmp_path / "tmp").iterdir()) == []
         assert not mine.exists()

@@ -37,7 +37,7 @@ def served(weed: Path) -> Iterator[Host]:
 
 
 def wait_up(made: Host, *names: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         try:
             proxy = runtime(made.paths, S3)
@@ -49,11 +49,11 @@ def wait_up(made: Host, *names: str) -> None:
     pytest.fail(f"HAProxy does not find {names} up")
 
 
-def served_by(made: Host) -> dict[str, int]:
-    """Return how many requests each server has had, from HAProxy's own statistics."""
+def served_by(made: Host, backend: str = "weed_s3") -> dict[str, int]:
+    """Return how many good answers each server has given, from HAProxy's own statistics."""
     proxy = runtime(made.paths, S3)
     assert proxy
-    lines = proxy.command("show stat weed_s3 4 -1").splitlines()
+    lines = proxy.command(f"show stat {backend} 4 -1").splitlines()
     header = lines[0].lstrip("# ").split(",")
     rows = [dict(zip(header, line.split(","), strict=True)) for line in lines[1:]]
     return {row["svname"]: int(row["hrsp_2xx"]) for row in rows}
@@ -69,12 +69,12 @@ def test_requests_go_to_each_server_in_turn(served: Host) -> None:
 
 def test_a_killed_server_loses_no_request(served: Host) -> None:
     with Load(served) as load:
-        time.sleep(1)
+        load.more(50)
         os.kill(served.pid("weed-s3@1.service"), signal.SIGKILL)
-        time.sleep(4)
+        time.sleep(4)  # longer than HAProxy takes to find out
+        load.more(50)
     assert load.failed == []
-    assert load.done > 100
-    served.systemctl("start", "weed-s3@1.service")
+    served.systemctl("restart", "weed-s3@1.service")
     wait_up(served, *S3)
 
 
@@ -85,7 +85,7 @@ def test_a_hung_server_is_taken_out(served: Host) -> None:
         started = time.monotonic()
         for _ in range(4):
             assert served.s3("GET", "/bucket/key") == (200, b"content")
-        assert time.monotonic() - started < 20, "what waited for the hung server went on to the other one"
+        assert time.monotonic() - started < 50, "what waited for the hung server went on to the other one"
     finally:
         os.kill(pid, signal.SIGCONT)
     wait_up(served, *S3)
@@ -94,12 +94,14 @@ def test_a_hung_server_is_taken_out(served: Host) -> None:
 def test_a_drained_server_gets_nothing_until_it_is_ready_again(served: Host) -> None:
     proxy = runtime(served.paths, S3)
     assert proxy
-    assert proxy.drain("s3-1", 5) == 0
-    before = served_by(served)
-    for _ in range(6):
-        assert served.s3("GET", "/bucket/key")[0] == 200
-    assert served_by(served)["s3-1"] == before["s3-1"]
-    assert proxy.restore("s3-1", 10)
+    try:
+        assert proxy.drain("s3-1", 60) == 0
+        before = served_by(served)
+        for _ in range(6):
+            assert served.s3("GET", "/bucket/key")[0] == 200
+        assert served_by(served)["s3-1"] == before["s3-1"]
+    finally:
+        assert proxy.restore("s3-1", 60)
     for _ in range(6):
         served.s3("GET", "/bucket/key")
     assert served_by(served)["s3-1"] > before["s3-1"]
@@ -111,34 +113,39 @@ def test_draining_waits_for_a_request_that_runs(served: Host) -> None:
         slow.sendall(b"PUT /bucket/slow HTTP/1.1\r\nHost: x\r\nContent-Length: 40000\r\n\r\n" + b"x" * 30000)
         proxy = runtime(served.paths, S3)
         assert proxy
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while not (busy := [name for name in S3 if proxy.servers()[name].sessions]) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert len(busy) == 1
-        assert proxy.drain(busy[0], 1) == 1
-        slow.sendall(b"x" * 10000)
-        assert slow.recv(4096).startswith(b"HTTP/1.1 200")
-        assert proxy.drain(busy[0], 5) == 0
-        assert proxy.restore(busy[0], 10)
+        try:
+            assert proxy.drain(busy[0], 1) == 1
+            slow.sendall(b"x" * 10000)
+            assert slow.recv(4096).startswith(b"HTTP/1.1 200")
+            assert proxy.drain(busy[0], 60) == 0
+        finally:
+            assert proxy.restore(busy[0], 60)
+
+
+def answered(made: Host) -> list[dict[str, int]]:
+    """Return how many good answers each server has given, in both ways that requests can take."""
+    return [served_by(made, backend) for backend in ("weed_s3", "weed_s3_wait")]
 
 
 def test_requests_that_are_held_wait_and_then_go_on(served: Host) -> None:
     proxy = runtime(served.paths, S3)
     assert proxy
     with Load(served) as load:
-        time.sleep(0.5)
+        load.more(10)
         try:
-            assert proxy.hold(10) == 0
-            time.sleep(0.5)  # what HAProxy has answered, the clients have yet to count
-            before = load.done
+            assert proxy.hold(30) == 0
+            before = answered(served)
             time.sleep(4)
-            assert load.done == before, "nothing is answered while requests are held"
+            assert answered(served) == before, "nothing is answered while requests are held"
         finally:
             proxy.release()
-        time.sleep(2.5)
-    assert load.done > before
+    assert answered(served) != before  # leaving Load waits for the requests that were held
     assert load.failed == []
-    assert 4 < load.slowest < 8
+    assert load.slowest > 4
     assert proxy.servers("weed_s3_wait")["hold"].status == "MAINT"
 
 
@@ -158,7 +165,7 @@ def test_no_server_is_an_answer_that_s3_clients_understand(served: Host) -> None
 
 def test_the_log_names_client_and_status_and_no_signature(served: Host) -> None:
     assert served.s3("GET", "/bucket/missing?X-Amz-Signature=secret")[0] == 404
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     line = ""
     while not line and time.monotonic() < deadline:
         line = next((one for one in served.log("haproxy.service").splitlines() if "/bucket/missing" in one), "")
@@ -178,10 +185,15 @@ def test_a_client_over_its_rate_is_told_to_slow_down(weed: Path) -> None:
         made.start()
         made.systemctl("start", "haproxy.service")
         wait_up(made, *S3)
-        answers = [made.s3("GET", "/") for _ in range(15)]
-        served = [status for status, _ in answers].count(200)
-        assert [status for status, _ in answers] == [200] * served + [503] * (15 - served)
-        assert 10 <= served <= 12  # ten in ten seconds, and what a slow machine takes for asking is not nothing
+        for _ in range(5):
+            start = time.monotonic()
+            answers = [made.s3("GET", "/") for _ in range(15)]
+            if time.monotonic() - start < 9:
+                break
+            time.sleep(21)  # until HAProxy has forgotten these
+        else:
+            pytest.fail("fifteen requests take longer than the ten seconds in which ten are allowed")
+        assert [status for status, _ in answers] == [200] * 10 + [503] * 5
         assert b"<Code>SlowDown</Code>" in answers[-1][1]
 
 

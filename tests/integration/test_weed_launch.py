@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -97,7 +98,8 @@ class Running:
         """Wait until systemd has been told `what`."""
         end = time.monotonic() + PATIENCE
         while what not in self.told:
-            self.listen()
+            for one in self.machine.running:  # what nobody reads fills the socket, and stops who writes to it
+                one.listen()
             assert self.process.poll() is None, f"{self.name} ended:\n{self.journal()[-3000:]}"
             assert time.monotonic() < end, f"{self.name}: no {what} in {self.told[-5:]}\n{self.journal()[-3000:]}"
             time.sleep(0.05)
@@ -237,24 +239,21 @@ def test_the_log_is_complete_in_both_places(master: Running) -> None:
     assert all(line[:3] in ("<2>", "<3>", "<4>", "<6>") for line in journal), journal
     assert any(line.startswith("<6>I") for line in journal)
     ours = [line for line in master.log().read_text().splitlines() if "weed-launch]" not in line]
-    assert ours == [line[3:] for line in journal if not line.startswith("<6>ready: ")]
+    assert ours == [line[3:] for line in journal if not re.match(r"<\d>(ready|silent|systemd)", line)]
     assert master.log().stat().st_mode & 0o777 == 0o640
 
 
 def test_the_watchdog_is_fed_until_the_server_hangs(master: Running) -> None:
     master.listen()
-    time.sleep(WATCHDOG)
-    assert "WATCHDOG=1" in master.listen()
+    eventually(lambda: "WATCHDOG=1" in master.listen(), "no ping")
     weed = master.weed()
     os.kill(weed, signal.SIGSTOP)
-    time.sleep(1.5)  # one question may have been answered before
-    master.listen()
+    # One question may have been answered before; after this word no answer can come.
+    eventually(lambda: any("silent: no answer within" in line for line in master.listen()), "the hang goes unnoticed")
     time.sleep(WATCHDOG + 1)
-    silence = master.listen()
-    assert "WATCHDOG=1" not in silence
-    assert any("silent: no answer within" in line for line in master.told)
+    assert "WATCHDOG=1" not in master.listen()
     master.process.send_signal(signal.SIGABRT)  # what systemd does then
-    assert master.process.wait(30) != 0
+    assert master.process.wait(60) != 0
     assert not Path(f"/proc/{weed}").exists()
     assert "goroutine" in master.log().read_text()  # what it was doing
 
@@ -274,7 +273,7 @@ def test_a_stopped_server_can_still_be_stopped_in_order(master: Running) -> None
 
 def test_a_server_that_is_killed_ends_the_launcher_in_the_same_way(master: Running) -> None:
     os.kill(master.weed(), signal.SIGKILL)
-    assert master.process.wait(20) == -signal.SIGKILL
+    assert master.process.wait(60) == -signal.SIGKILL
 
 
 def test_the_holder_of_a_port_is_named(machine: Machine, master: Running) -> None:

@@ -50,7 +50,7 @@ def restarts(made: Host) -> list[str]:
 
 
 def leader(made: Host) -> str:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         leaders = Cluster(made.settings, read_installed(made.paths), made.paths).leaders()
         if len(leaders) == 1:
@@ -61,14 +61,16 @@ def leader(made: Host) -> str:
 
 def test_everything_is_restarted_under_load_and_no_request_fails(default: Host) -> None:
     last = leader(default)
+    before = len(restarts(default))
     with Load(default) as load:
-        time.sleep(1)
+        load.more(20)
         done = default.script(ROLLING)
-        time.sleep(1)
+        load.more(20)
     assert done.returncode == 0, done.stderr
     assert load.failed == []
-    assert load.done > 500
-    names = [unit.replace("weed-", "").replace("@", "-").replace(".service", "") for unit in restarts(default)]
+    assert load.done > 100
+    units = restarts(default)[before:]
+    names = [unit.replace("weed-", "").replace("@", "-").replace(".service", "") for unit in units]
     first = "master-2" if last == "master-1" else "master-1"
     assert names == ["volume-1", "volume-2", "filer-1", "filer-2", "s3-1", "s3-2", first, last]
     assert "s3-1       out of HAProxy" in done.stdout
@@ -189,14 +191,14 @@ def test_the_only_one_of_a_role_is_restarted_only_when_that_is_accepted(weed: Pa
 
 
 def test_health_of_what_is_up_down_and_hung(default: Host) -> None:
-    done = default.script("healthcheck.sh")
+    done = default.script("healthcheck.sh", "--timeout", "30")
     assert done.returncode == 0, done.stdout
     assert done.stdout.startswith("WEED OK - 8 of 8 instances are healthy | healthy=8;;;0;8")
     default.systemctl("stop", "weed-s3@2.service")
     pid = default.pid("weed-filer@1.service")
     os.kill(pid, signal.SIGSTOP)
     try:
-        report = json.loads(default.script("healthcheck.sh", "--json", "--timeout", "1").stdout)
+        report = json.loads(default.script("healthcheck.sh", "--json", "--timeout", "10").stdout)
         assert default.script("healthcheck.sh", "s3-1").returncode == 0
         assert default.script("healthcheck.sh", "s3").returncode == 2
     finally:
@@ -206,20 +208,24 @@ def test_health_of_what_is_up_down_and_hung(default: Host) -> None:
     bad = {one["name"]: one["detail"] for one in report["instances"] if one["state"] != "ok"}
     assert set(bad) == {"s3-2", "filer-1"}
     assert "Connection refused" in bad["s3-2"]
-    assert "no answer within 1 s" in bad["filer-1"]
+    assert "no answer within" in bad["filer-1"]
 
 
 def test_a_master_without_a_leader_is_critical(weed: Path) -> None:
     with host(weed, MASTER_INSTANCES="3", VOLUME_INSTANCES="0", FILER_INSTANCES="0", S3_INSTANCES="0") as made:
         made.start()
         made.systemctl("stop", "weed-master@2.service")
-        assert made.script("healthcheck.sh", "master-1").returncode == 0
+        until_it_says(made, "master-1", 0, "WEED OK")  # two of three elect a leader, if it was the one that stopped
         made.systemctl("stop", "weed-master@3.service")
-        deadline = time.monotonic() + 40
-        while (done := made.script("healthcheck.sh", "master-1")).returncode == 0 and time.monotonic() < deadline:
-            time.sleep(0.5)
-        assert done.returncode == 2
-        assert "503: no leader is elected" in done.stdout
+        until_it_says(made, "master-1", 2, "503: no leader is elected")
+
+
+def until_it_says(made: Host, name: str, code: int, words: str) -> None:
+    """Wait until the health check of an instance ends with `code` and says `words`."""
+    deadline = time.monotonic() + 90
+    while (done := made.script("healthcheck.sh", name)).returncode != code or words not in done.stdout:
+        assert time.monotonic() < deadline, done.stdout
+        time.sleep(0.5)
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ class Host:
         argv = [sys.executable, "-IB", f"{self.root}/opt/weed/libexec/{name}", "--root", str(self.root), *arguments]
         if name.endswith(".sh"):
             argv = ["/bin/sh", f"{self.root}/opt/weed/{name}", "--root", str(self.root), *arguments]
-        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300)
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=900)
 
     def systemctl(self, verb: str, *units: str) -> None:
         """Start, stop or restart units."""
@@ -148,9 +148,10 @@ class Host:
             assert done.returncode == 0, done.stderr + self.log(unit)
 
     def log(self, unit: str) -> str:
-        """Return the end of what a unit wrote."""
+        """Return the end of what a unit wrote, in whole lines."""
         path = self.root / "run/units" / f"{unit}.log"
-        return path.read_text()[-3000:] if path.exists() else ""
+        text = path.read_text() if path.exists() else ""
+        return text[: text.rfind("\n") + 1][-3000:]
 
     def calls(self) -> list[str]:
         """Return every call of systemctl so far."""
@@ -164,7 +165,7 @@ class Host:
         """
         units = [one.unit for one in self.settings.instances("master")]
         starting = [subprocess.Popen([f"{self.root}/usr/bin/systemctl", "start", unit]) for unit in units]
-        failed = [unit for unit, process in zip(units, starting, strict=True) if process.wait(90)]
+        failed = [unit for unit, process in zip(units, starting, strict=True) if process.wait(200)]
         assert not failed, "\n".join(f"{unit}: {self.log(unit)}" for unit in failed)
         for role in ROLES[1:]:
             self.systemctl("start", *(one.unit for one in self.settings.instances(role)))
@@ -207,7 +208,19 @@ def host(binary: Path, **values: str) -> Iterator[Host]:
         finally:
             made.stop()
     finally:
-        shutil.rmtree(folder)
+        remove(folder)
+
+
+def remove(folder: Path) -> None:
+    """Remove a host's folder; a process that was just killed may still make a file in it."""
+    for left in range(5, -1, -1):
+        try:
+            shutil.rmtree(folder)
+            return
+        except OSError:
+            if not left:
+                raise
+            time.sleep(1)
 
 
 class Load:
@@ -231,6 +244,13 @@ class Load:
         self._over.set()
         for thread in self._threads:
             thread.join()
+
+    def more(self, count: int, seconds: float = 120) -> None:
+        """Wait until `count` more requests have been answered."""
+        wanted, deadline = self.done + count, time.monotonic() + seconds
+        while self.done < wanted:
+            assert time.monotonic() < deadline, f"{self.done} of {wanted} requests: {self.failed[:5]}"
+            time.sleep(0.05)
 
     def _client(self, number: int) -> None:
         count = 0

@@ -86,9 +86,9 @@ def test_after_a_failure_nothing_that_needs_it_runs() -> None:
 def test_ten_thousand_steps(shape: str) -> None:
     leaves = [make(f"leaf {number}").out for number in range(9_999)]
     top = chain(10_000) if shape == "deep" else make("top", *leaves)
-    began = time.monotonic()
+    began = time.process_time()
     assert len(carry_out(top)) == 10_000
-    assert time.monotonic() - began < 15
+    assert time.process_time() - began < 60  # linear: 2 to 3; what grows with the square takes minutes
 
 
 def test_a_picked_folder_needs_no_copy() -> None:
@@ -113,7 +113,7 @@ def test_asking_for_every_step_of_a_long_chain_takes_linear_time() -> None:
     steps = [make("0", make("publish", effect=Effect.PUBLISH).out)]
     for number in range(1, 5_000):
         steps.append(make(str(number), steps[-1].out))
-    began = time.monotonic()
+    began = time.process_time()
     fresh = Freshness()
     assert all(fresh(step) for step in reversed(steps))
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 30

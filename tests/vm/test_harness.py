@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.vm.guest.agent import SEAL
-from tests.vm.machine import Machine, MachineError
+from tests.vm.machine import BOOT, Machine, MachineError
 
 
 def test_a_commands_exit_code_and_streams_are_kept(plain: Machine) -> None:
@@ -21,7 +21,7 @@ def test_a_failed_command_raises_with_the_ends_of_journal_and_console(plain: Mac
     with pytest.raises(
         MachineError, match=re.compile("ended with 3.*the journal's end:.*marked.*console's end", re.DOTALL)
     ):
-        plain.run("logger marked; sleep 1; exit 3")
+        plain.run("logger marked; journalctl --sync; exit 3")
 
 
 def test_a_command_that_hangs_is_stopped_and_what_it_leaves_behind_does_not_matter(plain: Machine) -> None:
@@ -38,7 +38,7 @@ def test_waiting_ends_with_the_last_words(plain: Machine) -> None:
 
 def test_the_machine_has_systemd_as_its_first_process_and_no_network(plain: Machine) -> None:
     assert plain.run("cat /proc/1/comm").text == "systemd"
-    assert plain.run("systemctl is-system-running --wait", check=False).text == "running"
+    assert plain.run("systemctl is-system-running --wait", check=False, timeout=BOOT).text == "running"
     assert plain.run("ls /sys/class/net").text == "lo"
 
 

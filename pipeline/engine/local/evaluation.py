@@ -208,8 +208,12 @@ class Evaluation:
             path = scratch / f"cache-{name}"
             path.mkdir(exist_ok=True)
             return path
-        lock = try_lock(store.cache_lock(name), shared=True)
-        if lock is None:
+        for _ in range(50):
+            lock = try_lock(store.cache_lock(name), shared=True)
+            if lock is not None:
+                break
+            time.sleep(0.02)  # who prunes takes every lock for an instant, and that of what it deletes for longer
+        else:
             raise EngineError(f"cache {key} is being deleted by another process", resolution="run this again")
         stack.callback(os.close, lock)
         path = store.home / "caches" / name

@@ -12,6 +12,7 @@ import fcntl
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -72,8 +73,9 @@ class Store:
             self._gate = os.open(self.home / "gate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._reap()
         if self._lease < 0:
-            lease = try_lock(self._lease_path)
-            assert lease is not None, "a random name is in use"
+            # The name is a random one; another process that has just begun may hold it while it looks who lives.
+            while (lease := try_lock(self._lease_path)) is None:
+                time.sleep(0.01)
             self._lease = lease
         self.aside.mkdir(mode=0o700, exist_ok=True)
 

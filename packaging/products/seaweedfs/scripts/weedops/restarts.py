@@ -43,8 +43,9 @@ class Rolling(NamedTuple):
     say: Callable[[str], None]
 
     def health(self, instance: Instance) -> Health:
-        """Ask `instance` once."""
-        return ask(self.cluster.target(instance), ASK_SECONDS)
+        """Ask `instance`; once more when no answer came, because a busy host may lose one."""
+        found = ask(self.cluster.target(instance), ASK_SECONDS)
+        return found if found.alive else ask(self.cluster.target(instance), ASK_SECONDS)
 
     def order(self, instances: List[Instance]) -> List[Instance]:
         """Return `instances` in the order in which they are restarted: in a role the sick first, the leader last."""
