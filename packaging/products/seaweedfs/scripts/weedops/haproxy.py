@@ -40,9 +40,12 @@ _SLOW_DOWN = "<Error><Code>SlowDown</Code><Message>Please reduce your request ra
 _NO_SERVER = "<Error><Code>ServiceUnavailable</Code><Message>No S3 server is available.</Message></Error>"
 
 _CHECKS = (
-    "default-server inter 2s fastinter 500ms downinter 1s fall 2 rise 2 "
-    "observe layer4 error-limit 5 on-error fastinter on-marked-down shutdown-sessions"
+    "default-server inter 2s fastinter 500ms downinter 1s fall 2 rise 2 observe layer4 error-limit 5 on-error fastinter"
 )
+"""Without `on-marked-down shutdown-sessions`: HAProxy gives up then what is just connecting to a server that was killed
+(D--- in its log), where it would go to another one, and cuts off transfers of a server that is only slow to say it is
+well. What waits for a server that hangs goes on when the watchdog ends that.
+"""
 _LOG_FORMAT = (
     r"%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq "
     r"\"%HM %HP %HV\""
