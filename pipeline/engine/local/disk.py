@@ -29,6 +29,9 @@ _RESERVE = 256 << 10
 _DYING = 5.0
 """Seconds to wait for a killed process."""
 
+_SCANS = 100
+"""How often to look for processes before those that cannot be killed are left."""
+
 _TOUCH_AFTER = 600.0
 """Seconds after which a use is worth recording again."""
 
@@ -129,9 +132,18 @@ def kill_users(folder: Path) -> None:
     """Kill every process that has a path below `folder` in its command line, and wait until it has gone.
 
     Bubblewrap ends with the process that started it, except in the moment before it has asked the kernel for
-    that: then the engine's death leaves a sandbox behind that nobody waits for.
+    that: then the engine's death leaves a sandbox behind that nobody waits for. One may be making its second process
+    while it is looked for, so it is looked for until there is none.
     """
     mark = os.fsencode(folder) + b"/"
+    for _ in range(_SCANS):
+        if not _kill_those_with(mark):
+            return
+
+
+def _kill_those_with(mark: bytes) -> bool:
+    """Kill every process that has `mark` in its command line, and return whether there was one."""
+    found = False
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
@@ -139,10 +151,12 @@ def kill_users(folder: Path) -> None:
             descriptor = os.pidfd_open(int(entry.name))
             try:
                 if mark in (entry / "cmdline").read_bytes():
+                    found = True
                     signal.pidfd_send_signal(descriptor, signal.SIGKILL)
                     select.select([descriptor], [], [], _DYING)
             finally:
                 os.close(descriptor)
+    return found
 
 
 def write_whole(path: Path, data: bytes, aside: Path) -> None:
