@@ -134,7 +134,7 @@ def test_a_sandbox_that_outlived_its_engine_is_ended_with_the_next(tmp_path: Pat
 
 def test_what_begins_while_the_dead_are_looked_for_is_found_as_well(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    script = f"n=0; while [ $n -lt 300 ]; do timeout 60 tail -f {tmp_path}/file & n=$((n+1)); done; wait"
+    script = f"n=0; while [ $n -lt 300 ]; do tail -f --pid=$$ {tmp_path}/file & n=$((n+1)); done; wait"
     for _ in range(5):
         with subprocess.Popen(["sh", "-c", script], stdout=subprocess.DEVNULL, start_new_session=True) as spawning:
             while len(_running(tmp_path)) < 3:
