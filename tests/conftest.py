@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -21,15 +20,8 @@ def require_tool(name: str) -> str:
     pytest.skip(f"{name} is not installed")
 
 
-def until_gone(mark: str, seconds: float = 30) -> list[str]:
-    """Wait until no command line on this machine contains `mark`, and return those that still do after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while (found := _command_lines(mark)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return found
-
-
-def _command_lines(mark: str) -> list[str]:
+def running(mark: str) -> list[str]:
+    """Return the command lines on this machine that contain `mark`."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):  # it may have ended meanwhile

@@ -80,7 +80,9 @@ def _sandbox() -> Finding:
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     except subprocess.TimeoutExpired:
-        return Finding("sandbox", "bubblewrap did not end within 60 s", f"see what holds it: {shlex.join(argv)}")
+        return Finding(
+            "sandbox", "bubblewrap did not end within 60 s", f"run it by hand to see where it stops: {shlex.join(argv)}"
+        )
     if done.returncode == 0:
         return Finding("sandbox", "namespaces of its own work")
     return Finding(

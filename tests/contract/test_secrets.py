@@ -42,7 +42,7 @@ def test_a_program_that_prints_it_leaves_no_trace(engine: Adapter, step: MakeSte
     while read -r line; do echo "with $line around" >&2; done < /run/secrets/key
     s=$(sed -n 2p /run/secrets/key 2>/dev/null || { read -r a; read -r b; echo "$b"; } < /run/secrets/key)
     printf %s "${s%????}"; sleep 0.2; printf '%s\\n' "${s#????????}"
-    cp /run/secrets/key /tmp/copy; cp /run/secrets/key /work/copy; echo the-end; exit 4
+    cp /run/secrets/key /tmp/copy; cp /run/secrets/key copy; echo the-end; exit 4
     """
     failing = step(script, secrets=("key",), effect=Effect.VOLATILE)
     with pytest.raises(StepFailedError) as caught:
@@ -79,7 +79,7 @@ def test_it_is_in_no_command_line_and_no_environment_while_the_program_runs(engi
 
 
 def test_it_is_gone_from_the_store_after_a_program_copied_it_around(engine: Adapter, step: MakeStep) -> None:
-    script = "cp /run/secrets/key /tmp/; cp /run/secrets/key /work/; cp /run/secrets/key /var/tmp/; echo ok > /out/ok"
+    script = "cp /run/secrets/key /tmp/; cp /run/secrets/key .; cp /run/secrets/key /var/tmp/; echo ok > /out/ok"
     engine.run(step(script, secrets=("key",), effect=Effect.VOLATILE).out, secrets={"key": VALUE})
     assert_nowhere(engine, *LINES)
 

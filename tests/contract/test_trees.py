@@ -10,7 +10,7 @@ import pytest
 from pipeline.content import digest_of
 from pipeline.errors import EngineError, StepFailedError
 from pipeline.model.image import Image
-from pipeline.model.step import Cache, Effect, Step
+from pipeline.model.step import WORK, Cache, Effect, Step
 from pipeline.model.tree import BASE_EPOCH, File, Files, Given, Merge, Pick
 from tests.contract.adapters import Adapter
 from tests.contract.conftest import MakeStep
@@ -153,10 +153,10 @@ def test_a_step_that_two_trees_need_runs_once(engine: Adapter, step: MakeStep) -
     assert (out / "left").read_text() == (out / "right").read_text()
 
 
-@pytest.mark.parametrize("place", ["/cache/go", "/work/.cache/go", "/tmp/go"])
+@pytest.mark.parametrize("place", ["/cache/go", f"{WORK}/.cache/go", "/tmp/go"])
 def test_a_cache_directory_survives_from_step_to_step(engine: Adapter, step: MakeStep, place: str) -> None:
     caches = (Cache(place, f"test{place.replace('/', '-')}"),)
-    engine.run(step(f"echo kept > {place}/file; echo scratch > /work/scratch", caches=caches).out)
+    engine.run(step(f"echo kept > {place}/file; echo scratch > scratch", caches=caches).out)
     engine.again()
-    out = engine.run(step(f"cp {place}/file /out/; test ! -e /work/scratch", caches=caches).out)
+    out = engine.run(step(f"cp {place}/file /out/; test ! -e scratch", caches=caches).out)
     assert (out / "file").read_text() == "kept\n"

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -170,6 +171,7 @@ def test_packages_are_added_by_the_images_own_manager(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("makes a root with apt in it, which takes root here")
     rootfs = tmp_path / "rootfs"
+    started = time.monotonic()
     argv = ["mmdebstrap", "--variant=apt", "--mode=root", "--quiet", "trixie", str(rootfs)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -183,3 +185,4 @@ def test_packages_are_added_by_the_images_own_manager(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no-such-package") as caught:
         anyio.run(add_packages, rootfs, "apt", ("no-such-package",), said.append)
     assert "Unable to locate package" in caught.value.details
+    assert time.monotonic() - started < 600

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.inside import sign, verify
-from tests.conftest import require_tool, until_gone
+from tests.conftest import require_tool, running
 
 PASSPHRASE = 'Träger 7 "quoted"'
 
@@ -164,7 +164,7 @@ def test_the_private_key_is_nowhere_in_the_output(make: Make, step: Step) -> Non
 def test_no_agent_outlives_the_step(make: Make, step: Step) -> None:
     key = make("ed25519", passphrase=PASSPHRASE)
     step.run(key.private, key.fingerprint, PASSPHRASE)
-    assert [line for line in until_gone(str(step.root)) if "agent" in line] == []
+    assert [line for line in running(str(step.root)) if "agent" in line] == []
 
 
 @pytest.mark.parametrize("passphrase", ["", "wrong"])

@@ -71,8 +71,10 @@ open({str(tmp_path / "pids")!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')
 time.sleep(600)
 """
     for seconds in (1.5, 15, 120):  # a busy machine may take long until both have begun
+        began = time.monotonic()
         with pytest.raises(EngineError, match=f"ran longer than {seconds:g} seconds"):
             python(code, timeout=seconds)
+        assert time.monotonic() - began < seconds + 13.5
         if (tmp_path / "pids").exists():
             break
     for pid in (tmp_path / "pids").read_text().split():
@@ -80,7 +82,7 @@ time.sleep(600)
 
 
 def _runs(pid: int) -> bool:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 2
     while time.monotonic() < deadline:
         try:
             if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
@@ -98,7 +100,7 @@ def test_cancellation_ends_the_process() -> None:
             await process.run([sys.executable, "-c", "import time; time.sleep(600)"])
         return time.monotonic() - began
 
-    assert anyio.run(work) < 100
+    assert anyio.run(work) < 10
 
 
 def test_an_error_in_the_sink_ends_the_process_and_is_raised() -> None:
@@ -108,7 +110,7 @@ def test_an_error_in_the_sink_ends_the_process_and_is_raised() -> None:
     began = time.monotonic()
     with pytest.raises(OSError, match="No space"):
         python("import time; print('x', flush=True); time.sleep(600)", sink=full)
-    assert time.monotonic() - began < 100
+    assert time.monotonic() - began < 10
 
 
 def _descriptors() -> set[str]:

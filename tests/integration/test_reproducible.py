@@ -24,6 +24,7 @@ def test_a_release_is_the_same_in_another_place_time_zone_locale_umask_and_on_on
         str(tmp_path / "second"),
         "--jobs",
         "1",
+        "--no-build-cache",
         prefix=prefix,
         PIPELINE_HOME=str(home),
         TZ="Pacific/Kiritimati",

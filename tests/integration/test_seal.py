@@ -15,7 +15,7 @@ import pytest
 from pipeline.engine import dagger_step
 from pipeline.model.image import DEFAULT_PATH
 from tests import tiny_root
-from tests.conftest import require_tool, until_gone
+from tests.conftest import require_tool, running
 
 EPOCH = 1_234_567_890
 SECRET = b"-----BEGIN KEY-----\nq8Xv1ZrT4mLw\nPz7NcY2kDh5Q\n-----END KEY-----\n"
@@ -151,7 +151,7 @@ def test_a_time_limit_is_for_everything_that_was_started(container: Container) -
     assert verdict(done) == {"problem": "timeout"}
     assert done.stdout == "started\n"
     assert container.shell("setsid sh -c 'sleep 314.7421 & exit 0'").returncode == 0
-    assert until_gone("314.7421") == []
+    assert running("314.7421") == []
 
 
 def test_a_secret_is_in_no_output_and_in_no_result(container: Container) -> None:

@@ -19,7 +19,7 @@ from pipeline.model.image import Image
 from pipeline.model.step import Cache, Effect, Step
 from pipeline.model.tree import Files, Merge, Pick, Tree
 from tests import tiny_root
-from tests.conftest import require_tool, until_gone
+from tests.conftest import require_tool, running
 
 UNIQUE = "mkdir -p /out/d; cat /proc/sys/kernel/random/uuid > /out/d/id; ln -s id /out/d/link"
 
@@ -220,8 +220,8 @@ def test_cancellation_kills_what_runs_and_leaves_nothing_aside(bench: Bench) -> 
 
     began = time.monotonic()
     anyio.run(work)
-    assert time.monotonic() - began < 100
-    assert until_gone("315.7421") == []
+    assert time.monotonic() - began < 10
+    assert running("315.7421") == []
 
 
 def test_explain_says_what_changed(bench: Bench) -> None:

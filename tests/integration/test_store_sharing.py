@@ -23,6 +23,7 @@ from tests import tiny_root
 from tests.conftest import require_tool
 
 PROJECT = Path(__file__).parents[2]
+CHILD = "tests.integration.store_child"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,7 +46,7 @@ def content(tiny: Path) -> str:
 
 
 def command(home: Path, tiny: Path, content: str, graph: str, *then: str) -> list[str]:
-    return [sys.executable, "-m", "tests.integration.store_child", str(home), str(tiny), graph, content, *then]
+    return [sys.executable, "-m", CHILD, str(home), str(tiny), graph, content, *then]
 
 
 def environment() -> dict[str, str]:
@@ -105,10 +106,10 @@ def test_a_killed_engine_leaves_no_program_running(tmp_path: Path, tiny: Path, c
     process.kill()
     process.communicate(timeout=120)
     deadline = time.monotonic() + 30
+    while any(CHILD in _command_line(pid) for pid in _running(tmp_path)):  # forked by the engine, and no program yet
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     Store(tmp_path).close()
-    while _running(tmp_path) and time.monotonic() < deadline:
-        time.sleep(0.05)
-        Store(tmp_path).close()
     assert _running(tmp_path) == []
 
 
@@ -122,7 +123,7 @@ def test_a_sandbox_that_outlived_its_engine_is_ended_with_the_next(tmp_path: Pat
         (tmp_path / "leases/1-dead").touch()
         (tmp_path / "tmp/1-dead/scratch").mkdir(parents=True)
         Store(tmp_path).close()
-        assert orphan.wait(timeout=60) == -signal.SIGKILL
+        assert orphan.wait(timeout=10) == -signal.SIGKILL
         assert other.poll() is None
         assert list((tmp_path / "tmp").iterdir()) == []
         assert not mine.exists()

@@ -73,7 +73,7 @@ def test_a_killed_server_loses_no_request(served: Host) -> None:
         load.more(50)
         os.kill(served.pid("weed-s3@1.service"), signal.SIGKILL)
         time.sleep(4)  # longer than HAProxy takes to find out
-        load.more(50)
+        load.more(51)
     assert load.failed == []
     served.systemctl("restart", "weed-s3@1.service")
     wait_up(served, *S3)
@@ -87,7 +87,7 @@ def test_a_hung_server_is_taken_out_and_what_waits_for_it_goes_on_when_it_is_end
     with ThreadPoolExecutor(4) as pool:
         try:
             asked = [pool.submit(served.s3, "GET", "/bucket/key") for _ in range(4)]
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 20
             while proxy.servers()["s3-1"].up:
                 assert time.monotonic() < deadline, "HAProxy still finds it well"
                 time.sleep(0.1)
@@ -104,13 +104,13 @@ def test_a_drained_server_gets_nothing_until_it_is_ready_again(served: Host) -> 
     proxy = runtime(served.paths, S3)
     assert proxy
     try:
-        assert proxy.drain("s3-1", 60) == 0
+        assert proxy.drain("s3-1", 5) == 0
         before = served_by(served)
         for _ in range(6):
             assert served.s3("GET", "/bucket/key")[0] == 200
         assert served_by(served)["s3-1"] == before["s3-1"]
     finally:
-        assert proxy.restore("s3-1", 60)
+        assert proxy.restore("s3-1", 10)
     for _ in range(6):
         served.s3("GET", "/bucket/key")
     assert served_by(served)["s3-1"] > before["s3-1"]
@@ -130,9 +130,9 @@ def test_draining_waits_for_a_request_that_runs(served: Host) -> None:
             assert proxy.drain(busy[0], 1) == 1
             slow.sendall(b"x" * 10000)
             assert slow.recv(4096).startswith(b"HTTP/1.1 200")
-            assert proxy.drain(busy[0], 60) == 0
+            assert proxy.drain(busy[0], 5) == 0
         finally:
-            assert proxy.restore(busy[0], 60)
+            assert proxy.restore(busy[0], 10)
 
 
 def answered(made: Host) -> list[dict[str, int]]:
@@ -145,16 +145,18 @@ def test_requests_that_are_held_wait_and_then_go_on(served: Host) -> None:
     assert proxy
     with Load(served) as load:
         load.more(10)
+        began = time.monotonic()
         try:
-            assert proxy.hold(30) == 0
+            assert proxy.hold(10) == 0
             before = answered(served)
             time.sleep(4)
             assert answered(served) == before, "nothing is answered while requests are held"
         finally:
             proxy.release()
+            held = time.monotonic() - began
     assert answered(served) != before  # leaving Load waits for the requests that were held
     assert load.failed == []
-    assert load.slowest > 4
+    assert 4 < load.slowest < held + 3.5, "they go on soon after they may"
     assert proxy.servers("weed_s3_wait")["hold"].status == "MAINT"
 
 

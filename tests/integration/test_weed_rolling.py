@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -68,7 +69,7 @@ def test_everything_is_restarted_under_load_and_no_request_fails(default: Host) 
         load.more(20)
     assert done.returncode == 0, done.stderr
     assert load.failed == []
-    assert load.done > 100
+    assert load.done > 500
     units = restarts(default)[before:]
     names = [unit.replace("weed-", "").replace("@", "-").replace(".service", "") for unit in units]
     first = "master-2" if last == "master-1" else "master-1"
@@ -191,7 +192,7 @@ def test_the_only_one_of_a_role_is_restarted_only_when_that_is_accepted(weed: Pa
 
 
 def test_health_of_what_is_up_down_and_hung(default: Host) -> None:
-    done = default.script("healthcheck.sh", "--timeout", "30")
+    done = default.script("healthcheck.sh")
     assert done.returncode == 0, done.stdout
     assert done.stdout.startswith("WEED OK - 8 of 8 instances are healthy | healthy=8;;;0;8")
     default.systemctl("stop", "weed-s3@2.service")
@@ -208,7 +209,7 @@ def test_health_of_what_is_up_down_and_hung(default: Host) -> None:
     bad = {one["name"]: one["detail"] for one in report["instances"] if one["state"] != "ok"}
     assert set(bad) == {"s3-2", "filer-1"}
     assert "Connection refused" in bad["s3-2"]
-    assert "no answer within" in bad["filer-1"]
+    assert re.search(r"no answer within (10|9\.\d) s", bad["filer-1"]), bad["filer-1"]
 
 
 def test_a_master_without_a_leader_is_critical(weed: Path) -> None:

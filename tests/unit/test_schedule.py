@@ -88,7 +88,7 @@ def test_ten_thousand_steps(shape: str) -> None:
     top = chain(10_000) if shape == "deep" else make("top", *leaves)
     began = time.process_time()
     assert len(carry_out(top)) == 10_000
-    assert time.process_time() - began < 60  # linear: 2 to 3; what grows with the square takes minutes
+    assert time.process_time() - began < 15
 
 
 def test_a_picked_folder_needs_no_copy() -> None:
@@ -116,4 +116,4 @@ def test_asking_for_every_step_of_a_long_chain_takes_linear_time() -> None:
     began = time.process_time()
     fresh = Freshness()
     assert all(fresh(step) for step in reversed(steps))
-    assert time.process_time() - began < 30
+    assert time.process_time() - began < 5

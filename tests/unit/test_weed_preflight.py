@@ -140,9 +140,9 @@ def test_a_configuration_that_the_launcher_takes_is_no_reason_to_refuse(root: Pa
     assert preflight(root) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["gawk", "mawk"])
+@pytest.mark.parametrize("name", ["gawk", "mawk", "busybox"])
 def test_every_awk_comes_to_the_same(root: Path, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Debian has mawk, Oracle Linux gawk."""
+    """Debian has mawk, Oracle Linux gawk; busybox has nothing but the standard."""
     program = require_tool(name)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/awk").symlink_to(program)

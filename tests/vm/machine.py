@@ -39,7 +39,6 @@ REPLY = 60.0
 
 MEMORY = 2048
 KERNEL = (
-    "nosoftlockup",  # a host that is busy is no fault of the machine
     *("root=/dev/vda", "rw", "console=ttyS0", "panic=-1", "oops=panic", "net.ifnames=0", "mitigations=off"),
     *(
         "audit=1",

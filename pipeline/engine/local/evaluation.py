@@ -195,12 +195,12 @@ class Evaluation:
                     scratch=private,
                     inputs=place(step.inputs),
                     layers=place(step.image.layers),
-                    caches=tuple((each.mount, self._cache(each.key, scratch, stack)) for each in step.caches),
+                    caches=tuple([(each.mount, await self._cache(each.key, scratch, stack)) for each in step.caches]),
                     secrets=secrets,
                     network=self.context.network,
                 )
 
-    def _cache(self, key: str, scratch: Path, stack: contextlib.ExitStack) -> Path:
+    async def _cache(self, key: str, scratch: Path, stack: contextlib.ExitStack) -> Path:
         """Return the directory of a cache volume, and keep it from being pruned as long as `stack` is open."""
         name = key if _PLAIN.match(key) else sha256_hex(key.encode())
         store = self.context.store
@@ -212,7 +212,9 @@ class Evaluation:
             lock = try_lock(store.cache_lock(name), shared=True)
             if lock is not None:
                 break
-            time.sleep(0.02)  # who prunes takes every lock for an instant, and that of what it deletes for longer
+            await anyio.sleep(
+                0.02
+            )  # who prunes takes every lock for an instant, and that of what it deletes for longer
         else:
             raise EngineError(f"cache {key} is being deleted by another process", resolution="run this again")
         stack.callback(os.close, lock)
