@@ -22,7 +22,7 @@ from pipeline.images.exported import Exported
 from pipeline.images.spec import load_images
 from pipeline.model.graph import steps_of
 from pipeline.model.image import Base, Image
-from pipeline.model.step import Cache, Effect, ExitCode, Step
+from pipeline.model.step import WORK, Cache, Effect, ExitCode, Step
 from pipeline.model.tree import Files, Given, Merge, Pick
 from pipeline.module import Pipeline
 from pipeline.project import packaging_folder
@@ -111,7 +111,7 @@ def test_every_kind_of_tree_and_step_is_a_valid_query() -> None:
             ("part", Pick(Given("outside", "test:1"), paths=("a[1]",), root="top", optional=("b",))),
         ),
         env=(("NAME", "value"),),
-        caches=(Cache("/work/cache", "cache"),),
+        caches=(Cache(f"{WORK}/cache", "cache"),),
         exit_code=ExitCode.IS_DATA,
     )
     secret = Step(title="secret", image=Image("other", FEDORA), argv=("use",), secrets=("key",), effect=Effect.VOLATILE)

@@ -6,7 +6,6 @@ The project's own root is made once for this user, where the command line would 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -29,7 +28,7 @@ from pipeline.images.tools import go_toolchain
 from pipeline.model.image import Image
 from pipeline.model.step import Step
 from pipeline.project import home_folder, packaging_folder
-from tests.conftest import require_tool
+from tests.conftest import require_root, require_tool
 
 
 @pytest.fixture(scope="module")
@@ -168,8 +167,7 @@ def test_a_killed_process_leaves_a_home_that_the_next_one_can_use(tmp_path: Path
 
 def test_packages_are_added_by_the_images_own_manager(tmp_path: Path) -> None:
     require_tool("mmdebstrap")
-    if os.geteuid() != 0:
-        pytest.skip("makes a root with apt in it, which takes root here")
+    require_root("a root with apt in it is made, which takes root here")
     rootfs = tmp_path / "rootfs"
     started = time.monotonic()
     argv = ["mmdebstrap", "--variant=apt", "--mode=root", "--quiet", "trixie", str(rootfs)]

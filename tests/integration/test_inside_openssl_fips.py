@@ -1,4 +1,4 @@
-"""The check for OpenSSL's FIPS provider, with the OpenSSL of this machine."""
+"""The check for OpenSSL's FIPS provider: with the OpenSSL of this machine, and in the image of the step."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 from pipeline.inside import openssl_fips
 from tests.conftest import require_tool
+from tests.integration.released import RELEASE, pipeline, succeeded
 
 
 def run(tmp_path: Path, **params: str) -> subprocess.CompletedProcess[str]:
@@ -22,13 +23,6 @@ def run(tmp_path: Path, **params: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-B", "-s", openssl_fips.__file__, str(tmp_path / "p.json")]
     env = {"PATH": os.environ["PATH"]}
     return subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
-
-
-def module() -> Path:
-    """Where the provider is when it is installed."""
-    _, said = openssl_fips.openssl("version", "-m")
-    found = re.search(r'MODULESDIR: "(.*)"', said)
-    return Path(found[1] if found else "/nonexistent", "fips.so")
 
 
 def test_without_a_provider_it_says_what_was_found(tmp_path: Path) -> None:
@@ -46,11 +40,12 @@ def test_what_is_no_provider_does_not_count(tmp_path: Path) -> None:
     assert "does not pass its self-tests" in done.stderr
 
 
+@pytest.mark.usefixtures("dist")
 def test_an_installed_provider_is_activated_and_tried(tmp_path: Path) -> None:
-    if not module().is_file():
-        pytest.skip(f"{module()} is not there; Debian 13 has the package openssl-provider-fips, older ones do not")
-    done = run(tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    found = json.loads((tmp_path / "out.json").read_text())
+    """In the image that the step runs in, because Debian has the provider from release 13 on."""
+    one = ("--target", "linux/amd64", "--variant", "standard")
+    built = succeeded(pipeline("build", *RELEASE[1:], *one, "--require-openssl-fips", "--dist", str(tmp_path)))
+    found = json.loads(Path(built.strip(), "openssl-fips.json").read_text())
     assert "FIPS" in found["provider"]["name"]
     assert found["provider"]["status"] == "active"
+    assert "AES_GCM KAT_Cipher" in found["self_tests"]

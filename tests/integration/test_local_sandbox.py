@@ -161,7 +161,7 @@ def test_without_caches_a_cache_directory_is_empty(tmp_path: Path, root: Path, i
 
 
 def test_read_only_results_are_cleaned_up_and_copied(tmp_path: Path, root: Path, image: Image) -> None:
-    script = "cd /out; mkdir -p a/b /work/w; echo 1 > a/b/f; chmod 444 a/b/f; chmod 555 a/b a; chmod 0 /work/w"
+    script = "mkdir w; chmod 0 w; cd /out; mkdir -p a/b; echo 1 > a/b/f; chmod 444 a/b/f; chmod 555 a/b a"
     first = step(image, script)
     out = run(tmp_path, root, step(image, "cp -rp /in/x/. /out/", inputs=(("x", first.out),)))
     assert (out / "a/b/f").read_text() == "1\n"

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.engine import dagger_step
 from pipeline.model.image import DEFAULT_PATH
+from pipeline.model.step import WORK
 from tests import tiny_root
 from tests.conftest import require_tool, running
 
@@ -178,9 +179,9 @@ def test_only_caches_stay_in_the_working_directory(container: Container) -> None
     work, cache = container.folder / "work", container.folder / "cache"
     for folder in (work / "a/cache", cache):
         folder.mkdir(parents=True)
-    container.mounts = ("--bind", str(work), "/work", "--bind", str(cache), "/work/a/cache")
+    container.mounts = ("--bind", str(work), WORK, "--bind", str(cache), f"{WORK}/a/cache")
     script = "mkdir -p x/y; touch x/y/z a/b .hidden a/cache/kept; ln -s / link; chmod 0 x/y"
-    done = container.shell(script, caches=["/work/a/cache"])
+    done = container.shell(script, caches=[f"{WORK}/a/cache"])
     assert done.returncode == 0, done.stderr
     assert sorted(str(path.relative_to(work)) for path in work.rglob("*")) == ["a", "a/cache"]
     assert [path.name for path in cache.iterdir()] == ["kept"]

@@ -17,7 +17,7 @@ import pytest
 from weedops import haproxy
 from weedops.paths import read_installed
 
-from tests.conftest import require_tool
+from tests.conftest import require_root, require_tool
 from tests.integration.weed_host import HAPROXY_UNIT, Host, host
 
 Found = dict[str, dict[str, str]]
@@ -42,8 +42,7 @@ def put(made: Host, path: str, text: str = "", mode: int = 0o644) -> None:
 def sound(weed: Path) -> Iterator[Host]:
     """A host with nothing to find fault with, where nothing runs."""
     program = require_tool("haproxy")
-    if os.geteuid() != 0:
-        pytest.skip("most of what the doctor looks at only root may see")
+    require_root("most of what the doctor looks at only root may see")
     with host(weed, MASTER_INSTANCES="3", VOLUME_INSTANCES="1", FILER_INSTANCES="1") as made:
         server = made.root / "opt/weed/weed"
         server.unlink()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from weedops.haproxy_runtime import Runtime, runtime
 
-from tests.conftest import require_tool
+from tests.conftest import require_root, require_tool
 from tests.integration.test_weed_haproxy import S3, wait_up
 from tests.integration.test_weed_rolling import ROLLING, behind_haproxy, leader, restarts
 from tests.integration.weed_host import Host, host
@@ -104,8 +104,7 @@ def test_what_a_killed_run_has_left_is_undone_and_what_an_administrator_drained_
 
 def test_servers_of_other_hosts_do_for_those_of_this_one(weed: Path) -> None:
     """Two hosts, each with one volume server and one filer, as in the example three-hosts."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may run weed-rolling-restart")
+    require_root("only root may run weed-rolling-restart")
     one = {"VOLUME_INSTANCES": "1", "FILER_INSTANCES": "1", "S3_INSTANCES": "0"}
     with host(weed, MASTER_INSTANCES="1", **one) as first:
         first.start()

@@ -17,7 +17,7 @@ from weedops.cluster import Cluster
 from weedops.haproxy_runtime import runtime
 from weedops.paths import read_installed
 
-from tests.conftest import require_tool
+from tests.conftest import require_root, require_tool
 from tests.integration.test_weed_haproxy import wait_up
 from tests.integration.weed_host import Host, Load, host
 
@@ -28,8 +28,7 @@ ROLLING = "weed-rolling-restart"
 def behind_haproxy(weed: Path, *servers: str, **settings: str) -> Iterator[Host]:
     """Yield a host that runs, with HAProxy in front of its S3 servers."""
     program = require_tool("haproxy")
-    if os.geteuid() != 0:
-        pytest.skip("only root may run weed-rolling-restart")
+    require_root("only root may run weed-rolling-restart")
     with host(weed, **settings) as made:
         made.with_haproxy(program)
         haproxy.write(made.paths, made.settings, read_installed(made.paths))

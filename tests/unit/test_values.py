@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.model.graph import givens_of, predecessors, steps_of
 from pipeline.model.image import Base, Image
-from pipeline.model.step import Cache, Effect, ExitCode, Step
+from pipeline.model.step import WORK, Cache, Effect, ExitCode, Step
 from pipeline.model.tree import EMPTY, File, Files, Given, Merge, Pick
 
 IMAGE = Image("base", Base("base", "sha256:1"))
@@ -30,7 +30,7 @@ def step(**changes: object) -> Step:
         {"inputs": (("b", EMPTY),)},
         {"inputs": (("a", Files.of({"f": "x"})),)},
         {"env": (("A", "1"),)},
-        {"caches": (Cache("/work/c", "k"),)},
+        {"caches": (Cache(f"{WORK}/c", "k"),)},
         {"secrets": ("key",)},
         {"effect": Effect.FETCH},
         {"exit_code": ExitCode.IS_DATA},
