@@ -1,4 +1,4 @@
-"""What every test shares."""
+"""What every test shares: a home, the order of tests, and what a test does without something that it needs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,71 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+from pipeline.choice import this_day
+
+HOME = "PIPELINE_TEST_HOME"
+"""The variable that names the home of all tests: roots, scanners, compiled steps, keys. It stays warm between runs."""
+
+SECRETS = ("PIPELINE_SIGNING_KEY", "PIPELINE_SIGNING_PASSPHRASE")
+
+FIRST = "test_the_release_holds_everything_the_requirement_names"
+"""The test that makes the release which others read. It goes first, with whatever needs no release beside it."""
+
+ALONE = ("tests/integration/test_release.py",)
+"""Files whose tests may run on both workers: what they share is the release."""
+
+
+def _isolate() -> None:
+    """Keep tests away from the user's home, store and keys; workers and children inherit it."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    home = Path(os.environ.setdefault(HOME, str(cache / "pipeline-tests"))).absolute()
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (home / "gnupg").mkdir(mode=0o700, exist_ok=True)
+    os.environ["PIPELINE_HOME"] = str(home)
+    os.environ["GNUPGHOME"] = str(home / "gnupg")
+    os.environ.setdefault("PIPELINE_TEST_DAY", this_day())
+    for name in SECRETS:
+        os.environ.pop(name, None)
+
+
+_isolate()  # before any other module of the tests is read
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "also run what is heavy: more booted machines, second releases, peers that must be compiled"
+    parser.addoption("--all", action="store_true", help=text)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is heavy, and order and group the rest so that two workers keep each other from waiting."""
+    if not config.getoption("--all"):
+        heavy = [item for item in items if item.get_closest_marker("heavy")]
+        if heavy:
+            config.hook.pytest_deselected(items=heavy)
+            items[:] = [item for item in items if not item.get_closest_marker("heavy")]
+    items.sort(key=_turn)
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        if file.startswith("tests/vm/test_deb"):
+            file = "tests/vm/test_deb"  # one machine lives through all of these
+        if file not in ALONE:
+            item.add_marker(pytest.mark.xdist_group(file))
+
+
+def _turn(item: pytest.Item) -> int:
+    names = getattr(item, "fixturenames", ())
+    if item.name == FIRST:
+        return 0
+    return 2 if {"dist", "weed", "built"} & set(names) else 1
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this run see."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 def require_tool(name: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from pipeline.errors import EngineError, StepFailedError
 from pipeline.model.step import Effect
 from tests.contract.adapters import Adapter
 from tests.contract.conftest import MakeStep
+from tests.waiting import shell_pause
 
 VALUE = b"-----BEGIN KEY-----\nq8Xv1ZrT4mLw\nshort\nPz7NcY2kDh5Q\n-----END KEY-----\n"
 LINES = ("q8Xv1ZrT4mLw", "Pz7NcY2kDh5Q")
@@ -41,9 +41,10 @@ def test_a_program_that_prints_it_leaves_no_trace(engine: Adapter, step: MakeSte
     cat /run/secrets/key; base64 /run/secrets/key; base64 -w0 /run/secrets/key; echo
     while read -r line; do echo "with $line around" >&2; done < /run/secrets/key
     s=$(sed -n 2p /run/secrets/key 2>/dev/null || { read -r a; read -r b; echo "$b"; } < /run/secrets/key)
-    printf %s "${s%????}"; sleep 0.2; printf '%s\\n' "${s#????????}"
+    printf %s "${s%????}"; PAUSE; printf '%s\\n' "${s#????????}"
     cp /run/secrets/key /tmp/copy; cp /run/secrets/key copy; echo the-end; exit 4
     """
+    script = script.replace("PAUSE", shell_pause(0.2, "its two halves are read apart"))
     failing = step(script, secrets=("key",), effect=Effect.VOLATILE)
     with pytest.raises(StepFailedError) as caught:
         engine.run(failing.out, secrets={"key": VALUE})
@@ -56,25 +57,28 @@ def test_a_program_that_prints_it_leaves_no_trace(engine: Adapter, step: MakeSte
 
 def test_it_is_in_no_command_line_and_no_environment_while_the_program_runs(engine: Adapter, step: MakeStep) -> None:
     found: list[str] = []
+    looked = 0
     stop = threading.Event()
 
     def look() -> None:
-        while not stop.is_set():
+        nonlocal looked
+        while not stop.wait(0.05):
             for name in ("cmdline", "environ"):
                 for path in Path("/proc").glob(f"[0-9]*/{name}"):
                     with contextlib.suppress(OSError):
                         data = path.read_bytes()
                         found.extend(str(path) for line in LINES if line.encode() in data)
-            time.sleep(0.05)
+            looked += 1
 
     thread = threading.Thread(target=look)
     thread.start()
     try:
-        script = "cat /run/secrets/key > /dev/null; sleep 0.5"
+        script = f"cat /run/secrets/key > /dev/null; {shell_pause(0.5, 'others look at it')}"
         engine.run(step(script, secrets=("key",), effect=Effect.VOLATILE).out, secrets={"key": VALUE})
     finally:
         stop.set()
         thread.join()
+    assert looked
     assert found == []
 
 

@@ -20,13 +20,15 @@ from pipeline.model.image import Image
 from pipeline.model.step import Step
 from pipeline.model.tree import Files, Merge, Tree
 from tests import tiny_root
+from tests.waiting import shell_pause
 
 
 def chain(image: Image, length: int = 6) -> Tree:
     """Steps of which each adds a file to what the one before it made."""
     tree: Tree = Files.of({"start": "0"})
     for number in range(length):
-        script = f"cp -r /in/before/. /out/; seq 1 2000 > /out/{number}; sleep 0.02"
+        pause = shell_pause(0.02, "a kill can come while it runs")
+        script = f"cp -r /in/before/. /out/; seq 1 2000 > /out/{number}; {pause}"
         step = Step(title=f"link {number}", image=image, argv=("sh", "-euc", script), inputs=(("before", tree),))
         tree = step.out
     return tree
@@ -34,7 +36,7 @@ def chain(image: Image, length: int = 6) -> Tree:
 
 def slow(image: Image) -> Tree:
     """Steps beside each other that take a while, and leave what no second run would leave."""
-    script = "sleep 0.4; cat /proc/sys/kernel/random/uuid > /out/id; echo"
+    script = shell_pause(0.4, "they overlap") + "; cat /proc/sys/kernel/random/uuid > /out/id; echo"
     names = "abc"
     steps = [Step(title=name, image=image, argv=("sh", "-euc", f"{script} {name}")) for name in names]
     return Merge.of(*((step.title, step.out) for step in steps))

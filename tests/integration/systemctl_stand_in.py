@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -67,14 +68,16 @@ def start(unit: str) -> int:
 
 
 def stop(unit: str) -> int:
-    pid = alive(unit)
-    if pid:
+    if pid := alive(unit):
+        try:
+            ends = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return 0
         os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + START_SECONDS
-    while alive(unit):
-        if time.monotonic() > deadline:
+        if not select.select([ends], [], [], START_SECONDS)[0]:
             os.kill(pid, signal.SIGKILL)
-        time.sleep(0.05)
+            select.select([ends], [], [])
+        os.close(ends)
     return 0
 
 

@@ -10,7 +10,6 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -34,6 +33,7 @@ from pipeline.images.roots import Roots, make_mount_points
 from pipeline.images.spec import ImageSpec, ImageSpecs, load_images
 from tests.conftest import require_tool
 from tests.unit.test_images_spec import write
+from tests.waiting import until
 
 PLATFORM = "linux/amd64"
 USER = base64.b64encode(b"builder:secret").decode()
@@ -68,13 +68,13 @@ def registry(folder: Path, auth: str = "") -> Iterator[str]:
 
 def _wait(log: Path, process: subprocess.Popen[bytes]) -> str:
     """Return where it listens, once it does."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if found := re.search(r"listening on (127\.0\.0\.1:\d+)", log.read_text()):
-            return found[1]
+
+    def address() -> str:
         assert process.poll() is None, log.read_text()
-        time.sleep(0.05)
-    pytest.fail(f"the registry does not answer: {log.read_text()}")
+        found = re.search(r"listening on (127\.0\.0\.1:\d+)", log.read_text())
+        return found[1] if found else ""
+
+    return until(address, lambda: f"the registry does not answer: {log.read_text()}")
 
 
 def skopeo(*arguments: str) -> str:

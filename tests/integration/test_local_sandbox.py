@@ -23,6 +23,7 @@ from pipeline.model.step import Effect, Step
 from pipeline.model.tree import Files
 from tests import tiny_root
 from tests.conftest import require_tool
+from tests.waiting import shell_pause
 
 Run = Callable[..., Path]
 
@@ -111,7 +112,8 @@ def test_a_proxy_password_is_in_no_log(tmp_path: Path, root: Path, image: Image)
 
 def test_output_is_shown_line_by_line(tmp_path: Path, root: Path, image: Image) -> None:
     events: list[Event] = []
-    run(tmp_path, root, step(image, "echo one; printf 'tw'; sleep 0.1; echo o; printf three"), observer=events.append)
+    script = f"echo one; printf 'tw'; {shell_pause(0.1, 'a line is read in two parts')}; echo o; printf three"
+    run(tmp_path, root, step(image, script), observer=events.append)
     assert [event.text for event in events if event.what is What.OUTPUT] == ["one", "two", "three"]
 
 
@@ -235,7 +237,8 @@ def test_the_title_is_not_identity(tmp_path: Path, root: Path, image: Image) -> 
 
 def test_after_a_failure_nothing_that_was_waiting_for_its_turn_begins(tmp_path: Path, root: Path, image: Image) -> None:
     events: list[Event] = []
-    parts = [step(image, f"sleep 0.2; exit 3 # {number}", title=f"part {number}") for number in range(4)]
+    pause = shell_pause(0.2, "the others have come to wait")
+    parts = [step(image, f"{pause}; exit 3 # {number}", title=f"part {number}") for number in range(4)]
     whole = step(image, "true", title="whole", inputs=tuple((f"i{n}", part.out) for n, part in enumerate(parts)))
     with pytest.raises(StepFailedError, match="exit code 3"):
         run(tmp_path, root, whole, observer=events.append, jobs=1)

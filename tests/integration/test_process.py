@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -12,6 +12,7 @@ import pytest
 
 from pipeline import process
 from pipeline.errors import EngineError, SourceError
+from tests.waiting import until
 
 
 def python(code: str, **options: object) -> process.Completed:
@@ -64,53 +65,43 @@ def test_a_missing_program_says_what_to_install() -> None:
 
 def test_a_timeout_kills_the_group_even_if_it_will_not_listen(tmp_path: Path) -> None:
     code = f"""
-import os, signal, subprocess, sys, time
+import os, signal, subprocess, sys
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-child = subprocess.Popen([sys.executable, '-c', 'import signal, time; signal.signal(15, 1); time.sleep(600)'])
+child = subprocess.Popen([sys.executable, '-c', 'import signal; signal.signal(15, 1); signal.pause()'])
 open({str(tmp_path / "pids")!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')
-time.sleep(600)
+signal.pause()
 """
     for seconds in (1.5, 15, 120):  # a busy machine may take long until both have begun
-        began = time.monotonic()
         with pytest.raises(EngineError, match=f"ran longer than {seconds:g} seconds"):
             python(code, timeout=seconds)
-        assert time.monotonic() - began < seconds + 13.5
         if (tmp_path / "pids").exists():
             break
     for pid in (tmp_path / "pids").read_text().split():
-        assert not _runs(int(pid))
+        until(partial(_ended, int(pid)), f"{pid} still runs")
 
 
-def _runs(pid: int) -> bool:
-    deadline = time.monotonic() + 2
-    while time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
-                return False
-        except OSError:
-            return False
-        time.sleep(0.02)
-    return True
+def _ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def test_cancellation_ends_the_process() -> None:
-    async def work() -> float:
-        began = time.monotonic()
-        with anyio.move_on_after(0.3):
-            await process.run([sys.executable, "-c", "import time; time.sleep(600)"])
-        return time.monotonic() - began
+    async def work() -> bool:
+        with anyio.move_on_after(0.3) as scope:
+            await process.run([sys.executable, "-c", "import signal; signal.pause()"])
+        return scope.cancelled_caught
 
-    assert anyio.run(work) < 10
+    assert anyio.run(work)
 
 
 def test_an_error_in_the_sink_ends_the_process_and_is_raised() -> None:
     def full(_: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    began = time.monotonic()
     with pytest.raises(OSError, match="No space"):
-        python("import time; print('x', flush=True); time.sleep(600)", sink=full)
-    assert time.monotonic() - began < 10
+        python("import signal; print('x', flush=True); signal.pause()", sink=full)
 
 
 def _descriptors() -> set[str]:

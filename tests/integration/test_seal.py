@@ -17,6 +17,7 @@ from pipeline.model.image import DEFAULT_PATH
 from pipeline.model.step import WORK
 from tests import tiny_root
 from tests.conftest import require_tool, running
+from tests.waiting import lasting
 
 EPOCH = 1_234_567_890
 SECRET = b"-----BEGIN KEY-----\nq8Xv1ZrT4mLw\nPz7NcY2kDh5Q\n-----END KEY-----\n"
@@ -145,13 +146,14 @@ def test_outputs_are_promised_plain_and_of_one_time(container: Container) -> Non
 
 
 def test_a_time_limit_is_for_everything_that_was_started(container: Container) -> None:
-    script = "setsid sh -c 'setsid sleep 314.7421 & exit 0'; echo started; sleep 314.7421"
+    lasts = lasting("314.7421")
+    script = f"setsid sh -c 'setsid {lasts} & exit 0'; echo started; {lasts}"
     done = container.shell(script, timeout=1)
     if not done.stdout:  # a busy machine may take longer until it has begun
         done = container.shell(script, timeout=60)
     assert verdict(done) == {"problem": "timeout"}
     assert done.stdout == "started\n"
-    assert container.shell("setsid sh -c 'sleep 314.7421 & exit 0'").returncode == 0
+    assert container.shell(f"setsid sh -c '{lasts} & exit 0'").returncode == 0
     assert running("314.7421") == []
 
 

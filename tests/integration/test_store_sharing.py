@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from pipeline.content import digest_of
 from pipeline.engine.local import Store, disk
 from tests import tiny_root
 from tests.conftest import require_tool
+from tests.waiting import elapse, until
 
 PROJECT = Path(__file__).parents[2]
 CHILD = "tests.integration.store_child"
@@ -80,7 +80,7 @@ def test_a_store_survives_sigkill_at_any_moment(tmp_path: Path, tiny: Path, cont
     killed = 0
     for _ in range(12):
         process = start(command(home, tiny, content, "chain"))
-        time.sleep(moments.uniform(0.15, 0.9))
+        elapse(moments.uniform(0.15, 0.9), "the engine gets to some moment")
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=120)
         killed += process.returncode == -signal.SIGKILL
@@ -99,16 +99,17 @@ def test_a_store_survives_sigkill_at_any_moment(tmp_path: Path, tiny: Path, cont
 @pytest.mark.parametrize("delay", [0.0, 0.005, 0.01, 0.1])
 def test_a_killed_engine_leaves_no_program_running(tmp_path: Path, tiny: Path, content: str, delay: float) -> None:
     process = start(command(tmp_path, tiny, content, "slow"))
-    while not list(tmp_path.glob("logs/*")):
+
+    def begun() -> bool:
         assert process.poll() is None
-        time.sleep(0.001)
-    time.sleep(delay)
+        return any(tmp_path.glob("logs/*"))
+
+    until(begun, "no step begins", pause=0.001)
+    elapse(delay, "the program gets to some moment")
     process.kill()
     process.communicate(timeout=120)
-    deadline = time.monotonic() + 30
-    while any(CHILD in _command_line(pid) for pid in _running(tmp_path)):  # forked by the engine, and no program yet
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    # What the engine has forked may be no program yet.
+    until(lambda: not any(CHILD in _command_line(pid) for pid in _running(tmp_path)), "a fork of the engine stays")
     Store(tmp_path).close()
     assert _running(tmp_path) == []
 

@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from weedops.paths import read_installed
 from tests.conftest import require_tool
 from tests.integration.s3_signature import signed
 from tests.integration.weed_host import PRODUCT, Host, host
+from tests.waiting import until
 
 KEY, SECRET = "AKIDEXAMPLE", "a-secret-of-the-tests"
 IDENTITIES = {
@@ -53,14 +53,13 @@ def logs(weed: Path) -> Iterator[Logs]:
         made.systemctl("start", "haproxy.service")
         statuses = ask_everything(made)
         # Preparing the bucket leaves lines of its own, so it is the reads that are counted.
-        deadline = time.monotonic() + 60
-        while len(reads(made)) < len(statuses):
-            assert time.monotonic() < deadline, f"HAProxy has written only {reads(made)} about {statuses}"
-            time.sleep(0.1)
+        until(
+            lambda: len(reads(made)) >= len(statuses),
+            lambda: f"HAProxy has written only {reads(made)} about {statuses}",
+        )
         (log,) = (made.root / "var/log/weed").glob("s3-*.log")
-        while "AKIDGUESSED" not in log.read_text():  # the launcher writes it, when it comes to it
-            assert time.monotonic() < deadline, log.read_text()[-2000:]
-            time.sleep(0.1)
+        # The launcher writes it when it comes to it.
+        until(lambda: "AKIDGUESSED" in log.read_text(), lambda: log.read_text()[-2000:])
         yield Logs(made, statuses, reads(made), log.read_text())
 
 
@@ -75,10 +74,7 @@ def reads(made: Host) -> list[str]:
 def ask_everything(made: Host) -> dict[str, int]:
     """Make good and bad requests through HAProxy and return the status of each."""
     address = f"127.0.0.1:{made.proxy}"
-    deadline = time.monotonic() + 90
-    while not created(made, address):
-        assert time.monotonic() < deadline, made.log("haproxy.service")
-        time.sleep(0.2)
+    until(lambda: created(made, address), lambda: made.log("haproxy.service"))
     asked = {
         "right": signed("GET", address, "/bucket", KEY, SECRET),
         "wrong secret": signed("GET", address, "/bucket", KEY, "guessed"),

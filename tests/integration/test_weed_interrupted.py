@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +17,9 @@ from tests.conftest import require_root, require_tool
 from tests.integration.test_weed_haproxy import S3, wait_up
 from tests.integration.test_weed_rolling import ROLLING, behind_haproxy, leader, restarts
 from tests.integration.weed_host import Host, host
+from tests.waiting import lasting, until
 
-SLOW = '#!/bin/sh\n[ "$1" = restart ] && exec sleep 60\nexec {python} {root}/usr/bin/systemctl.py "$@"\n'
+SLOW = '#!/bin/sh\n[ "$1" = restart ] && exec {lasts}\nexec {python} {root}/usr/bin/systemctl.py "$@"\n'
 """A systemctl whose restart takes longer than anybody waits, and touches nothing."""
 
 
@@ -34,7 +34,7 @@ def in_the_middle(made: Host, says: str, *arguments: str) -> Iterator[subprocess
     """Begin a rolling restart and wait until it `says` something; its restart does not end then."""
     systemctl = made.root / "usr/bin/systemctl"
     before = systemctl.read_text()
-    systemctl.write_text(SLOW.format(python=sys.executable, root=made.root))
+    systemctl.write_text(SLOW.format(python=sys.executable, root=made.root, lasts=lasting("316.7421")))
     # As from a terminal: started with nohup or in the background, as CI may be, signals are ignored, and rightly so.
     argv = [require_tool("env"), "--default-signal=HUP,INT,TERM", sys.executable, "-IB"]
     argv += [f"{made.root}/opt/weed/libexec/{ROLLING}", "--root", str(made.root), *arguments]
@@ -121,18 +121,26 @@ def test_servers_of_other_hosts_do_for_those_of_this_one(weed: Path) -> None:
             assert restarts(first) == ["weed-volume@1.service", "weed-filer@1.service"]
             second.systemctl("stop", "weed-filer@1.service")
             assert "filer-1 is the only one" in first.script(ROLLING, "filer").stderr
-            pid, deadline = second.pid("weed-volume@1.service"), time.monotonic() + 120
-            said = ""
-            while "a volume server of another host is not healthy" not in said:
-                assert time.monotonic() < deadline, said
-                time.sleep(2)  # stopped for over five seconds, as on a busy machine, the leader forgets it
-                os.kill(pid, signal.SIGSTOP)
-                try:
-                    said = first.script(ROLLING, "--dry-run", "volume").stderr
-                finally:
-                    os.kill(pid, signal.SIGCONT)
+            pid = second.pid("weed-volume@1.service")
+            until_refused(first, "a volume server of another host is not healthy", stopped=pid)
             second.systemctl("stop", "weed-volume@1.service")
-            deadline = time.monotonic() + 90
-            while "the only one" not in (said := first.script(ROLLING, "--dry-run", "volume").stderr):
-                assert time.monotonic() < deadline, said
-                time.sleep(0.5)
+            until_refused(first, "the only one")
+
+
+def until_refused(made: Host, words: str, stopped: int = 0) -> None:
+    """Wait until a restart of the volume servers is refused with `words`; a process is `stopped` while it is asked."""
+    said = ""
+
+    def refused() -> bool:
+        nonlocal said
+        if stopped:
+            os.kill(stopped, signal.SIGSTOP)
+        try:
+            said = made.script(ROLLING, "--dry-run", "volume").stderr
+        finally:
+            if stopped:
+                os.kill(stopped, signal.SIGCONT)
+        return words in said
+
+    # Stopped for over five seconds, as on a busy machine, the leader forgets a server: between two questions it beats.
+    until(refused, lambda: said, pause=2 if stopped else 0.5)

@@ -8,22 +8,22 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import random
 import re
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from weedops import fips
 
+from tests import ports
 from tests.conftest import require_tool
 from tests.unit.weed_host import PRODUCT, Host
+from tests.waiting import elapse, until
 
 LAUNCH = PRODUCT / "scripts/weed-launch"
 PATIENCE = 90.0
@@ -46,20 +46,6 @@ def test_weed_on_the_path_is_the_server_with_a_doctor_added(tmp_path: Path) -> N
     assert said("doctor", "--json") == "doctor --json\n"
     assert said("volume", "-dir=a b", "doctor") == "server volume -dir=a b doctor\n"
     assert said() == "server\n"
-
-
-def free_base() -> int:
-    """Return a port from which on ten are free, and ten that are 10000 above."""
-    chance = random.Random()
-    while True:
-        base = chance.randrange(11000, 22000, 10)
-        try:
-            for port in [*range(base, base + 10), *range(base + 10000, base + 10010)]:
-                with socket.socket() as test:
-                    test.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return base
 
 
 class Running:
@@ -96,13 +82,14 @@ class Running:
 
     def until(self, what: str) -> None:
         """Wait until systemd has been told `what`."""
-        end = time.monotonic() + PATIENCE
-        while what not in self.told:
+
+        def told() -> bool:
             for one in self.machine.running:  # what nobody reads fills the socket, and stops who writes to it
                 one.listen()
             assert self.process.poll() is None, f"{self.name} ended:\n{self.journal()[-3000:]}"
-            assert time.monotonic() < end, f"{self.name}: no {what} in {self.told[-5:]}\n{self.journal()[-3000:]}"
-            time.sleep(0.05)
+            return what in self.told
+
+        until(told, lambda: f"{self.name}: no {what} in {self.told[-5:]}\n{self.journal()[-3000:]}")
 
     def journal(self) -> str:
         return (self.machine.host.root / f"{self.name}.journal").read_text(errors="replace")
@@ -126,13 +113,13 @@ class Running:
 class Machine:
     """A host in a short path, for the sake of local sockets, with ports of its own."""
 
-    def __init__(self, root: Path, weed: Path) -> None:
+    def __init__(self, root: Path, weed: Path, base: int) -> None:
         said = subprocess.run([weed, "version"], capture_output=True, text=True, check=True).stdout.split()
         product = "seaweedfs" if "WEED_BINARY" in os.environ else "example"
         self.host = Host(root, said[2], product)
         (root / "opt/weed/weed").symlink_to(weed)
         self.host.folders()
-        self.base = free_base()
+        self.base = base
         self.running: list[Running] = []
         self.conf()
 
@@ -179,9 +166,10 @@ def weed(request: pytest.FixtureRequest) -> Path:
 def machine(weed: Path) -> Iterator[Machine]:
     root = Path(tempfile.mkdtemp(prefix="launch-"))
     root.chmod(0o755)
-    made = Machine(root, weed)
-    yield made
-    made.stop()
+    with ports.block() as base:
+        made = Machine(root, weed, base)
+        yield made
+        made.stop()
     shutil.rmtree(root)
 
 
@@ -193,13 +181,6 @@ def get(port: int, path: str, method: str = "GET", body: bytes = b"") -> tuple[i
         return answer.status, answer.read()
     finally:
         connection.close()
-
-
-def eventually(check: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not check():
-        assert time.monotonic() < end, what
-        time.sleep(0.1)
 
 
 def test_two_masters_elect_a_leader_and_both_are_ready(machine: Machine) -> None:
@@ -217,10 +198,8 @@ def test_two_masters_elect_a_leader_and_both_are_ready(machine: Machine) -> None
 def test_a_master_without_a_quorum_is_alive_and_not_ready(machine: Machine) -> None:
     alone = machine.start("master", 1)
     alone.until("EXTEND_TIMEOUT_USEC=60000000")
-    time.sleep(1)
-    alone.listen()
+    until(lambda: any("no leader is elected" in line for line in alone.listen()), "nothing is said of the leader")
     assert "READY=1" not in alone.told
-    assert any("no leader is elected" in line for line in alone.told)
     assert alone.end() == 0
 
 
@@ -245,14 +224,13 @@ def test_the_log_is_complete_in_both_places(master: Running) -> None:
 
 def test_the_watchdog_is_fed_until_the_server_hangs(master: Running) -> None:
     master.listen()
-    time.sleep(WATCHDOG)
-    assert "WATCHDOG=1" in master.listen()
+    until(lambda: "WATCHDOG=1" in master.listen(), "the watchdog is not fed")
     weed = master.weed()
     os.kill(weed, signal.SIGSTOP)
     said = master.told
     before = len(said)
-    eventually(lambda: any("silent: no answer within" in line for line in master.listen()), "the hang goes unnoticed")
-    time.sleep(WATCHDOG + 1)
+    until(lambda: any("silent: no answer within" in line for line in master.listen()), "the hang goes unnoticed")
+    elapse(WATCHDOG + 1, "the watchdog is not fed")
     master.listen()
     assert said[before:].count("WATCHDOG=1") <= 1, "one question may have been answered before"
     silent = next(at for at, line in enumerate(said) if "silent: no answer within" in line)
@@ -265,10 +243,10 @@ def test_the_watchdog_is_fed_until_the_server_hangs(master: Running) -> None:
 
 def test_a_server_that_goes_on_after_a_pause_is_fed_again(master: Running) -> None:
     os.kill(master.weed(), signal.SIGSTOP)
-    time.sleep(WATCHDOG)
+    elapse(WATCHDOG, "the server answers nothing")
     os.kill(master.weed(), signal.SIGCONT)
     master.listen()
-    eventually(lambda: "WATCHDOG=1" in master.listen(), "no ping after the pause")
+    until(lambda: "WATCHDOG=1" in master.listen(), "no ping after the pause")
 
 
 def test_a_stopped_server_can_still_be_stopped_in_order(master: Running) -> None:
@@ -305,10 +283,11 @@ def test_variables_of_the_environment_change_nothing(machine: Machine) -> None:
 def test_a_reload_reaches_the_server(master: Running) -> None:
     assert master.machine.refused("master", "--check") == (0, "")
     master.process.send_signal(signal.SIGHUP)
-    time.sleep(1)
+    if "WEED_BINARY" in os.environ:
+        elapse(1, "the server does not end")
+    else:
+        until(lambda: "reload" in master.log().read_text(), "no word of the reload")
     assert master.process.poll() is None
-    if "WEED_BINARY" not in os.environ:
-        eventually(lambda: "reload" in master.log().read_text(), "no word of the reload")
 
 
 def test_an_object_goes_through_all_four_roles(machine: Machine) -> None:
@@ -318,8 +297,8 @@ def test_an_object_goes_through_all_four_roles(machine: Machine) -> None:
         one.until("READY=1")
     assert "everybody who reaches the port may read and write everything" in servers[3].log().read_text()
     port = machine.port("s3")
-    eventually(lambda: get(port, "/bucket-of-test", "PUT")[0] == 200, "no bucket")
-    eventually(lambda: get(port, "/bucket-of-test/a", "PUT", b"content")[0] == 200, "no object")
+    until(lambda: get(port, "/bucket-of-test", "PUT")[0] == 200, "no bucket")
+    until(lambda: get(port, "/bucket-of-test/a", "PUT", b"content")[0] == 200, "no object")
     assert get(port, "/bucket-of-test/a") == (200, b"content")
     stored = machine.host.root / "var/lib/weed/filer-1"
     assert [path.name for path in stored.iterdir()] in (["filerstore"], ["filerldb2"])

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import require_tool
-from tests.integration.weed_host import PRODUCT, Host, free, host
+from tests.integration.weed_host import PRODUCT, Host, host, metrics_ports, ports_from
 
 METRICS = PRODUCT / "metrics"
 ROLES = ("master", "volume", "filer", "s3")
@@ -135,12 +135,9 @@ def test_an_alert_fires_when_something_is_wrong_and_not_otherwise(alert: str, tm
 
 @pytest.fixture(scope="module")
 def served(weed: Path) -> Iterator[Host]:
-    # Of each hundred, `base_ports` takes the first half.
-    ports = [port for port in range(15000, 16000) if port % 100 >= 50 and free(port)]
-    keys = [f"{role.upper()}_METRICS_PORT" for role in ROLES]
-    values = dict(zip(keys, map(str, ports), strict=False))
     ones = {f"{role.upper()}_INSTANCES": "1" for role in ROLES}
-    with host(weed, **ones, **values) as made:
+    with host(weed, **ones) as made:
+        made.configure(**ports_from(made.base), **metrics_ports(made), **ones)
         made.start()
         assert made.s3("PUT", "/bucket", port=made.settings.port("s3"))[0] == 200
         assert made.s3("PUT", "/bucket/key", b"x", port=made.settings.port("s3"))[0] == 200

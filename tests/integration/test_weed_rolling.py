@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from weedops.paths import read_installed
 from tests.conftest import require_root, require_tool
 from tests.integration.test_weed_haproxy import wait_up
 from tests.integration.weed_host import Host, Load, host
+from tests.waiting import until
 
 ROLLING = "weed-rolling-restart"
 
@@ -50,13 +50,11 @@ def restarts(made: Host) -> list[str]:
 
 
 def leader(made: Host) -> str:
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
+    def only() -> str:
         leaders = Cluster(made.settings, read_installed(made.paths), made.paths).leaders()
-        if len(leaders) == 1:
-            return leaders[0].name
-        time.sleep(0.2)
-    raise AssertionError("no leader")
+        return leaders[0].name if len(leaders) == 1 else ""
+
+    return until(only, "no leader")
 
 
 def test_everything_is_restarted_under_load_and_no_request_fails(default: Host) -> None:
@@ -222,10 +220,15 @@ def test_a_master_without_a_leader_is_critical(weed: Path) -> None:
 
 def until_it_says(made: Host, name: str, code: int, words: str) -> None:
     """Wait until the health check of an instance ends with `code` and says `words`."""
-    deadline = time.monotonic() + 90
-    while (done := made.script("healthcheck.sh", name)).returncode != code or words not in done.stdout:
-        assert time.monotonic() < deadline, done.stdout
-        time.sleep(0.5)
+    said = ""
+
+    def says() -> bool:
+        nonlocal said
+        done = made.script("healthcheck.sh", name)
+        said = done.stdout
+        return done.returncode == code and words in said
+
+    until(says, lambda: said, pause=0.5)
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ Ports are free ones, so several such hosts live side by side. What needs systemd
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +23,9 @@ from typing import Self
 from weedops.paths import Paths
 from weedops.settings import ROLES, Settings, read_settings
 
+from tests import ports
 from tests.integration.released import PROJECT
+from tests.waiting import until
 
 PRODUCT = PROJECT / "packaging/products/seaweedfs"
 FOLDERS: tuple[str, ...] = (
@@ -52,35 +54,23 @@ ExecStart=/usr/sbin/haproxy -Ws -f $CONFIG -f $CFGDIR
 """
 
 
-def free(*ports: int) -> bool:
-    """Return whether nobody listens on any of `ports` of this machine."""
-    for port in ports:
-        with socket.socket() as test:
-            test.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that have ended do not count
-            try:
-                test.bind(("127.0.0.1", port))
-            except OSError:
-                return False
-    return True
+def ports_from(base: int) -> dict[str, str]:
+    """Return the settings of weed.conf for a block of ports: ten for each role, then HAProxy's, then for metrics."""
+    first = {"MASTER_PORT": 0, "VOLUME_PORT": 10, "FILER_PORT": 20, "S3_PORT": 30, "S3_PROXY_PORT": 40}
+    return {key: str(base + at) for key, at in first.items()}
 
 
-def base_ports() -> dict[str, int]:
-    """Return a port for each role, with its successors and those 10000 above free as well, and one for HAProxy."""
-    for step in range(110):
-        # Below what outgoing connections take, those 10000 above included.
-        base = 11000 + (os.getpid() + step) % 110 * 100
-        ports = {"MASTER_PORT": base, "VOLUME_PORT": base + 10, "FILER_PORT": base + 20, "S3_PORT": base + 30}
-        near = [port + number for port in ports.values() for number in range(3)]
-        if free(*near, *(port + 10000 for port in near), base + 40):
-            return {**ports, "S3_PROXY_PORT": base + 40}
-    raise AssertionError("no free ports")
+def metrics_ports(made: Host) -> dict[str, str]:
+    """Return the settings of weed.conf for metrics of the first instance of each role."""
+    return {f"{role.upper()}_METRICS_PORT": str(made.base + 41 + at) for at, role in enumerate(ROLES)}
 
 
 class Host:
-    """One such host. `binary` is the server that it runs."""
+    """One such host. `binary` is the server that it runs, `base` the first of the ports that it has leased."""
 
-    def __init__(self, root: Path, binary: Path, **values: str) -> None:
+    def __init__(self, root: Path, binary: Path, base: int, **values: str) -> None:
         self.root = root
+        self.base = base
         self.paths = Paths(str(root))
         for folder in FOLDERS:
             (root / folder).mkdir(parents=True, exist_ok=True)
@@ -91,9 +81,8 @@ class Host:
         shutil.copy(PRODUCT / "scripts/healthcheck.sh", root / "opt/weed")
         (root / "opt/weed/weed").symlink_to(binary)
         self.release(binary)
-        ports = {key: str(port) for key, port in base_ports().items()}
         metrics = {f"{role}_METRICS_PORT": "0" for role in ("MASTER", "VOLUME", "FILER", "S3")}
-        self.configure(**{**ports, **metrics, **values})
+        self.configure(**{**ports_from(base), **metrics, **values})
         (root / "usr/bin/systemctl").write_text(f'#!/bin/sh\nexec {sys.executable} {root}/usr/bin/systemctl.py "$@"\n')
         shutil.copy(PROJECT / "tests/integration/systemctl_stand_in.py", root / "usr/bin/systemctl.py")
         (root / "usr/bin/systemctl").chmod(0o755)
@@ -176,12 +165,12 @@ class Host:
         return int(Path(f"/proc/{main}/task/{main}/children").read_text().split()[0])
 
     def stop(self) -> None:
-        """Kill what still runs, servers that have lost their launcher included."""
-        for path in (self.root / "run/units").glob("*.service"):
-            try:
-                os.killpg(int(path.read_text()), signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        """Kill what still runs, servers that have lost their launcher included, and wait until it is gone."""
+        groups = [int(path.read_text()) for path in (self.root / "run/units").glob("*.service")]
+        for group in groups:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+        until(lambda: not any(map(lives, groups)), "what was killed still runs")
 
     def s3(
         self, method: str, path: str, body: bytes = b"", port: int = 0, headers: Mapping[str, str] | None = None
@@ -202,25 +191,24 @@ def host(binary: Path, **values: str) -> Iterator[Host]:
     folder = Path(tempfile.mkdtemp(prefix="weed-", dir="/tmp"))
     folder.chmod(0o755)
     try:
-        made = Host(folder, binary, **values)
-        try:
-            yield made
-        finally:
-            made.stop()
+        with ports.block() as base:
+            made = Host(folder, binary, base, **values)
+            try:
+                yield made
+            finally:
+                made.stop()
     finally:
-        remove(folder)
+        shutil.rmtree(folder)
 
 
-def remove(folder: Path) -> None:
-    """Remove a host's folder; a process that was just killed may still make a file in it."""
-    for left in range(5, -1, -1):
-        try:
-            shutil.rmtree(folder)
-            return
-        except OSError:
-            if not left:
-                raise
-            time.sleep(1)
+def lives(group: int) -> bool:
+    """Return whether a process of a group is left that still runs."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, of, *_ = path.read_text().rpartition(")")[2].split()
+            if int(of) == group and state != "Z":
+                return True
+    return False
 
 
 class Load:
@@ -245,16 +233,14 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    def more(self, count: int, seconds: float = 120) -> None:
+    def more(self, count: int) -> None:
         """Wait until `count` more requests have been answered."""
-        wanted, deadline = self.done + count, time.monotonic() + seconds
-        while self.done < wanted:
-            assert time.monotonic() < deadline, f"{self.done} of {wanted} requests: {self.failed[:5]}"
-            time.sleep(0.05)
+        wanted = self.done + count
+        until(lambda: self.done >= wanted, lambda: f"{self.done} of {wanted} requests: {self.failed[:5]}")
 
     def _client(self, number: int) -> None:
         count = 0
-        while not self._over.is_set():
+        while not self._over.wait(0.01):
             count += 1
             body = f"{number} {count} ".encode() * 50
             path = f"/load/{number}-{count % 20}"
@@ -262,7 +248,6 @@ class Load:
             answer = self._ask("GET", path)
             if answer is not None and answer != body:
                 self.failed.append(f"GET {path}: {len(answer)} bytes instead of {len(body)}")
-            time.sleep(0.01)
 
     def _ask(self, method: str, path: str, body: bytes = b"") -> bytes | None:
         start = time.monotonic()

@@ -201,7 +201,8 @@ def test_of_two_that_want_a_root_one_makes_it(tmp_path: Path) -> None:
 
     async def slowly(rootfs: Path) -> Facts:
         made.append(rootfs)
-        await anyio.sleep(0.3)
+        while not said:  # the other one says that it waits
+            await anyio.lowlevel.checkpoint()
         return await fill(rootfs)
 
     async def both() -> None:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import until
+
 Process = subprocess.Popen[bytes]
 
 
@@ -33,15 +35,18 @@ class Channel:
         """Connect once `process` listens. Raises LostError."""
         folder = os.open(self._path.parent, os.O_PATH)
         try:
-            end = time.monotonic() + timeout
-            while True:
-                with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
-                    return self._socket.connect(f"/proc/self/fd/{folder}/{self._path.name}")
-                if process.poll() is not None or time.monotonic() > end:
-                    raise LostError(f"qemu did not start: exit code {process.poll()}")
-                time.sleep(0.05)
+            until(lambda: self._connected(folder, process), "qemu did not start", bound=timeout)
         finally:
             os.close(folder)
+
+    def _connected(self, folder: int, process: Process) -> bool:
+        if process.poll() is not None:
+            raise LostError(f"qemu did not start: exit code {process.poll()}")
+        try:
+            self._socket.connect(f"/proc/self/fd/{folder}/{self._path.name}")
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        return True
 
     def send(self, message: dict[str, Any]) -> None:
         """Send one message. An end that is gone shows at the next `receive`."""

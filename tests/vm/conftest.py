@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
@@ -10,20 +9,10 @@ import pytest
 
 from tests.conftest import require_tool
 from tests.vm import host, packages
+from tests.vm.container import Container
 from tests.vm.image import Base, base_image
-from tests.vm.machine import Machine, MachineError
-
-LONG = ("test_deb_2_serve", "test_deb_3_watch", "test_deb_4_change", "test_rpm")
-"""They take twenty minutes on two cores that are emulated: they run with PIPELINE_MACHINES=all."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the long tests of machines unless they are asked for."""
-    if os.environ.get("PIPELINE_MACHINES") == "all":
-        return
-    for item in items:
-        if item.path.parent.name == "vm" and item.path.stem in LONG:
-            item.add_marker(pytest.mark.skip(reason="takes long: run it with PIPELINE_MACHINES=all"))
+from tests.vm.machine import Machine
+from tests.vm.system import MachineError, System
 
 
 @pytest.fixture(scope="session")
@@ -49,20 +38,26 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> packages.Packages:
     return packages.build(tmp_path_factory.mktemp("packages"))
 
 
-def with_haproxy(machine: Machine) -> None:
+def with_haproxy(machine: System) -> None:
     """Make HAProxy read conf.d, as the doctor says how to."""
     machine.write("/etc/default/haproxy", 'EXTRAOPTS="-f /etc/haproxy/conf.d"\n')
     machine.run("mkdir -p /etc/haproxy/conf.d; systemctl restart haproxy")
 
 
 @pytest.fixture(scope="session")
-def deb(base: Base, built: packages.Packages, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """A Debian host with AppArmor and HAProxy, which reads conf.d as an administrator makes it do."""
+def deb(
+    request: pytest.FixtureRequest, base: Base, built: packages.Packages, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[System]:
+    """A Debian host with HAProxy, which reads conf.d as an administrator makes it do.
+
+    With `--all` it is a booted machine, with AppArmor; everyday it is a root in namespaces, which starts in a second.
+    """
     folder = tmp_path_factory.mktemp("deb")
     payload = {"packages": built.place(tmp_path_factory.mktemp("deb-packages"))}
-    with Machine(base, payload, folder=folder) as machine:
-        with_haproxy(machine)
-        yield machine
+    host = Machine if request.config.getoption("--all") else Container
+    with host(base, payload, folder=folder) as made:
+        with_haproxy(made)
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -84,13 +79,13 @@ class Before:
 
 
 @pytest.fixture(scope="session")
-def before(deb: Machine) -> Before:
+def before(deb: System) -> Before:
     """What was on the Debian host before."""
     return Before(frozenset(host.files_of(deb, *host.SYSTEM_FOLDERS)))
 
 
 @pytest.fixture(scope="session")
-def installed(deb: Machine, before: Before, built: packages.Packages) -> Machine:
+def installed(deb: System, before: Before, built: packages.Packages) -> System:
     """The Debian host with the package: installed as it comes, healthy, then given keys for S3."""
     host.apt_install(deb, f"current/{built.product}_*_amd64.deb")
     host.healthy(deb)
@@ -98,7 +93,7 @@ def installed(deb: Machine, before: Before, built: packages.Packages) -> Machine
 
 
 @pytest.fixture(scope="session")
-def serving(installed: Machine) -> Machine:
+def serving(installed: System) -> System:
     """The same host with keys for S3, and a bucket."""
     host.with_room(installed)
     host.with_keys(installed)
@@ -114,6 +109,6 @@ def pytest_runtest_makereport(
     report = yield
     if report.when == "call" and report.failed and call.excinfo and not call.excinfo.errisinstance(MachineError):
         for value in getattr(item, "funcargs", {}).values():
-            if isinstance(value, Machine):
+            if isinstance(value, System):
                 report.sections.append(("machine", value.evidence()))
     return report

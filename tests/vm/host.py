@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from tests.vm.machine import Machine
+from tests.vm.system import System
+from tests.waiting import shell_pause
 
 ROLES = ("master", "volume", "filer", "s3")
 UNITS = tuple(f"weed-{role}@{number}.service" for role in ROLES for number in (1, 2))
@@ -51,19 +52,19 @@ SYSTEM_FOLDERS = ("/etc", "/opt", "/usr", "/var", "/run/weed", "/run/systemd/sys
 """Where a package may leave something."""
 
 
-def apt_install(machine: Machine, pattern: str, *options: str) -> str:
+def apt_install(machine: System, pattern: str, *options: str) -> str:
     """Install the package that `pattern` names below /payload/packages, with apt, and return what was said."""
     words = " ".join(("apt-get install --yes --no-install-recommends", *options))
     done = machine.run(f"{words} /payload/packages/{pattern} 2>&1", timeout=600)
     return done.stdout
 
 
-def status_of(machine: Machine, url: str, *options: str) -> int:
+def status_of(machine: System, url: str, *options: str) -> int:
     """Return the HTTP status that curl gets, 0 for none."""
     return int(machine.run(f"curl -s -o /dev/null -w '%{{http_code}}' {' '.join(options)} {url}", check=False).text)
 
 
-def with_keys(machine: Machine) -> None:
+def with_keys(machine: System) -> None:
     """Give S3 its one identity, as an administrator does, and wait until both servers ask for it."""
     machine.write("/etc/weed/s3.json", json.dumps(S3), mode="0640")
     machine.run("chgrp weed /etc/weed/s3.json; systemctl restart weed-s3@1 weed-s3@2", timeout=300)
@@ -72,18 +73,18 @@ def with_keys(machine: Machine) -> None:
     machine.wait(f"test $(curl -s -o /dev/null -w '%{{http_code}}' {PROXY}/) = 403", timeout=60)
 
 
-def healthy(machine: Machine, timeout: float = HEALTHY) -> None:
+def healthy(machine: System, timeout: float = HEALTHY) -> None:
     """Wait until every instance runs and says that it is well."""
     machine.wait(f"systemctl --quiet is-active {' '.join(UNITS)} && /opt/weed/healthcheck.sh", timeout=timeout, pause=3)
 
 
-def with_room(machine: Machine) -> None:
+def with_room(machine: System) -> None:
     """Let the volume servers have many volumes: a small disk makes room for so few that writes need both servers."""
     machine.run("echo VOLUME_MAX=50 >> /etc/default/weed/weed.conf")
     machine.run("systemctl restart weed-volume@1 weed-volume@2", timeout=300)
 
 
-def pid(machine: Machine, name: str) -> str:
+def pid(machine: System, name: str) -> str:
     """Return the process id of weed of an instance: the child of the unit's main process."""
     role, number = name.rsplit("-", 1)
     return machine.run(
@@ -91,7 +92,7 @@ def pid(machine: Machine, name: str) -> str:
     ).text
 
 
-def aws(machine: Machine, *commands: str) -> list[str]:
+def aws(machine: System, *commands: str) -> list[str]:
     """Run commands of the AWS CLI through HAProxy, as after the word `aws`, and return what they said."""
     lists = [[*shlex.split(command), "--endpoint-url", PROXY] for command in commands]
     done = machine.run(f"{EXPORT} python3 /payload/aws_session.py", given=json.dumps(lists).encode(), timeout=300)
@@ -101,7 +102,7 @@ def aws(machine: Machine, *commands: str) -> list[str]:
     return [said for _, said in results]
 
 
-def digest(machine: Machine, key: str, bucket: str = BUCKET) -> str:
+def digest(machine: System, key: str, bucket: str = BUCKET) -> str:
     """Return the SHA-256 of an object, read through HAProxy.
 
     The example must give it at once. With SeaweedFS it tries again, as any S3 client does: when everything has just
@@ -114,25 +115,25 @@ def digest(machine: Machine, key: str, bucket: str = BUCKET) -> str:
     return machine.wait(command, timeout=60).text
 
 
-def is_example(machine: Machine) -> bool:
+def is_example(machine: System) -> bool:
     """Return whether the machine has the example and not a real SeaweedFS."""
     return "PRODUCT=example\n" in machine.read("/opt/weed/release")
 
 
-def upload_large(machine: Machine) -> None:
+def upload_large(machine: System) -> None:
     """Upload an object in parts, read it back, and note its SHA-256 for `large_is_whole`."""
     machine.run(f"head -c {LARGE} /dev/urandom > /tmp/large; sha256sum < /tmp/large > /var/tmp/large.sha256")
     aws(machine, f"s3 cp /tmp/large s3://{BUCKET}/large", f"s3 cp s3://{BUCKET}/large /tmp/large.back")
     machine.run("cmp /tmp/large /tmp/large.back; rm /tmp/large /tmp/large.back")
 
 
-def large_is_whole(machine: Machine) -> None:
+def large_is_whole(machine: System) -> None:
     """Check that the object of `upload_large` is what it was."""
     assert digest(machine, "large") == machine.read("/var/tmp/large.sha256").split()[0]
 
 
 @contextmanager
-def load(machine: Machine, *, least: int, bucket: str = BUCKET) -> Iterator[None]:
+def load(machine: System, *, least: int, bucket: str = BUCKET) -> Iterator[None]:
     """Keep S3 busy meanwhile, and check that no request failed and that at least `least` were made."""
     settings = " ".join(f"--setenv={name}={value}" for name, value in VARIABLES.items())
     machine.run(
@@ -142,7 +143,7 @@ def load(machine: Machine, *, least: int, bucket: str = BUCKET) -> Iterator[None
     machine.wait("test -e /tmp/load.json.started", timeout=60)
     try:
         yield
-        machine.run("sleep 3")
+        machine.run(shell_pause(3, "requests are made after the change as well"))
     finally:
         machine.run("systemctl stop load", timeout=180)
     result = json.loads(machine.read("/tmp/load.json"))
@@ -152,18 +153,18 @@ def load(machine: Machine, *, least: int, bucket: str = BUCKET) -> Iterator[None
     assert result["stale"] <= (0 if is_example(machine) else result["requests"] // 100)
 
 
-def files_of(machine: Machine, *folders: str) -> set[str]:
+def files_of(machine: System, *folders: str) -> set[str]:
     """Return every path below those of `folders` that are there."""
     find = f"for folder in {' '.join(folders)}; do test ! -e $folder || find $folder -xdev; done"
     return set(machine.run(find, timeout=300).stdout.splitlines())
 
 
-def version(machine: Machine) -> str:
+def version(machine: System) -> str:
     """Return the version that the installed binary says it is."""
     return machine.run("weed version").text.split()[2]
 
 
-def running_versions(machine: Machine, units: Sequence[str] = UNITS) -> set[str]:
+def running_versions(machine: System, units: Sequence[str] = UNITS) -> set[str]:
     """Return whether each running weed is the file that is installed: `current`, or `replaced` since it started."""
     names = [unit.removeprefix("weed-").removesuffix(".service").replace("@", "-") for unit in units]
     links = {machine.run(f"readlink /proc/{pid(machine, name)}/exe").text for name in names}

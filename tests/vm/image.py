@@ -22,6 +22,9 @@ from pipeline.process import environment
 from pipeline.project import home_folder
 from tests.conftest import require_tool
 
+LAYOUT = 2
+"""Of the folder of a base: what lies in it under which name."""
+
 SUITE = "bookworm"
 SIZE = "4G"
 """Of the root file system. The file is sparse: it takes what is in it."""
@@ -113,8 +116,9 @@ chroot "$1" sh -c 'find / -xdev -print0 | xargs -0 matchpathcon' > "$1/labels"
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A disk and what boots it. None of the files may be written to."""
+    """A disk, what boots it, and what is on it. None of the files may be written to."""
 
+    root: Path
     disk: Path
     kernel: Path
     initrd: Path
@@ -133,12 +137,12 @@ def base_image() -> Base:
             for other in home.iterdir():  # disks of older recipes
                 if other.is_dir() and other != folder:
                     shutil.rmtree(other)
-    return Base(folder / "disk", folder / "vmlinuz", folder / "initrd")
+    return Base(folder / "root", folder / "disk", folder / "vmlinuz", folder / "initrd")
 
 
 def recipe() -> str:
     """Return the digest of all that decides what is on the disk."""
-    text = repr((SUITE, SIZE, PACKAGES, SKIPPED, MASKED, POLICY, sorted(FILES.items()), CUSTOMIZE))
+    text = repr((LAYOUT, SUITE, SIZE, PACKAGES, SKIPPED, MASKED, POLICY, sorted(FILES.items()), CUSTOMIZE))
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
@@ -202,7 +206,7 @@ mv root/labels .
 mke2fs -q -t ext4 -E root_owner=0:0 -O ^has_journal -d root disk {SIZE}
 """
     _shell(shlex.join((*(() if os.geteuid() == 0 else ("fakeroot",)), "sh", "-c", script)), work)
-    for name, target in (("disk", "disk"), ("vmlinuz", "vmlinuz"), ("initrd.img", "initrd")):
+    for name, target in (("root", "root"), ("disk", "disk"), ("vmlinuz", "vmlinuz"), ("initrd.img", "initrd")):
         (work / name).rename(result / target)
 
 

@@ -15,7 +15,6 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,18 +23,13 @@ from tests.vm import console
 from tests.vm.channel import Channel, LostError
 from tests.vm.guest.agent import seal_of
 from tests.vm.image import Base
+from tests.vm.system import REPLY, Done, MachineError, System
 
 GUEST = Path(__file__).with_name("guest")
 """Programs that run inside, as /payload/<name>."""
 
 BOOT = 240.0
 """Seconds that a start may take: 15 on two idle cores, several times that on busy ones."""
-
-COMMAND = 120.0
-"""Seconds that a command may take unless told otherwise."""
-
-REPLY = 60.0
-"""Seconds that the machine may take beyond a command's own time before it counts as hung."""
 
 MEMORY = 2048
 KERNEL = (
@@ -59,31 +53,7 @@ SECURITY = {
 AUDIT = re.compile(r"^\w+ +\d+ [0-9:]+ \w+ audit(\[\d+\])?: ")
 
 
-class MachineError(AssertionError):
-    """The machine died, hung, rebooted unasked, or did not carry out what it was told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A command that has ended. `code` is negative for a signal, None when it took too long."""
-
-    script: str
-    code: int | None
-    stdout: str
-    stderr: str
-
-    @property
-    def text(self) -> str:
-        """Standard output without its last line end."""
-        return self.stdout.rstrip("\n")
-
-    def __str__(self) -> str:
-        how = "took too long" if self.code is None else f"ended with {self.code}"
-        parts = [f"{self.script.strip()}\n{how}", self.stdout[-6000:].strip(), self.stderr[-6000:].strip()]
-        return "\n".join(part for part in parts if part)
-
-
-class Machine:
+class Machine(System):
     """One run of a machine. Its disk is as it was at the start for the next one."""
 
     def __init__(
@@ -124,35 +94,11 @@ class Machine:
         finally:
             self.kill()
 
-    def run(self, script: str, *, timeout: float = COMMAND, given: bytes = b"", check: bool = True) -> Done:
-        """Run a bash script as root and return how it ended. Raises MachineError; with `check`, for a bad end too."""
+    def attempt(self, script: str, timeout: float, given: bytes) -> Done:
         given_text = base64.b64encode(given).decode()
         answer = self._ask({"script": script, "timeout": timeout, "input": given_text}, timeout + REPLY)
         self._seal = seal_of(self._seal, answer["id"], answer["code"])
-        done = Done(script, answer["code"], answer["stdout"], answer["stderr"])
-        if check and done.code != 0:
-            raise MachineError(f"{done}\n\n{self.evidence()}")
-        return done
-
-    def wait(self, script: str, *, timeout: float = COMMAND, pause: float = 1.0) -> Done:
-        """Run a script again and again until it succeeds. Raises MachineError with its last words after `timeout`."""
-        loop = f"end=$((SECONDS + {timeout:.0f})); while :; do\n( {script}\n) >/tmp/wait.out 2>&1\ncode=$?; "
-        loop += f"[ $code = 0 ] && break; [ $SECONDS -ge $end ] && break; sleep {pause}; done; "
-        loop += "cat /tmp/wait.out; exit $code"
-        done = self.run(loop, timeout=timeout + REPLY, check=False)
-        if done.code != 0:
-            raise MachineError(
-                f"not within {timeout:.0f} s: {Done(script, done.code, done.stdout, '')}\n\n{self.evidence()}"
-            )
-        return done
-
-    def write(self, path: str, text: str, mode: str = "0644") -> None:
-        """Write a file."""
-        self.run(f"install -D -m {mode} /dev/stdin '{path}'", given=text.encode())
-
-    def read(self, path: str) -> str:
-        """Return the text of a file."""
-        return self.run(f"cat '{path}'").stdout
+        return Done(script, answer["code"], answer["stdout"], answer["stderr"])
 
     def reboot(self, timeout: float = BOOT) -> None:
         """Reboot in an orderly way and wait for the machine to come back as another boot."""

@@ -8,8 +8,8 @@ import pytest
 
 from tests.vm.conftest import Before
 from tests.vm.host import PROXY, ROLES, SHOW_STAT, UNITS, files_of, healthy, pid, status_of, version
-from tests.vm.machine import Machine
 from tests.vm.packages import Packages
+from tests.vm.system import System
 
 MODES = {
     "/opt/weed": "755 root:root",
@@ -28,19 +28,19 @@ MODES = {
 }
 
 
-def test_an_installation_starts_two_of_each_without_a_word_from_anybody(installed: Machine) -> None:
+def test_an_installation_starts_two_of_each_without_a_word_from_anybody(installed: System) -> None:
     for unit in UNITS:
         assert installed.run(f"systemctl is-active {unit}; systemctl is-enabled {unit}").text == "active\nenabled"
     assert installed.run("systemctl --failed --plain --no-legend").text == ""
     assert installed.run("systemctl is-active weed.target haproxy").text == "active\nactive"
 
 
-def test_the_binary_on_the_path_is_the_release(installed: Machine, built: Packages) -> None:
+def test_the_binary_on_the_path_is_the_release(installed: System, built: Packages) -> None:
     assert version(installed) == built.version
     assert f"VERSION={built.version}" in installed.read("/opt/weed/release")
 
 
-def test_the_user_has_no_login_and_no_home_and_runs_everything(installed: Machine) -> None:
+def test_the_user_has_no_login_and_no_home_and_runs_everything(installed: System) -> None:
     name, _, number, _, _, home, shell = installed.run("getent passwd weed").text.split(":")
     assert (name, home, shell) == ("weed", "/nonexistent", "/usr/sbin/nologin")
     assert int(number) < 1000
@@ -50,11 +50,11 @@ def test_the_user_has_no_login_and_no_home_and_runs_everything(installed: Machin
 
 
 @pytest.mark.parametrize(("path", "expected"), MODES.items())
-def test_mode_and_owner(installed: Machine, path: str, expected: str) -> None:
+def test_mode_and_owner(installed: System, path: str, expected: str) -> None:
     assert installed.run(f"stat --format '%a %U:%G' {path}").text == expected
 
 
-def test_both_masters_have_the_same_leader(installed: Machine) -> None:
+def test_both_masters_have_the_same_leader(installed: System) -> None:
     masters = [f"http://127.0.0.1:{port}" for port in (9333, 9334)]
     for master in masters:  # a host that stands still for some seconds makes them elect again
         installed.wait(
@@ -66,13 +66,13 @@ def test_both_masters_have_the_same_leader(installed: Machine) -> None:
     assert [status_of(installed, f"{master}/cluster/healthz") for master in masters] == [200, 200]
 
 
-def test_haproxy_reads_the_generated_file_and_finds_both_servers(installed: Machine) -> None:
+def test_haproxy_reads_the_generated_file_and_finds_both_servers(installed: System) -> None:
     installed.run("haproxy -c -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/conf.d")
     installed.wait(f"test $({SHOW_STAT} | grep -c '^weed_s3,s3-[12],.*,UP,') = 2", timeout=60)
     assert status_of(installed, f"{PROXY}/") == 200
 
 
-def test_the_health_check_and_the_doctor_agree_that_all_is_well(installed: Machine) -> None:
+def test_the_health_check_and_the_doctor_agree_that_all_is_well(installed: System) -> None:
     assert json.loads(installed.run("/opt/weed/healthcheck.sh --json").text)["state"] == "ok"
     findings = json.loads(installed.run("weed doctor --json", check=False).stdout)
     assert len(findings) > 10
@@ -80,14 +80,14 @@ def test_the_health_check_and_the_doctor_agree_that_all_is_well(installed: Machi
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_the_exposure_is_at_most_1_3(installed: Machine, role: str) -> None:
+def test_the_exposure_is_at_most_1_3(installed: System, role: str) -> None:
     said = installed.run(f"systemd-analyze security --no-pager --threshold=13 weed-{role}@1.service").text
     level = float(said.splitlines()[-1].rpartition(": ")[2].split()[0])
     assert 0 < level <= 1.3
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_every_instance_has_its_fields_in_the_journal_and_its_metrics(installed: Machine, role: str) -> None:
+def test_every_instance_has_its_fields_in_the_journal_and_its_metrics(installed: System, role: str) -> None:
     for number in (1, 2):
         said = installed.run(f"journalctl --no-pager -o cat WEED_ROLE={role} WEED_INSTANCE={number}").text
         assert "ready" in said
@@ -95,14 +95,14 @@ def test_every_instance_has_its_fields_in_the_journal_and_its_metrics(installed:
         assert "# TYPE" in installed.run(f"curl -sf http://127.0.0.1:{port}/metrics").text
 
 
-def test_the_units_hold_their_promises_in_the_running_processes(installed: Machine) -> None:
+def test_the_units_hold_their_promises_in_the_running_processes(installed: System) -> None:
     main = installed.run("systemctl show --value --property MainPID weed-s3@1").text
     status = dict(line.split(":\t", 1) for line in installed.read(f"/proc/{main}/status").splitlines() if ":\t" in line)
     assert (status["NoNewPrivs"], status["Seccomp"], status["CapBnd"]) == ("1", "2", "0" * 16)
     assert "1048576" in installed.run(f"grep 'Max open files' /proc/{main}/limits").text
 
 
-def test_the_servers_listen_on_loopback_at_the_ports_of_the_guide_and_nowhere_else(installed: Machine) -> None:
+def test_the_servers_listen_on_loopback_at_the_ports_of_the_guide_and_nowhere_else(installed: System) -> None:
     said = installed.run("ss --listening --tcp --numeric --no-header --processes").stdout
     rows = [(line.split()[3], line) for line in said.splitlines()]
     first = {"master": 9333, "volume": 8080, "filer": 8888, "s3": 8333}
@@ -116,7 +116,7 @@ def test_the_servers_listen_on_loopback_at_the_ports_of_the_guide_and_nowhere_el
     assert {address for address, line in rows if '"haproxy"' in line} == {"127.0.0.1:8300"}
 
 
-def test_a_server_starts_where_the_stig_has_noexec(installed: Machine) -> None:
+def test_a_server_starts_where_the_stig_has_noexec(installed: System) -> None:
     """OL08-00-040125, 040128, 040134 and 010590. /home it does not see at all."""
     places = "/tmp /var/tmp /var/log /home"
     installed.run(f"for p in {places}; do mount --bind $p $p && mount -o remount,bind,noexec $p || exit; done")
@@ -130,7 +130,7 @@ def test_a_server_starts_where_the_stig_has_noexec(installed: Machine) -> None:
     healthy(installed)
 
 
-def test_nothing_lies_where_the_package_does_not_say(installed: Machine, before: Before, built: Packages) -> None:
+def test_nothing_lies_where_the_package_does_not_say(installed: System, before: Before, built: Packages) -> None:
     listed = set(installed.run(f"dpkg --listfiles {built.product}").text.splitlines())
     there = files_of(installed, "/opt", "/usr", "/etc/default", "/etc/weed") - before.files
     assert sorted(there - listed - {f"/usr{path}" for path in listed}) == []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.vm.host import (
     BUCKET,
     LARGE,
@@ -18,6 +20,9 @@ from tests.vm.host import (
     upload_large,
 )
 from tests.vm.machine import Machine
+from tests.waiting import shell_pause
+
+pytestmark = pytest.mark.heavy
 
 FAST = "[Service]\nWatchdogSec=15\nTimeoutAbortSec=25\n"
 """Instead of the units' 60 and 40 seconds, so that a test need not wait for two minutes."""
@@ -55,7 +60,7 @@ def test_a_request_without_a_good_signature_is_refused(serving: Machine) -> None
 def test_a_killed_s3_server_costs_no_request_and_comes_back(serving: Machine) -> None:
     killed = pid(serving, "s3-1")
     with load(serving, least=50):
-        serving.run(f"sleep 2; kill -KILL {killed}")
+        serving.run(f"{shell_pause(2, 'requests run by then')}; kill -KILL {killed}")
         serving.wait(f"systemctl --quiet is-active weed-s3@1 && ! test -e /proc/{killed}", timeout=180)
     assert pid(serving, "s3-1") != killed
     healthy(serving)

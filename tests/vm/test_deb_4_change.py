@@ -21,6 +21,8 @@ from tests.vm.host import (
 from tests.vm.machine import Machine
 from tests.vm.packages import Packages
 
+pytestmark = pytest.mark.heavy
+
 EDITED = "# kept by every upgrade\nVOLUME_SIZE_LIMIT_MB=1000\n"
 OTHERS = (
     *("/etc/.pwd.lock", "/etc/audit/audit.rules.prev", "/root/.", "/run/systemd/", "/var/cache/", "/var/lib/apt/"),

@@ -7,7 +7,9 @@ import re
 import pytest
 
 from tests.vm.guest.agent import SEAL
-from tests.vm.machine import BOOT, Machine, MachineError
+from tests.vm.machine import BOOT, Machine
+from tests.vm.system import MachineError
+from tests.waiting import lasting
 
 
 def test_a_commands_exit_code_and_streams_are_kept(plain: Machine) -> None:
@@ -25,8 +27,8 @@ def test_a_failed_command_raises_with_the_ends_of_journal_and_console(plain: Mac
 
 
 def test_a_command_that_hangs_is_stopped_and_what_it_leaves_behind_does_not_matter(plain: Machine) -> None:
-    assert plain.run("sleep 1000", timeout=1, check=False).code is None
-    assert plain.run("sleep 1000 & echo $!").code == 0
+    assert plain.run(lasting("317.7421"), timeout=1, check=False).code is None
+    assert plain.run(f"{lasting('317.7421')} & echo $!").code == 0
 
 
 def test_waiting_ends_with_the_last_words(plain: Machine) -> None:
@@ -61,7 +63,7 @@ def test_only_the_machine_that_did_every_step_passes(plain: Machine) -> None:
 
 def test_a_machine_that_panics_fails_the_step_and_all_later_ones(plain: Machine) -> None:
     with pytest.raises(MachineError, match=r"Kernel panic|rebooted unasked"):
-        plain.run("sleep 1; echo c > /proc/sysrq-trigger; sleep 100")
+        plain.run(f"echo c > /proc/sysrq-trigger; {lasting('317.7421')}")
     with pytest.raises(MachineError, match="an earlier step broke this machine"):
         plain.run("true")
     with pytest.raises(MachineError, match="an earlier step broke this machine"):

@@ -29,6 +29,8 @@ from tests.vm.host import (
 from tests.vm.machine import Machine
 from tests.vm.packages import Packages
 
+pytestmark = pytest.mark.heavy
+
 HERE = "/payload/packages"
 RPM = "rpm --force-debian --nodeps"
 EDITED = "# kept by every upgrade\nVOLUME_SIZE_LIMIT_MB=1000\n"

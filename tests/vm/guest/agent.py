@@ -40,15 +40,14 @@ def seal_of(before: str, identity: int, code: int | None) -> str:
     return hashlib.sha256(f"{before} {identity} {code}".encode()).hexdigest()
 
 
-def run(script: str, given: bytes, timeout: float) -> tuple[int | None, str, str]:
-    """Run a bash script in its own session and return its exit code and the ends of its output.
+def run(argv: list[str], given: bytes, timeout: float) -> tuple[int | None, str, str]:
+    """Run a command in its own session and return its exit code and the ends of its output.
 
     Output goes to files: a daemon that the script leaves behind cannot keep us waiting by holding a pipe.
     """
     with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         source.write(given)
         source.seek(0)
-        argv = ["/bin/bash", "-c", script]
         child = subprocess.Popen(argv, stdin=source, stdout=out, stderr=err, env=ENVIRONMENT, start_new_session=True)
         code: int | None
         try:
@@ -74,7 +73,9 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"id": request["id"]}
     if "seal" in request:
         return {"id": request["id"], "seal": SEAL.read_text()}
-    code, stdout, stderr = run(request["script"], base64.b64decode(request["input"]), request["timeout"])
+    code, stdout, stderr = run(
+        ["/bin/bash", "-c", request["script"]], base64.b64decode(request["input"]), request["timeout"]
+    )
     SEAL.write_text(seal_of(SEAL.read_text(), request["id"], code))
     return {"id": request["id"], "code": code, "stdout": stdout, "stderr": stderr}
 
