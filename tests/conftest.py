@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -74,6 +75,21 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all workers of this run see."""
     base = tmp_path_factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def dist(shared: Path) -> Path:
+    """The example's release. Who comes first makes it; who comes meanwhile waits for it."""
+    for tool in ("bwrap", "mmdebstrap", "gpg"):
+        require_tool(tool)
+    from tests.integration.released import RELEASE, pipeline, succeeded
+
+    folder = shared / "dist"
+    with (shared / "dist.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "1.2.3").exists():
+            assert succeeded(pipeline(*RELEASE, "--dist", str(folder))).strip() == str(folder / "1.2.3")
+    return folder / "1.2.3"
 
 
 def require_tool(name: str) -> str:

@@ -1,8 +1,7 @@
-"""The example's release, made once for all tests that look at it."""
+"""The server of the example's release, and what checks a document against a schema of the project."""
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import os
 import platform
@@ -14,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import lacking, require_tool
-from tests.integration.released import PROJECT, RELEASE, pipeline, succeeded
+from tests.conftest import lacking
+from tests.integration.released import PROJECT
 
 SCHEMAS = PROJECT / "packaging" / "schemas" / "release-pipeline"
 VALIDATE = """\
@@ -24,19 +23,6 @@ schema, document = (json.load(open(path)) for path in sys.argv[1:])
 jsonschema.Draft7Validator.check_schema(schema)
 jsonschema.Draft7Validator(schema).validate(document)
 """
-
-
-@pytest.fixture(scope="session")
-def dist(shared: Path) -> Path:
-    """The example's release. Who comes first makes it; who comes meanwhile waits for it."""
-    for tool in ("bwrap", "mmdebstrap", "gpg"):
-        require_tool(tool)
-    folder = shared / "dist"
-    with (shared / "dist.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "1.2.3").exists():
-            assert succeeded(pipeline(*RELEASE, "--dist", str(folder))).strip() == str(folder / "1.2.3")
-    return folder / "1.2.3"
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def wait_up(made: Host, *names: str) -> None:
     def up() -> bool:
         try:
             proxy = runtime(made.paths, S3)
-            return bool(proxy) and all(proxy.servers()[name].up for name in names)
+            return proxy is not None and all(proxy.servers()[name].up for name in names)
         except OpsError:
             return False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -31,11 +32,12 @@ def plain(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mach
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> packages.Packages:
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> packages.Packages:
     """The packages under test."""
     for tool in ("bwrap", "mmdebstrap", "gpg"):
         require_tool(tool)
-    return packages.build(tmp_path_factory.mktemp("packages"))
+    example = partial(request.getfixturevalue, "dist")
+    return packages.build(tmp_path_factory.mktemp("packages"), example, older=request.config.getoption("--all"))
 
 
 def with_haproxy(machine: System) -> None:

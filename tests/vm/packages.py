@@ -4,17 +4,19 @@
     WEED_RELEASE=dist/4.44 WEED_OLDER_RELEASE=dist/4.43 ./pipelinew test tests/vm
 
 The first releases that source (`WEED_ARGUMENTS`: further arguments of `pipelinew release`), the second takes folders
-that are made already. Without an older release, the tests of upgrades are skipped. The example is built twice.
+that are made already. Without an older release, the tests of upgrades are skipped. The example is built
+once more for them, as the version before.
 """
 
 from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.integration.released import RELEASE, pipeline, succeeded
+from tests.integration.released import pipeline, succeeded
 
 OLDER = ("package", "--product", "example", "--tag", "v1.2.2", "--source", "examples/weed", "--commit", "2" * 40)
 ONLY = ("--target", "linux/amd64", "--variant", "standard")
@@ -43,16 +45,19 @@ class Packages:
         return folder
 
 
-def build(folder: Path) -> Packages:
-    """Find or make what the environment asks for, in `folder`, and the version before it."""
-    older = Path(found).absolute() if (found := os.environ.get("WEED_OLDER_RELEASE")) else None
+def build(folder: Path, example: Callable[[], Path], *, older: bool) -> Packages:
+    """Find or make what the environment asks for, in `folder`, and with `older` the version before it.
+
+    `example` returns the folder of the example's release.
+    """
+    before = Path(found).absolute() if (found := os.environ.get("WEED_OLDER_RELEASE")) else None
     if release := os.environ.get("WEED_RELEASE"):
-        return _packages(Path(release).absolute(), older)
+        return _packages(Path(release).absolute(), before)
     if source := os.environ.get("WEED_SOURCE"):
         more = shlex.split(os.environ.get("WEED_ARGUMENTS", ""))
         seaweedfs = ("release", "--product", "seaweedfs", "--source", source, "--tag", os.environ["WEED_TAG"], *more)
-        return _packages(_made(seaweedfs, folder), older)
-    return _packages(_made(RELEASE, folder), _made((*OLDER, *ONLY), folder))
+        return _packages(_made(seaweedfs, folder), before)
+    return _packages(example(), _made((*OLDER, *ONLY), folder) if older else None)
 
 
 def _made(arguments: tuple[str, ...], folder: Path) -> Path:
