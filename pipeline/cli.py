@@ -96,6 +96,11 @@ def _machine(parser: argparse.ArgumentParser) -> None:
         help="use the OCI references of packaging/images.lock, not bootstrapped roots",
     )
     group.add_argument(
+        "--locked",
+        action="store_true",
+        help="refuse what a registry would have to resolve: an image that packaging/images.lock does not pin",
+    )
+    group.add_argument(
         "--no-build-cache", action="store_true", help="compile from nothing, without the compiler's cache"
     )
 

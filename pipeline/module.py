@@ -14,7 +14,7 @@ from dagger.mod._exceptions import FunctionError
 
 from pipeline.choice import Choice, part
 from pipeline.dagger_request import Request, Settings
-from pipeline.dagger_session import DaggerSession, open_session
+from pipeline.dagger_session import GENERAL, DaggerSession, open_session
 from pipeline.drawing import mermaid, svg
 from pipeline.errors import PipelineError
 from pipeline.model.graph import steps_of
@@ -29,6 +29,7 @@ from pipeline.module_words import (
     Images,
     Jobs,
     Legs,
+    Locked,
     PolicyFile,
     ProductName,
     RequireOpensslFips,
@@ -88,12 +89,15 @@ class Pipeline:
     go_proxy: GoProxy = ""
     source_date_epoch: SourceDateEpoch = ""
     jobs: Jobs = 0
+    locked: Locked = False
 
     @asynccontextmanager
     async def _session(self, images: dagger.Directory | None) -> AsyncIterator[DaggerSession]:
         """Open a session, and let an error for people reach them as its text, without a traceback around it."""
         try:
-            settings = Settings.of(go_proxy=self.go_proxy, source_date_epoch=self.source_date_epoch, jobs=self.jobs)
+            settings = Settings.of(
+                go_proxy=self.go_proxy, source_date_epoch=self.source_date_epoch, jobs=self.jobs, locked=self.locked
+            )
             yield await open_session(dag, images, settings)
         except PipelineError as error:
             # The SDK logs a traceback of every other exception.
@@ -273,7 +277,8 @@ class Pipeline:
             session.given["artifacts"] = artifacts
             files = Given("artifacts", f"dagger:{await artifacts.digest()}")
             fingerprint = str((await session.inspect(signing_key))["fingerprint"])
-            image = session.catalog.image("debian")
+            await session.prepare(GENERAL)
+            image = session.catalog.image(GENERAL)
             return await session.evaluate(finish.sign(files, image=image, fingerprint=fingerprint, epoch=BASE_EPOCH))
 
     @uncached

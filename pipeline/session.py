@@ -223,7 +223,8 @@ def open_session(options: Namespace) -> Session:
     """Return a session for the parsed command line."""
     home, packaging = home_folder(options.home), packaging_folder()
     overrides = parse_overrides(options.image)
-    catalog = Catalog(load_images(packaging), home=home, overrides=overrides, pull=options.pull_images)
+    specs = load_images(packaging)
+    catalog = Catalog(specs, home=home, overrides=overrides, pull=options.pull_images, locked=options.locked)
     return Session(options=options, home=home, packaging=packaging, catalog=catalog, progress=Progress())
 
 

@@ -1,4 +1,4 @@
-"""A client of the OCI distribution specification (1.1): enough to resolve and to pull. Standard library only.
+"""A client of the OCI distribution specification (1.1): enough to resolve and to pull.
 
 Proxies and certificate authorities are those of the environment (`https_proxy`, `SSL_CERT_FILE`). A registry on
 this machine (localhost, 127.0.0.1) is spoken to without TLS.
@@ -18,7 +18,9 @@ from email.message import Message
 from http.client import HTTPException
 from typing import Any, BinaryIO, cast
 
-from pipeline.errors import ImageError
+import anyio.to_thread
+
+from pipeline.errors import ImageError, NoSuchImageError
 from pipeline.images.credentials import basic_credentials
 from pipeline.images.lock import PLATFORM
 from pipeline.images.manifest import (
@@ -158,7 +160,7 @@ class Registry:
                 "that only a credential helper has are not read",
             )
         if error.code == 404:
-            return ImageError(
+            return NoSuchImageError(
                 f"there is no image {self.reference}", details=said, resolution="correct the reference in images.toml"
             )
         return ImageError(f"{self.reference.host} answers {error.code} for {self.reference}", details=said)
@@ -174,8 +176,19 @@ class Registry:
 
 
 def resolve(reference: Reference, platform: str = PLATFORM) -> str:
-    """Return the digest of the manifest for `platform` that `reference` means now. Raises ImageError."""
-    return Registry(reference).manifest(platform).digest
+    """Return the digest of the index, or of the single manifest, that `reference` means now.
+
+    Raises NoSuchImageError when the registry has no such image, and ImageError when it has none for `platform`.
+    """
+    registry = Registry(reference)
+    start = registry.start()
+    find_manifest(registry, start, platform, str(reference))
+    return start.digest
+
+
+async def ask_registry(reference: Reference) -> str:
+    """Return what `resolve` says, asked in a thread."""
+    return await anyio.to_thread.run_sync(resolve, reference)
 
 
 def _open(url: str, accept: str, authorization: str) -> BinaryIO:

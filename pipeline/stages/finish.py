@@ -172,6 +172,7 @@ def _image(image: Image) -> dict[str, object]:
         "base": image.base.name,
         "content": image.base.content,
         "reference": image.base.reference,
+        "resolved": image.base.resolved,
         "stands_in_for": image.base.stands_in_for,
         "layers": layers,
     }

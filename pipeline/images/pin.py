@@ -1,0 +1,51 @@
+"""What an image of a registry is pinned to in this run: by its own digest, by images.lock, or by asking for it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from pipeline.errors import ImageError, NoSuchImageError
+from pipeline.images.origin import Pulled
+from pipeline.images.reference import Reference
+
+Ask: TypeAlias = Callable[[Reference], Awaitable[str]]
+"""Asks a registry what a reference means: the digest of an index or of a manifest.
+
+Raises NoSuchImageError when the registry has no such image, and other errors when it cannot be asked.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """A reference with its digest. `resolved` tells that the registry named the digest in this run."""
+
+    reference: Reference
+    resolved: bool = False
+
+
+async def pin(origin: Pulled, ask: Ask, *, locked: bool, warn: Callable[[str], None]) -> Pin:
+    """Return what `origin` is pinned to, and `warn` with one line when it had to be resolved.
+
+    A reference with a digest of its own is taken as it is. Raises ImageError instead of resolving when `locked`.
+    """
+    name = origin.reference
+    if name.digest:
+        return Pin(reference=name)
+    why = f"images.lock has no digest for {name}"
+    if origin.locked:
+        try:
+            await ask(name.at(origin.locked))
+            return Pin(reference=name.at(origin.locked))
+        except NoSuchImageError:
+            why = f"the registry no longer has {name.at(origin.locked)}, which images.lock names"
+    if locked:
+        raise ImageError(
+            f"{why}, and --locked refuses an image that is not pinned",
+            resolution="run `pipeline images lock` where the registry can be reached and commit packaging/images.lock, "
+            f"or name the image with a digest: --image NAME={name}@sha256:…",
+        )
+    digest = await ask(name)
+    warn(f"warning: {why}; it is resolved to {digest} for this run")
+    return Pin(reference=name.at(digest), resolved=True)
