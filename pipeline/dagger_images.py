@@ -6,9 +6,9 @@ import re
 
 import dagger
 
-from pipeline.errors import ImageError, NoSuchImageError
+from pipeline.errors import ImageError
 from pipeline.images.lock import PLATFORM
-from pipeline.images.pin import Ask
+from pipeline.images.pin import Ask, NoSuchImageError
 from pipeline.images.reference import Reference
 
 _ABSENT = re.compile(r"(?:@sha256:[0-9a-f]{64}|:[A-Za-z0-9_.-]+): not found\b")

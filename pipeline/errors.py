@@ -67,10 +67,6 @@ class ImageError(PipelineError):
     )
 
 
-class NoSuchImageError(ImageError):
-    """The registry answers that it has no such image (404)."""
-
-
 class StepFailedError(PipelineError):
     """A step's program failed, was killed, or did not leave what it promised.
 

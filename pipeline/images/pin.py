@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from pipeline.errors import ImageError, NoSuchImageError
+from pipeline.errors import ImageError
 from pipeline.images.origin import Pulled
 from pipeline.images.reference import Reference
 
@@ -15,6 +15,10 @@ Ask: TypeAlias = Callable[[Reference], Awaitable[str]]
 
 Raises NoSuchImageError when the registry has no such image, and other errors when it cannot be asked.
 """
+
+
+class NoSuchImageError(ImageError):
+    """The registry answers that it has no such image (404)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

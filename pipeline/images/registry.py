@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, cast
 
 import anyio.to_thread
 
-from pipeline.errors import ImageError, NoSuchImageError
+from pipeline.errors import ImageError
 from pipeline.images.credentials import basic_credentials
 from pipeline.images.lock import PLATFORM
 from pipeline.images.manifest import (
@@ -34,6 +34,7 @@ from pipeline.images.manifest import (
     media_type_of,
     parse_document,
 )
+from pipeline.images.pin import NoSuchImageError
 from pipeline.images.reference import Reference
 from pipeline.model.identity import sha256_hex
 

@@ -10,10 +10,11 @@ import anyio
 import pytest
 
 from pipeline import content
-from pipeline.errors import ImageError, NoSuchImageError, StoreError, UsageError
+from pipeline.errors import ImageError, StoreError, UsageError
 from pipeline.images.bootstrap import recipe_of
 from pipeline.images.catalog import Catalog
 from pipeline.images.lock import Lock, Locked
+from pipeline.images.pin import NoSuchImageError
 from pipeline.images.reference import Reference
 from pipeline.images.roots import Facts, Root, Roots, inside, make_mount_points, missing_mount_points
 from pipeline.images.spec import ImageSpecs, load_images
