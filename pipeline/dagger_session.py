@@ -19,7 +19,7 @@ from pipeline.dagger_images import asker
 from pipeline.dagger_request import Request, Settings
 from pipeline.engine.dagger import DaggerEngine
 from pipeline.errors import SigningError, SourceError, StepFailedError, UsageError
-from pipeline.images import exported
+from pipeline.images import exported, needs
 from pipeline.images.catalog import Catalog
 from pipeline.images.spec import BUILDER, load_images
 from pipeline.model.graph import steps_of
@@ -85,10 +85,15 @@ class DaggerSession:
         return plan(context, schemas)
 
     async def _prepared(self, context: Context, schemas: Files) -> Context:
-        """Return `context` with the images that its release uses prepared."""
-        expected = plan(context, schemas)
-        await self.prepare(*sorted({step.image.base.name for step in steps_of(expected.tree)}))
+        """Return `context` with its images prepared, which have what the steps of its release need."""
+        steps = set(steps_of(plan(context, schemas).tree))
+        await self.prepare(*sorted({step.image.base.name for step in steps}))
+        wanted = needs.of_steps(self.catalog.specs, steps)
+        await needs.verify(needs.checks(self.images(), wanted), self._read)
         return replace(context, images=self.images())
+
+    async def _read(self, tree: Tree, name: str) -> str:
+        return await (await self.evaluate(tree)).file(name).contents()
 
     def images(self) -> dict[str, Image]:
         """Return every image as far as it is known now."""

@@ -20,6 +20,7 @@ from pipeline.engine.base import Secret
 from pipeline.engine.failure import shell_of, short
 from pipeline.engine.local import LocalEngine
 from pipeline.errors import PipelineError, SigningError, StepFailedError, UsageError
+from pipeline.images import needs
 from pipeline.images.catalog import Catalog
 from pipeline.images.spec import load_images
 from pipeline.keys import SigningKey
@@ -146,9 +147,20 @@ class Session:
         return plan(context, load_schemas(self.packaging))
 
     async def prepare(self, *trees: Tree) -> None:
-        """Build or pull the roots that the steps below `trees` run in and that are not there yet."""
-        names = {step.image.base.name for tree in trees for step in steps_of(tree)}
+        """Build or pull the roots that the steps below `trees` run in, and test that they have what those need."""
+        steps = {step for tree in trees for step in steps_of(tree)}
+        names = {step.image.base.name for step in steps}
         await self.catalog.prepare(sorted(names & set(self.catalog.names())), self.progress.note)
+        await self.check(needs.of_steps(self.catalog.specs, steps))
+
+    async def check(self, wanted: Mapping[str, set[tuple[str, str]]]) -> None:
+        """Test that images have what steps need, which is cached like every step. Raises ImageError."""
+        with self.engine() as engine:
+
+            async def read(tree: Tree, name: str) -> str:
+                return (await self.evaluate(engine, tree) / name).read_text("utf-8")
+
+            await needs.verify(needs.checks(self.images(), wanted), read)
 
     async def planned(self, *, signed: bool = True, fetch: bool = False) -> Release:
         """Return the graph with everything known: roots are there, and so is the signing key.

@@ -10,9 +10,9 @@ from typing import Any
 
 from pipeline.images.bootstrap import bootstrap, debian_mirrors, recipe_of
 from pipeline.images.exported import Exported
-from pipeline.images.lock import Lock, Staleness, load_lock
+from pipeline.images.lock import Age, Lock, Staleness, load_lock
 from pipeline.images.origin import EVERY, Archived, Bootstrapped, Folder, Mode, Origin, Pulled, origins
-from pipeline.images.pin import Ask, Pin, pin
+from pipeline.images.pin import Answer, Ask, Pin, answers, pin
 from pipeline.images.pull import Source, materialise, read_source
 from pipeline.images.reference import Reference
 from pipeline.images.registry import ask_registry, resolve
@@ -145,6 +145,10 @@ class Catalog:
             for other in self._origins:
                 self._look(other)
 
+    async def answers(self, names: Iterable[str]) -> list[Answer]:
+        """Return what registries say of the images `names` that come from one, once for each reference."""
+        return await answers((self._origins[name] for name in names), self._ask)
+
     async def prune(self) -> int:
         """Delete the roots that none of these images is; return the bytes of their files."""
         used = {root.key for root in self._roots.values()}
@@ -178,6 +182,10 @@ class Catalog:
     def staleness(self, *, ask: bool) -> Staleness:
         """Return how images.lock differs from images.toml and, with `ask`, from what the registries say today."""
         return self._lock.staleness(self._references(), self._resolve if ask else None)
+
+    def ages(self) -> list[Age]:
+        """Return how each reference compares with what its registry says today. Raises ImageError."""
+        return self._lock.ages(self._references(), self._resolve)
 
     def describe(self) -> list[Row]:
         """Return a row for every image."""

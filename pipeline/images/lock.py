@@ -63,6 +63,28 @@ class Staleness:
 
 
 @dataclass(frozen=True, slots=True)
+class Age:
+    """A reference, what it is pinned to, and the digest that its registry has for it `now`."""
+
+    reference: str
+    locked: Locked | None
+    now: str
+
+    @property
+    def outdated(self) -> bool:
+        """Whether locking it again would change what is used."""
+        return self.locked is None or self.locked.digest != self.now
+
+    def __str__(self) -> str:
+        if self.locked is None:
+            return f"not locked; the registry has {self.now}"
+        since = f"resolved {self.locked.resolved}" if self.locked.resolved else "recorded, never checked"
+        if self.outdated:
+            return f"moved: {self.locked.digest} ({since}) is now {self.now}"
+        return f"up to date ({since})"
+
+
+@dataclass(frozen=True, slots=True)
 class Lock:
     """All resolved references, in full form and sorted."""
 
@@ -83,6 +105,10 @@ class Lock:
         """Return what is known of `reference`, or None when it is not locked."""
         wanted = str(Reference.parse(reference))
         return next((entry for entry in self.entries if entry.reference == wanted), None)
+
+    def ages(self, references: Iterable[str], resolve: Callable[[Reference], str]) -> list[Age]:
+        """Return how each of `references` compares with what its registry says today. Raises what `resolve` does."""
+        return [Age(name, self.entry(name), resolve(Reference.parse(name))) for name in sorted(_full(references))]
 
     def staleness(self, references: Iterable[str], resolve: Callable[[Reference], str] | None = None) -> Staleness:
         """Compare the lock with `references` and, with `resolve`, with the registries. Raises what `resolve` does."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from pipeline.errors import ImageError
-from pipeline.images.origin import Pulled
+from pipeline.images.origin import Origin, Pulled
 from pipeline.images.reference import Reference
 
 Ask: TypeAlias = Callable[[Reference], Awaitable[str]]
@@ -27,6 +27,30 @@ class Pin:
 
     reference: Reference
     resolved: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a registry says of an image that a run would use; `problem` is empty when it can be used."""
+
+    reference: Reference
+    problem: str = ""
+    note: str = ""
+
+
+async def answers(origins: Iterable[Origin], ask: Ask) -> list[Answer]:
+    """Return what registries say of those of `origins` that are theirs, once for each reference."""
+    found = []
+    for origin in dict.fromkeys(each for each in origins if isinstance(each, Pulled)):
+        pinned = origin.pinned
+        note = "" if pinned.digest else "not pinned: images.lock has no digest for it"
+        try:
+            await ask(pinned)
+            found.append(Answer(reference=pinned, note=note))
+        except ImageError as error:
+            problem = ": ".join(filter(None, (error.brief, " ".join(error.details.split()))))
+            found.append(Answer(reference=pinned, problem=problem, note=note))
+    return found
 
 
 async def pin(origin: Pulled, ask: Ask, *, locked: bool, warn: Callable[[str], None]) -> Pin:

@@ -30,10 +30,21 @@ Absolute = Annotated[str, AfterValidator(_absolute)]
 Glob = Annotated[str, StringConstraints(pattern=r"^/[^\s=,\"']+$")]
 GoPackage = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.][A-Za-z0-9._~/-]*$")]
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]+$")]
+Program = Annotated[str, StringConstraints(pattern=r"^([*]|[a-z][a-z0-9_-]*)$")]
+Need = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(python3>=3[.][0-9]+|python3:[A-Za-z0-9_]+|/[A-Za-z0-9._+/-]+"
+        r"|[A-Za-z0-9][A-Za-z0-9._+-]*([|][A-Za-z0-9][A-Za-z0-9._+-]*)*)$"
+    ),
+]
 Value = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._{}+-]*$")]
 
 STANDARD = frozenset({"/usr/local/bin", "/usr/local/sbin"})
 """Folders that every root has (FHS 3.0, section 4.9): a tool that is mounted there needs no mount point made for it."""
+
+EVERY_STEP = "*"
+"""The name, in `needs` of an image, for what every step needs."""
 
 BUILDER = "go"
 """The image that programs are built in."""
@@ -93,6 +104,8 @@ class ImageSpec(Document):
     packages: tuple[Package, ...] = ()
     path: tuple[Absolute, ...] = Field(default=DEFAULT_PATH)
     tools: tuple[Name, ...] = ()
+    needs: dict[Program, tuple[Need, ...]] = Field(default_factory=dict)
+    """What the steps that run in it need of its root, by program; `pipeline.images.needs` says what can be written."""
     bootstrap: Bootstrap
 
 
