@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import dagger
 
 from pipeline import content, feeds
 from pipeline.choice import databases, gate_closed, verified
-from pipeline.dagger_images import asker
+from pipeline.dagger_images import asker, looker
 from pipeline.dagger_request import Request, Settings
 from pipeline.engine.dagger import DaggerEngine
 from pipeline.errors import SigningError, SourceError, StepFailedError, UsageError
@@ -27,6 +27,7 @@ from pipeline.model.image import Image
 from pipeline.model.policy import Policy, load_policy
 from pipeline.model.product import Product, load_product
 from pipeline.model.source import GIVEN_NAME, Source
+from pipeline.model.step import Step
 from pipeline.model.tree import BASE_EPOCH, Files, Given, Tree
 from pipeline.model.version import Version
 from pipeline.project import packaging_folder
@@ -67,13 +68,27 @@ class DaggerSession:
         await self.catalog.prepare((BUILDER, *names), say)
         self.engine.builder = self.catalog.image(BUILDER)
 
-    async def planned(self, request: Request, *, key: bool = False, fetch: bool = False) -> Release:
+    async def check(self, steps: Iterable[Step]) -> None:
+        """Test that images have what `steps` need, and what is needed before the first of them. Raises ImageError."""
+        first = (step for _, tree in self.engine.builder.layers for step in steps_of(tree))
+        wanted = needs.of_steps(self.catalog.specs, {*steps, *first})
+        await needs.verify(needs.checks(self.images(), wanted), looker(self.client, self.engine.archives))
+
+    async def alone(self, make: Callable[[Image], Step]) -> dagger.Directory:
+        """Return what a step leaves that is `make` of the general image. Raises what the engine raises."""
+        await self.prepare(GENERAL)
+        step = make(self.catalog.image(GENERAL))
+        await self.check([step])
+        return await self.evaluate(step.out)
+
+    async def planned(self, request: Request, *, key: bool = False, fetch: bool = False, check: bool = True) -> Release:
         """Return the graph that a request asks for; with `key`, signed by its key or by one of this run alone.
 
-        With `fetch` the scanners' databases are fetched, so that the gate knows which of them is not to be had.
+        With `fetch` the scanners' databases are fetched, so that the gate knows which of them is not to be had. Without
+        `check`, no image is pulled to see whether it has what its steps need.
         """
         schemas = load_schemas(packaging_folder())
-        context = await self._prepared(await self.context(request), schemas)
+        context = await self._prepared(await self.context(request), schemas, check=check)
         if fetch:
             compiled = [binary.tree for binary in plan(context, schemas).binaries]
             context = await feeds.fetched(context, self.evaluate, say, compiled)
@@ -84,16 +99,13 @@ class DaggerSession:
             context = replace(context, options=replace(context.options, ephemeral_key=True))
         return plan(context, schemas)
 
-    async def _prepared(self, context: Context, schemas: Files) -> Context:
-        """Return `context` with its images prepared, which have what the steps of its release need."""
+    async def _prepared(self, context: Context, schemas: Files, *, check: bool) -> Context:
+        """Return `context` with its images prepared, and tested when that is asked for."""
         steps = set(steps_of(plan(context, schemas).tree))
         await self.prepare(*sorted({step.image.base.name for step in steps}))
-        wanted = needs.of_steps(self.catalog.specs, steps)
-        await needs.verify(needs.checks(self.images(), wanted), self._read)
+        if check:
+            await self.check(steps)
         return replace(context, images=self.images())
-
-    async def _read(self, tree: Tree, name: str) -> str:
-        return await (await self.evaluate(tree)).file(name).contents()
 
     def images(self) -> dict[str, Image]:
         """Return every image as far as it is known now."""
@@ -133,7 +145,6 @@ class DaggerSession:
                 resolution="correct --commit, or leave it out",
             )
         self.given["repository"] = given
-        await self.prepare(GENERAL)
         params = parameters(
             product,
             version,
@@ -143,11 +154,10 @@ class DaggerSession:
             epoch=self.epoch,
         )
         repository = Given("repository", f"dagger:{await given.digest()}")
-        step = checkout(repository, params, image=self.catalog.image(GENERAL))
         try:
-            found = await self.evaluate(step.out)
+            found = await self.alone(lambda image: checkout(repository, params, image=image))
         except StepFailedError as error:
-            refused = unusable(step, error)
+            refused = unusable(checkout(repository, params, image=self.catalog.image(GENERAL)), error)
             if refused is None:
                 raise
             raise refused from error
@@ -204,9 +214,7 @@ class DaggerSession:
     async def inspect(self, key: dagger.Secret) -> dict[str, Any]:
         """Return what `inspect_key` says of a signing key, for later steps to have the key. Raises SigningError."""
         self.secrets["signing-key"] = key
-        await self.prepare(GENERAL)
-        step = finish.inspect_key(self.catalog.image(GENERAL))
-        described = await (await self.evaluate(step.out)).file("key.json").contents()
+        described = await (await self.alone(finish.inspect_key)).file("key.json").contents()
         found: dict[str, Any] = json.loads(described)
         if not found["fingerprint"]:
             raise SigningError("--signing-key holds no usable key", resolution="make one with `pipeline keygen`")
@@ -220,11 +228,8 @@ class DaggerSession:
         inputs: dict[str, Tree] = {
             name: Given(name, f"dagger:{await self.given[name].digest()}") for name in ("key", "release")
         }
-        await self.prepare(GENERAL)
-        step = finish.verify(
-            self.catalog.image(GENERAL), inputs, key="/in/key/key.asc" if key else "", fingerprint=fingerprint
-        )
-        found = await self.evaluate(step.out)
+        trusted = "/in/key/key.asc" if key else ""
+        found = await self.alone(lambda image: finish.verify(image, inputs, key=trusted, fingerprint=fingerprint))
         result = json.loads(await found.file("verification.json").contents())
         return verified("the release", result)
 

@@ -14,7 +14,7 @@ from dagger.mod._exceptions import FunctionError
 
 from pipeline.choice import Choice, part
 from pipeline.dagger_request import Request, Settings
-from pipeline.dagger_session import GENERAL, DaggerSession, open_session
+from pipeline.dagger_session import DaggerSession, open_session
 from pipeline.drawing import mermaid, svg
 from pipeline.errors import PipelineError
 from pipeline.model.graph import steps_of
@@ -239,7 +239,7 @@ class Pipeline:
         """List the steps of a release, each with its digest and its image. Runs none of them."""
         chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, require_openssl_fips)
         async with self._session(images) as session:
-            planned = await session.planned(_request(*chosen))
+            planned = await session.planned(_request(*chosen), check=False)
             steps = list(steps_of(planned.tree))
             width = max(len(step.title) for step in steps)
             rows = [f"{step.digest}  {step.title:<{width}}  {step.image.name}" for step in steps]
@@ -262,7 +262,7 @@ class Pipeline:
         """Draw the steps of a release and what feeds what. Runs none of them."""
         chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, False)
         async with self._session(images) as session:
-            tree = (await session.planned(_request(*chosen))).tree
+            tree = (await session.planned(_request(*chosen), check=False)).tree
             return svg(tree) if drawing is Drawing.SVG else mermaid(tree)
 
     @uncached
@@ -277,9 +277,9 @@ class Pipeline:
             session.given["artifacts"] = artifacts
             files = Given("artifacts", f"dagger:{await artifacts.digest()}")
             fingerprint = str((await session.inspect(signing_key))["fingerprint"])
-            await session.prepare(GENERAL)
-            image = session.catalog.image(GENERAL)
-            return await session.evaluate(finish.sign(files, image=image, fingerprint=fingerprint, epoch=BASE_EPOCH))
+            return await session.alone(
+                lambda image: finish.sign(files, image=image, fingerprint=fingerprint, epoch=BASE_EPOCH).step
+            )
 
     @uncached
     async def verify(

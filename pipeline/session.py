@@ -157,10 +157,10 @@ class Session:
         """Test that images have what steps need, which is cached like every step. Raises ImageError."""
         with self.engine() as engine:
 
-            async def read(tree: Tree, name: str) -> str:
-                return (await self.evaluate(engine, tree) / name).read_text("utf-8")
+            async def run(step: Step) -> str:
+                return (await self.evaluate(engine, step.out) / needs.FOUND).read_text("utf-8")
 
-            await needs.verify(needs.checks(self.images(), wanted), read)
+            await needs.verify(needs.checks(self.images(), wanted), run)
 
     async def planned(self, *, signed: bool = True, fetch: bool = False) -> Release:
         """Return the graph with everything known: roots are there, and so is the signing key.
@@ -171,7 +171,7 @@ class Session:
         context = await self.context()
         last = keys.remembered(self.home, self.options.signing_key) if signed else None
         expected = self.release(_signed_by(context, last))
-        await self.prepare(expected.tree)
+        await self.prepare(expected.tree, *([self.key_step().out] if signed else []))
         context = replace(context, images=self.images())
         if fetch:
             compiled = [binary.tree for binary in self._same(expected, context).binaries]

@@ -12,14 +12,15 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from pipeline.errors import ImageError, StepFailedError
+import anyio
+
+from pipeline.errors import ImageError, PipelineError, StepFailedError
 from pipeline.images.spec import EVERY_STEP, ImageSpecs
 from pipeline.model.image import DEFAULT_PATH, Image
 from pipeline.model.step import Step
-from pipeline.model.tree import Merge, Tree
 
-Read = Callable[[Tree, str], Awaitable[str]]
-"""Evaluates a tree and returns the text of one file in it. Raises what the engine raises."""
+Run = Callable[[Step], Awaitable[str]]
+"""Carries out a step and returns the text of its file `found`. Raises what the engine raises."""
 
 FOUND = "found"
 
@@ -111,20 +112,28 @@ def checks(images: Mapping[str, Image], needs: Mapping[str, set[tuple[str, str]]
     ]
 
 
-async def verify(tests: list[Check], read: Read) -> None:
-    """Carry out `tests`. Raises ImageError that lists everything that is missing, by image, program and step."""
-    tree = Merge.of(*((str(number), test.step.out) for number, test in enumerate(tests)))
-    problems = []
-    for number, test in enumerate(tests):
+async def verify(tests: list[Check], run: Run) -> None:
+    """Carry out `tests`, all at once. Raises ImageError that lists what is missing, by image, program and step."""
+    problems: list[str] = []
+    failures: list[PipelineError] = []
+
+    async def look(test: Check) -> None:
         try:
-            problems += test.missing(await read(tree, f"{number}/{FOUND}"))
+            problems.extend(test.missing(await run(test.step)))
         except StepFailedError as error:
-            failed = next((each for each in tests if each.step.digest == error.digest), test)
-            raise ImageError(
-                f"no shell runs in the image {failed.images}: every step of it needs /bin/sh",
-                details=error.details,
-                resolution=_HOW,
-            ) from error
+            output = "".join(f"; {line}" for line in error.said)
+            problems.append(
+                f"no shell runs in the image {test.images}, and every step needs /bin/sh: {error.brief}{output}"
+            )
+        except PipelineError as error:
+            failures.append(error)
+
+    async with anyio.create_task_group() as group:
+        for test in tests:
+            group.start_soon(look, test)
+    if failures:
+        raise failures[0]
+    problems.sort()
     if problems:
         raise ImageError(
             "an image lacks what a step needs" if len(problems) == 1 else "images lack what steps need",

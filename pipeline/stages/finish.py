@@ -109,7 +109,7 @@ def signatures(context: Context, release: Tree) -> Tree:
     return sign(release, image=context.image("debian"), fingerprint=fingerprint, epoch=context.epoch)
 
 
-def sign(files: Tree, *, image: Image, fingerprint: str, epoch: int) -> Tree:
+def sign(files: Tree, *, image: Image, fingerprint: str, epoch: int) -> Output:
     """Return the signatures of `files` by the secret `signing-key`, which must have that fingerprint.
 
     Without one, by a key that the step makes for itself and keeps from everybody: its result is never the same.
