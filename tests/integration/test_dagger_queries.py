@@ -307,7 +307,7 @@ def built(settings: Mapping[str, Any], **module: Any) -> tuple[Api, Any]:
     """Return what building asks of an engine that has the images of registries."""
 
     async def work() -> Any:
-        return await Pipeline(**module).build(**ARGUMENTS)
+        return await Pipeline(**module).build(**ARGUMENTS, target=["linux/amd64"], variant=["standard"])
 
     return call(work, settings)
 
