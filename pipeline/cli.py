@@ -90,11 +90,8 @@ def _machine(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=WHERE",
         help="use another image: an OCI reference, oci-archive:FILE or root-dir:DIR; may be repeated",
     )
-    group.add_argument(
-        "--pull-images",
-        action="store_true",
-        help="use the OCI references of packaging/images.lock, not bootstrapped roots",
-    )
+    group.add_argument("--pull-images", action="store_true", help="pull images instead of bootstrapping their roots")
+    group.add_argument("--locked", action="store_true", help="refuse an image that packaging/images.lock does not pin")
     group.add_argument(
         "--no-build-cache", action="store_true", help="compile from nothing, without the compiler's cache"
     )
@@ -228,6 +225,8 @@ def _images(verbs: Parsers[argparse.ArgumentParser]) -> None:
     _verb(actions, "list", "list the images, what is really used, and what stands in for what", "images:show")
     lock = _verb(actions, "lock", "resolve every reference to a digest and write packaging/images.lock", "images:lock")
     lock.add_argument("--check", action="store_true", help="only say whether the lock is up to date")
+    _verb(actions, "outdated", "list references whose digest differs from packaging/images.lock", "images:outdated")
+    check = _verb(actions, "check", "test that images can be had and have what their steps need", "images:check")
     build = _verb(actions, "build", "build or pull images now", "images:build")
     export = _verb(
         actions,
@@ -235,7 +234,7 @@ def _images(verbs: Parsers[argparse.ArgumentParser]) -> None:
         "write the roots of images as OCI archives, for an engine that reaches no registry",
         "images:export",
     )
-    for parser in (build, export):
+    for parser in (check, build, export):
         parser.add_argument("names", nargs="*", metavar="NAME", help="image names (default: all)")
     export.add_argument("--output", required=True, metavar="DIR", help="the archives and images.json go here")
 

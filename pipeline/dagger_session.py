@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,20 @@ import dagger
 
 from pipeline import content, feeds
 from pipeline.choice import databases, gate_closed, verified
+from pipeline.dagger_images import asker, looker
 from pipeline.dagger_request import Request, Settings
 from pipeline.engine.dagger import DaggerEngine
-from pipeline.errors import ImageError, SigningError, SourceError, StepFailedError, UsageError
-from pipeline.images import exported
+from pipeline.errors import SigningError, SourceError, StepFailedError, UsageError
+from pipeline.images import exported, needs
 from pipeline.images.catalog import Catalog
 from pipeline.images.spec import BUILDER, load_images
 from pipeline.model.graph import steps_of
+from pipeline.model.image import Image
 from pipeline.model.policy import Policy, load_policy
 from pipeline.model.product import Product, load_product
 from pipeline.model.source import GIVEN_NAME, Source
-from pipeline.model.tree import BASE_EPOCH, Given, Tree
+from pipeline.model.step import Step
+from pipeline.model.tree import BASE_EPOCH, Files, Given, Tree
 from pipeline.model.version import Version
 from pipeline.project import packaging_folder
 from pipeline.release import Release, plan
@@ -38,6 +41,8 @@ from pipeline.stages.sbom import load_schemas
 from pipeline.stages.scan import BINARY_SCANNERS
 
 Directories = Mapping[str, dagger.Directory]
+GENERAL = "debian"
+"""The image of the steps that need nothing special."""
 
 
 @dataclass(slots=True)
@@ -52,23 +57,38 @@ class DaggerSession:
     secrets: dict[str, dagger.Secret] = field(default_factory=dict)
 
     async def evaluate(self, tree: Tree) -> dagger.Directory:
-        """Carry out `tree` and return its directory. Raises what the engine raises, ImageError for unknown images."""
-        unknown = sorted({step.image.base.name for step in steps_of(tree) if not step.image.base.known})
-        if unknown:
-            raise ImageError(
-                f"images.lock has no digest for {', '.join(unknown)}, so it is not known what would be pulled",
-                resolution="run `pipeline images lock` where the registries can be reached and commit images.lock, or "
-                "write the images with `pipeline images export --output DIR` and pass that folder as --images",
-            )
+        """Carry out `tree`, whose images were prepared, and return its directory. Raises what the engine raises."""
         return await self.engine.evaluate(tree, given=self.given, secrets=self.secrets)
 
-    async def planned(self, request: Request, *, key: bool = False, fetch: bool = False) -> Release:
+    async def prepare(self, *names: str) -> None:
+        """Find out which digests the images `names` and the one that `seal` is compiled in have.
+
+        Raises ImageError for an image that cannot be had, and for one that is not pinned when that is forbidden.
+        """
+        await self.catalog.prepare((BUILDER, *names), say)
+        self.engine.builder = self.catalog.image(BUILDER)
+
+    async def check(self, steps: Iterable[Step]) -> None:
+        """Test that images have what `steps` need, and what is needed before the first of them. Raises ImageError."""
+        first = (step for _, tree in self.engine.builder.layers for step in steps_of(tree))
+        wanted = needs.of_steps(self.catalog.specs, {*steps, *first})
+        await needs.verify(needs.checks(self.images(), wanted), looker(self.client, self.engine.archives))
+
+    async def alone(self, make: Callable[[Image], Step]) -> dagger.Directory:
+        """Return what a step leaves that is `make` of the general image. Raises what the engine raises."""
+        await self.prepare(GENERAL)
+        step = make(self.catalog.image(GENERAL))
+        await self.check([step])
+        return await self.evaluate(step.out)
+
+    async def planned(self, request: Request, *, key: bool = False, fetch: bool = False, check: bool = True) -> Release:
         """Return the graph that a request asks for; with `key`, signed by its key or by one of this run alone.
 
-        With `fetch` the scanners' databases are fetched, so that the gate knows which of them is not to be had.
+        With `fetch` the scanners' databases are fetched, so that the gate knows which of them is not to be had. Without
+        `check`, no image is pulled to see whether it has what its steps need.
         """
-        context = await self.context(request)
         schemas = load_schemas(packaging_folder())
+        context = await self._prepared(await self.context(request), schemas, check=check)
         if fetch:
             compiled = [binary.tree for binary in plan(context, schemas).binaries]
             context = await feeds.fetched(context, self.evaluate, say, compiled)
@@ -78,6 +98,18 @@ class DaggerSession:
         elif key:
             context = replace(context, options=replace(context.options, ephemeral_key=True))
         return plan(context, schemas)
+
+    async def _prepared(self, context: Context, schemas: Files, *, check: bool) -> Context:
+        """Return `context` with its images prepared, and tested when that is asked for."""
+        steps = set(steps_of(plan(context, schemas).tree))
+        await self.prepare(*sorted({step.image.base.name for step in steps}))
+        if check:
+            await self.check(steps)
+        return replace(context, images=self.images())
+
+    def images(self) -> dict[str, Image]:
+        """Return every image as far as it is known now."""
+        return {name: self.catalog.image(name) for name in self.catalog.names()}
 
     async def context(self, request: Request) -> Context:
         """Return the values of a request. Runs the step that reads the source."""
@@ -91,7 +123,7 @@ class DaggerSession:
             source,
             await _policy(request.policy, folder),
             specs=self.catalog.specs,
-            images={name: self.catalog.image(name) for name in self.catalog.names()},
+            images=self.images(),
             databases=kind,
             given={**await self._databases(kind, request, product), **await self._brought(request.legs)},
             packaging=load_packaging(folder, product),
@@ -122,11 +154,10 @@ class DaggerSession:
             epoch=self.epoch,
         )
         repository = Given("repository", f"dagger:{await given.digest()}")
-        step = checkout(repository, params, image=self.catalog.image("debian"))
         try:
-            found = await self.evaluate(step.out)
+            found = await self.alone(lambda image: checkout(repository, params, image=image))
         except StepFailedError as error:
-            refused = unusable(step, error)
+            refused = unusable(checkout(repository, params, image=self.catalog.image(GENERAL)), error)
             if refused is None:
                 raise
             raise refused from error
@@ -183,8 +214,7 @@ class DaggerSession:
     async def inspect(self, key: dagger.Secret) -> dict[str, Any]:
         """Return what `inspect_key` says of a signing key, for later steps to have the key. Raises SigningError."""
         self.secrets["signing-key"] = key
-        step = finish.inspect_key(self.catalog.image("debian"))
-        described = await (await self.evaluate(step.out)).file("key.json").contents()
+        described = await (await self.alone(finish.inspect_key)).file("key.json").contents()
         found: dict[str, Any] = json.loads(described)
         if not found["fingerprint"]:
             raise SigningError("--signing-key holds no usable key", resolution="make one with `pipeline keygen`")
@@ -198,10 +228,8 @@ class DaggerSession:
         inputs: dict[str, Tree] = {
             name: Given(name, f"dagger:{await self.given[name].digest()}") for name in ("key", "release")
         }
-        step = finish.verify(
-            self.catalog.image("debian"), inputs, key="/in/key/key.asc" if key else "", fingerprint=fingerprint
-        )
-        found = await self.evaluate(step.out)
+        trusted = "/in/key/key.asc" if key else ""
+        found = await self.alone(lambda image: finish.verify(image, inputs, key=trusted, fingerprint=fingerprint))
         result = json.loads(await found.file("verification.json").contents())
         return verified("the release", result)
 
@@ -247,7 +275,13 @@ async def open_session(
     settings = settings or Settings()
     roots = exported.parse(await _index(images)) if images else {}
     catalog = Catalog(
-        load_images(packaging_folder()), home=Path("/nonexistent"), pull=True, local=False, exported=roots
+        load_images(packaging_folder()),
+        home=Path("/nonexistent"),
+        pull=True,
+        local=False,
+        locked=settings.locked,
+        ask=asker(client),
+        exported=roots,
     )
     archives = {root.content: images.file(root.archive) for root in roots.values()} if images else {}
     variables = {"GOPROXY": settings.go_proxy} if settings.go_proxy else {}

@@ -29,6 +29,7 @@ from pipeline.module_words import (
     Images,
     Jobs,
     Legs,
+    Locked,
     PolicyFile,
     ProductName,
     RequireOpensslFips,
@@ -88,12 +89,15 @@ class Pipeline:
     go_proxy: GoProxy = ""
     source_date_epoch: SourceDateEpoch = ""
     jobs: Jobs = 0
+    locked: Locked = False
 
     @asynccontextmanager
     async def _session(self, images: dagger.Directory | None) -> AsyncIterator[DaggerSession]:
         """Open a session, and let an error for people reach them as its text, without a traceback around it."""
         try:
-            settings = Settings.of(go_proxy=self.go_proxy, source_date_epoch=self.source_date_epoch, jobs=self.jobs)
+            settings = Settings.of(
+                go_proxy=self.go_proxy, source_date_epoch=self.source_date_epoch, jobs=self.jobs, locked=self.locked
+            )
             yield await open_session(dag, images, settings)
         except PipelineError as error:
             # The SDK logs a traceback of every other exception.
@@ -235,7 +239,7 @@ class Pipeline:
         """List the steps of a release, each with its digest and its image. Runs none of them."""
         chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, require_openssl_fips)
         async with self._session(images) as session:
-            planned = await session.planned(_request(*chosen))
+            planned = await session.planned(_request(*chosen), check=False)
             steps = list(steps_of(planned.tree))
             width = max(len(step.title) for step in steps)
             rows = [f"{step.digest}  {step.title:<{width}}  {step.image.name}" for step in steps]
@@ -258,7 +262,7 @@ class Pipeline:
         """Draw the steps of a release and what feeds what. Runs none of them."""
         chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, False)
         async with self._session(images) as session:
-            tree = (await session.planned(_request(*chosen))).tree
+            tree = (await session.planned(_request(*chosen), check=False)).tree
             return svg(tree) if drawing is Drawing.SVG else mermaid(tree)
 
     @uncached
@@ -273,8 +277,9 @@ class Pipeline:
             session.given["artifacts"] = artifacts
             files = Given("artifacts", f"dagger:{await artifacts.digest()}")
             fingerprint = str((await session.inspect(signing_key))["fingerprint"])
-            image = session.catalog.image("debian")
-            return await session.evaluate(finish.sign(files, image=image, fingerprint=fingerprint, epoch=BASE_EPOCH))
+            return await session.alone(
+                lambda image: finish.sign(files, image=image, fingerprint=fingerprint, epoch=BASE_EPOCH).step
+            )
 
     @uncached
     async def verify(

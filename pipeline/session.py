@@ -20,6 +20,7 @@ from pipeline.engine.base import Secret
 from pipeline.engine.failure import shell_of, short
 from pipeline.engine.local import LocalEngine
 from pipeline.errors import PipelineError, SigningError, StepFailedError, UsageError
+from pipeline.images import needs
 from pipeline.images.catalog import Catalog
 from pipeline.images.spec import load_images
 from pipeline.keys import SigningKey
@@ -146,9 +147,20 @@ class Session:
         return plan(context, load_schemas(self.packaging))
 
     async def prepare(self, *trees: Tree) -> None:
-        """Build or pull the roots that the steps below `trees` run in and that are not there yet."""
-        names = {step.image.base.name for tree in trees for step in steps_of(tree)}
+        """Build or pull the roots that the steps below `trees` run in, and test that they have what those need."""
+        steps = {step for tree in trees for step in steps_of(tree)}
+        names = {step.image.base.name for step in steps}
         await self.catalog.prepare(sorted(names & set(self.catalog.names())), self.progress.note)
+        await self.check(needs.of_steps(self.catalog.specs, steps))
+
+    async def check(self, wanted: Mapping[str, set[tuple[str, str]]]) -> None:
+        """Test that images have what steps need, which is cached like every step. Raises ImageError."""
+        with self.engine() as engine:
+
+            async def run(step: Step) -> str:
+                return (await self.evaluate(engine, step.out) / needs.FOUND).read_text("utf-8")
+
+            await needs.verify(needs.checks(self.images(), wanted), run)
 
     async def planned(self, *, signed: bool = True, fetch: bool = False) -> Release:
         """Return the graph with everything known: roots are there, and so is the signing key.
@@ -159,7 +171,7 @@ class Session:
         context = await self.context()
         last = keys.remembered(self.home, self.options.signing_key) if signed else None
         expected = self.release(_signed_by(context, last))
-        await self.prepare(expected.tree)
+        await self.prepare(expected.tree, *([self.key_step().out] if signed else []))
         context = replace(context, images=self.images())
         if fetch:
             compiled = [binary.tree for binary in self._same(expected, context).binaries]
@@ -223,7 +235,8 @@ def open_session(options: Namespace) -> Session:
     """Return a session for the parsed command line."""
     home, packaging = home_folder(options.home), packaging_folder()
     overrides = parse_overrides(options.image)
-    catalog = Catalog(load_images(packaging), home=home, overrides=overrides, pull=options.pull_images)
+    specs = load_images(packaging)
+    catalog = Catalog(specs, home=home, overrides=overrides, pull=options.pull_images, locked=options.locked)
     return Session(options=options, home=home, packaging=packaging, catalog=catalog, progress=Progress())
 
 

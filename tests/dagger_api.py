@@ -75,11 +75,14 @@ class Call:
 class Api:
     """The server: `files` are the contents of files by their path, `tags` those of every git repository.
 
-    `errors` is what it found wrong with queries.
+    `digests` are those of images by their reference; every other reference is refused with `refusal`. `errors` is what
+    it found wrong with queries.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ("3.68", "refs/tags/3.69")
+    digests: Mapping[str, str] = field(default_factory=dict)
+    refusal: str = "not found"
     calls: list[Call] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -98,12 +101,20 @@ class Api:
                 field_resolver=self._resolve,
                 type_resolver=lambda value, *_: value.kind,
             )
-            self.errors += [error.message for error in result.errors or ()]
-            return {"data": result.data, **({"errors": [{"message": self.errors[-1]}]} if result.errors else {})}
+            found = result.errors or []
+            self.errors += [error.message for error in found if not isinstance(error.original_error, RefusedError)]
+            return {"data": result.data, **({"errors": [{"message": found[-1].message}]} if found else {})}
 
     def named(self, name: str) -> list[Call]:
         """Return the calls of one field."""
         return [call for call in self.calls if call.name == name]
+
+    def _image_reference(self, address: str) -> str:
+        """Return what the engine v0.21.7 answers, or fails with (core/schema/container.go, from)."""
+        if address not in self.digests:
+            text = f'failed to resolve image "{address}" (platform: "linux/amd64"): {address}: {self.refusal}'
+            raise RefusedError(text)
+        return f"{address.partition('@')[0]}@{self.digests[address]}"
 
     def _resolve(self, source: Any, info: GraphQLResolveInfo[Any], /, **arguments: Any) -> Any:
         parent = source if isinstance(source, Call) else None
@@ -123,9 +134,15 @@ class Api:
             return list(self.tags) if info.field_name == "tags" else []
         if info.field_name == "contents" and parent is not None:
             return self.files.get(call.parent_path, "text")
+        if info.field_name == "imageRef" and parent is not None:
+            return self._image_reference(str(parent.arguments["address"]))
         if info.field_name == "export":
             shutil.copytree(PROJECT / call.parent_path, arguments["path"])
         return SCALARS.get(named.name, "text")
+
+
+class RefusedError(Exception):
+    """What a test has the engine answer instead of a result; not a fault of the query."""
 
 
 class Server(ThreadingHTTPServer):
@@ -135,10 +152,10 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(files: Mapping[str, str]) -> Iterator[Api]:
+def serving(files: Mapping[str, str], **settings: Any) -> Iterator[Api]:
     """Serve the API to whoever connects to Dagger from this process, and fail if a query was not a valid one."""
     introspection()
-    api = Api(files)
+    api = Api(files, **settings)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

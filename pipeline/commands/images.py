@@ -1,4 +1,4 @@
-"""`pipeline images list`, `lock`, `build` and `export`."""
+"""`pipeline images list`, `lock`, `outdated`, `check`, `build` and `export`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.commands.cache import size
 from pipeline.errors import ImageError, UsageError
-from pipeline.images import exported
+from pipeline.images import exported, needs
 from pipeline.images.lock import save_lock
 from pipeline.images.oci import export as write_archive
 from pipeline.model.image import DEFAULT_PATH
@@ -39,6 +39,47 @@ def lock(options: Namespace) -> int:
     updated = session.catalog.relock(dt.datetime.now(dt.UTC).replace(microsecond=0).isoformat())
     save_lock(path, updated)
     print(f"{len(updated.entries)} references locked in {path}")
+    return 0
+
+
+def outdated(options: Namespace) -> int:
+    """Say which references mean another image today than in packaging/images.lock. Changes nothing."""
+    ages = open_session(options).catalog.ages()
+    width = max(len(age.reference) for age in ages)
+    for age in ages:
+        print(f"{age.reference:<{width}}  {age}")
+    if any(age.outdated for age in ages):
+        print("`pipeline images lock` writes what the registries have now")
+    return 0
+
+
+def check(options: Namespace) -> int:
+    """Test that images can be had as they are pinned, and that each has what its steps need.
+
+    Raises ImageError that lists everything that is wrong.
+    """
+    session = open_session(options)
+    names = _names(session, options.names)
+
+    async def work() -> None:
+        problems = []
+        for answer in await session.catalog.answers(names):
+            print(f"{answer.reference}: {answer.problem or 'the registry has it'}")
+            if answer.note:
+                print(f"{answer.reference}: {answer.note}")
+            problems += [f"  {answer.reference}: {answer.problem}"] if answer.problem else []
+        if problems:
+            raise ImageError(
+                "registries do not have what is wanted",
+                details="\n".join(problems),
+                resolution="check the network and the credentials; `pipeline images lock` writes what they have now",
+            )
+        await session.catalog.prepare(names, session.progress.note)
+        await session.check({name: needs.of_image(session.catalog.specs, name) for name in names})
+
+    with_progress(session, work)
+    for name in names:
+        print(f"{name}: has what its steps need")
     return 0
 
 

@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ImageError
 from pipeline.images.bootstrap import bootstrap, debian_mirrors, recipe_of
 from pipeline.images.exported import Exported
-from pipeline.images.lock import Lock, Staleness, load_lock
+from pipeline.images.lock import Age, Lock, Staleness, load_lock
 from pipeline.images.origin import EVERY, Archived, Bootstrapped, Folder, Mode, Origin, Pulled, origins
+from pipeline.images.pin import Answer, Ask, Pin, answers, pin
 from pipeline.images.pull import Source, materialise, read_source
 from pipeline.images.reference import Reference
-from pipeline.images.registry import resolve
+from pipeline.images.registry import ask_registry, resolve
 from pipeline.images.roots import Progress, Root, Roots
 from pipeline.images.spec import BUILDER, ImageSpecs, ProgramSpec, ToolchainSpec, load_images, pick
 from pipeline.images.tools import go_program, go_toolchain
@@ -48,7 +48,8 @@ class Catalog:
     An image is bootstrapped, or with `pull` taken from its registry as images.lock says. `overrides` are by image
     name: another reference, `oci-archive:FILE`, `oci:FOLDER`, `root-dir:FOLDER`, `bootstrap` or `reference`; the name
     `*` moves all references to a mirror. With `local`, images of registries are unpacked on this machine by
-    `prepare`; without, an engine pulls them itself. `exported` are bootstrapped roots of another machine, which an
+    `prepare`; without, an engine pulls them itself, and `ask` is how it asks a registry. `locked` refuses an image of a
+    registry that images.lock does not pin. `exported` are bootstrapped roots of another machine, which an
     engine has as archives. `mirrors` are for mmdebstrap.
     """
 
@@ -61,18 +62,21 @@ class Catalog:
         overrides: Mapping[str, str] | None = None,
         pull: bool = False,
         local: bool = True,
+        locked: bool = False,
+        ask: Ask = ask_registry,
         exported: Mapping[str, Exported] | None = None,
         mirrors: tuple[str, ...] | None = None,
     ) -> None:
         self.specs = specs
         self._lock = load_lock(specs.folder / LOCK) if lock is None else lock
-        self._local = local
+        self._local, self._locked, self._ask = local, locked, ask
         self._exported = exported or {}
         self._mirror = (overrides or {}).get(EVERY, "")
         self._mirrors = debian_mirrors(os.environ) if mirrors is None else mirrors
         self._store = Roots(home)
         chosen = {**dict.fromkeys(self._exported, Mode.BOOTSTRAP.value), **(overrides or {})}
         self._origins = origins(specs, self._lock, chosen, Mode.REFERENCE if pull else Mode.BOOTSTRAP)
+        self._pins: dict[Pulled, Pin] = {}
         self._sources: dict[str, Source] = {}
         self._roots: dict[str, Root] = {}
         for name in self._origins:
@@ -92,25 +96,26 @@ class Catalog:
                 given = self._exported.get(name)
                 content = given.content if given else (root.content if root else "")
                 return Base(name, content, stands_in_for=spec.bootstrap.stands_in_for)
-            case Pulled(reference) if not self._local:
-                content = self._digest(name, reference.digest)
-                at = str(reference.at(content)) if content else str(reference)
-                return Base(name, content, reference=at, manager=spec.manager, packages=spec.packages)
-            case Pulled(reference):
-                return Base(name, self._content(name), reference=str(reference))
+            case Pulled():
+                pinned = self._pin(origin)
+                at, resolved = str(pinned.reference), pinned.resolved
+                if self._local:
+                    return Base(name, self._content(name), reference=at, resolved=resolved)
+                manager, packages = spec.manager, spec.packages
+                content = pinned.reference.digest
+                return Base(name, content, reference=at, manager=manager, packages=packages, resolved=resolved)
             case _:
                 return Base(name, self._content(name))
 
     def image(self, name: str) -> Image:
         """Return the image `name`: its base, the tools laid over it, and its PATH."""
         spec = self.specs.image(name)
+        source = self._sources.get(name)
+        own = (*(source.path if source else ()), *spec.path)
         if isinstance(self._origins[name], Bootstrapped):
-            tools, own = spec.all_tools, _unique(*DEFAULT_PATH)
-        else:
-            source = self._sources.get(name)
-            tools, own = spec.tools, (*(source.path if source else ()), *spec.path)
-        layers = tuple(sorted((self.specs.tools[tool].mount, self.tool(tool)) for tool in tools))
-        paths = [path for tool in tools for path in self.specs.tools[tool].path]
+            own = DEFAULT_PATH
+        layers = tuple(sorted((self.specs.tools[tool].mount, self.tool(tool)) for tool in spec.tools))
+        paths = [path for tool in spec.tools for path in self.specs.tools[tool].path]
         return Image(name, self.base(name), layers=layers, path=_unique(*paths, *own))
 
     def tool(self, name: str) -> Tree:
@@ -130,13 +135,19 @@ class Catalog:
                 continue
             origin = self._origins[name]
             told = _prefixed(progress, origin.root if isinstance(origin, Bootstrapped) else name)
+            if isinstance(origin, Bootstrapped) and not self._local:
+                continue  # the engine has it as an archive
             if isinstance(origin, Bootstrapped):
                 recipe = recipe_of(self.specs, origin.root)
                 await bootstrap(recipe, self._store, mirrors=self._mirrors, progress=told)
             else:
-                await self._get(name, origin, told)
+                await self._get(name, origin, told, progress)
             for other in self._origins:
                 self._look(other)
+
+    async def answers(self, names: Iterable[str]) -> list[Answer]:
+        """Return what registries say of the images `names` that come from one, once for each reference."""
+        return await answers((self._origins[name] for name in names), self._ask)
 
     async def prune(self) -> int:
         """Delete the roots that none of these images is; return the bytes of their files."""
@@ -155,7 +166,7 @@ class Catalog:
         spec = self.specs.image(name)
         root = self._roots.get(name)
         base = self.base(name)
-        said: dict[str, Any] = {"name": name, "digest": base.content, "used": self._describe(name)}
+        said: dict[str, Any] = {"name": name, "digest": base.content, "used": self._used(name)}
         if base.stands_in_for:
             said["standsInFor"] = base.stands_in_for
             said["note"] = spec.bootstrap.note
@@ -172,6 +183,10 @@ class Catalog:
         """Return how images.lock differs from images.toml and, with `ask`, from what the registries say today."""
         return self._lock.staleness(self._references(), self._resolve if ask else None)
 
+    def ages(self) -> list[Age]:
+        """Return how each reference compares with what its registry says today. Raises ImageError."""
+        return self._lock.ages(self._references(), self._resolve)
+
     def describe(self) -> list[Row]:
         """Return a row for every image."""
         return [self._row(name) for name in self._origins]
@@ -184,7 +199,7 @@ class Catalog:
             name=name,
             reference=spec.reference,
             digest=self._lock.digest(spec.reference),
-            used=self._describe(name),
+            used=self._used(name),
             content=self.base(name).content,
             stands_in_for=spec.bootstrap.stands_in_for if bootstrapped else "",
             note=spec.bootstrap.note if bootstrapped else "",
@@ -192,13 +207,15 @@ class Catalog:
             size=root.size if root else 0,
         )
 
+    def _used(self, name: str) -> str:
+        return " + ".join([self._describe(name), *self.specs.image(name).tools])
+
     def _describe(self, name: str) -> str:
         match self._origins[name]:
             case Bootstrapped(root):
-                tools = "".join(f" + {tool}" for tool in self.specs.image(name).bootstrap.tools)
-                return f"bootstrap {root}{tools}"
-            case Pulled(reference):
-                return str(reference)
+                return f"bootstrap {root}"
+            case Pulled() as origin:
+                return str(self._pin(origin).reference)
             case Archived(path):
                 return f"oci-archive:{path}"
             case Folder(path):
@@ -213,9 +230,7 @@ class Catalog:
     def _with_builder(self, names: Iterable[str]) -> list[str]:
         wanted = dict.fromkeys(names)
         for name in list(wanted):
-            spec = self.specs.image(name)
-            tools = spec.all_tools if isinstance(self._origins[name], Bootstrapped) else spec.tools
-            if any(isinstance(self.specs.tools[tool], ProgramSpec) for tool in tools):
+            if any(isinstance(self.specs.tools[tool], ProgramSpec) for tool in self.specs.image(name).tools):
                 wanted[BUILDER] = None
         return list(wanted)
 
@@ -231,21 +246,21 @@ class Catalog:
         if found:
             self._roots[name] = found
 
-    async def _get(self, name: str, origin: Origin, progress: Progress) -> None:
-        if isinstance(origin, Pulled) and origin.locked and not origin.reference.digest:
-            raise ImageError(
-                f"images.lock has no digest for {origin.reference}, so it is not known what {name!r} would be",
-                resolution="run `pipeline images lock` where the registry can be reached, and commit images.lock; or "
-                f"use --image {name}=bootstrap, --image {name}=oci-archive:FILE or --image {name}=NAME@sha256:DIGEST",
-            )
+    def _pin(self, origin: Pulled) -> Pin:
+        """Return what `origin` is pinned to as far as it is known."""
+        return self._pins.get(origin) or Pin(reference=origin.pinned)
+
+    async def _get(self, name: str, origin: Origin, progress: Progress, warn: Progress) -> None:
+        """Get an image from elsewhere. Of images with one reference, the first asks what it means, and warns."""
+        if isinstance(origin, Pulled):
+            if origin not in self._pins:
+                self._pins[origin] = await pin(origin, self._ask, locked=self._locked, warn=warn)
+            if not self._local:
+                return
+            origin = Pulled(self._pins[origin].reference)
         source = await read_source(origin, self.specs.image(name), self.specs.mounts)
         self._sources[name] = source
-        if self._local or not isinstance(origin, Pulled):
-            self._roots[name] = await materialise(source, self._store, progress=progress)
-
-    def _digest(self, name: str, known: str) -> str:
-        source = self._sources.get(name)
-        return source.manifest.digest if source and source.manifest else known
+        self._roots[name] = await materialise(source, self._store, progress=progress)
 
     def _content(self, name: str) -> str:
         """Return the identity of an image from elsewhere: its manifest's digest, or its files' after additions."""

@@ -1,36 +1,46 @@
-"""`packaging/images.lock`: which manifest each reference of images.toml meant when somebody last looked."""
+"""`packaging/images.lock`: the digest that each reference of images.toml is pinned to.
+
+The digest is that of the image index, or of the manifest where a registry has a single one. The manifest of a platform
+follows from it, so one lock serves every platform (image-spec 1.1, image-index.md).
+"""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.errors import ConfigError
 from pipeline.images.reference import Reference
 from pipeline.model.document import Document, parse_document, read_document
 
 PLATFORM = "linux/amd64"
+"""The platform that steps run on, and so the one that is pulled."""
 
 _HEADER = """\
-# Written by `pipeline images lock`; do not edit. A reference that is not here was never resolved: its image can be
-# bootstrapped, but not pulled, until that command has run on a machine that reaches the registry.
+# Written by `pipeline images lock`. Each digest is that of the image index, or of the manifest where there is only one.
+# `resolved` is when the registry was asked. `recorded` is where a digest comes from that was not checked against a
+# registry yet; `pipeline images lock` replaces it on a machine that reaches the registry. An image that is missing here
+# is resolved with a warning when it is used; `--locked` refuses it.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locked:
-    """One resolved reference. `digest` is that of the manifest for `platform`; `resolved` is a UTC time (RFC 3339)."""
+    """One pinned reference.
+
+    `digest` is that of the index or of the single manifest. `resolved` is when a registry was asked (UTC, RFC 3339);
+    it is empty for a digest that only was `recorded` somewhere: then that says where.
+    """
 
     reference: str
-    platform: str
     digest: str
-    resolved: str
+    resolved: str = ""
+    recorded: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +56,32 @@ class Staleness:
         return bool(self.missing or self.unused or self.moved)
 
     def __str__(self) -> str:
-        lines = [f"{name}: never resolved" for name in self.missing]
+        lines = [f"{name}: not locked" for name in self.missing]
         lines += [f"{name}: no longer in images.toml" for name in self.unused]
         lines += [f"{name}: was {before}, is {now}" for name, before, now in self.moved]
         return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """A reference, what it is pinned to, and the digest that its registry has for it `now`."""
+
+    reference: str
+    locked: Locked | None
+    now: str
+
+    @property
+    def outdated(self) -> bool:
+        """Whether locking it again would change what is used."""
+        return self.locked is None or self.locked.digest != self.now
+
+    def __str__(self) -> str:
+        if self.locked is None:
+            return f"not locked; the registry has {self.now}"
+        since = f"resolved {self.locked.resolved}" if self.locked.resolved else "recorded, never checked"
+        if self.outdated:
+            return f"moved: {self.locked.digest} ({since}) is now {self.now}"
+        return f"up to date ({since})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +90,25 @@ class Lock:
 
     entries: tuple[Locked, ...] = ()
 
-    def digest(self, reference: str, platform: str = PLATFORM) -> str:
-        """Return the manifest digest of `reference`, or an empty string when it was never resolved.
+    def digest(self, reference: str) -> str:
+        """Return the digest that `reference` is pinned to, or an empty string when it is not locked.
 
         A reference that carries a digest of its own needs no lock.
         """
         parsed = Reference.parse(reference)
         if parsed.digest:
             return parsed.digest
-        wanted = str(parsed)
-        found = (entry.digest for entry in self.entries if (entry.reference, entry.platform) == (wanted, platform))
-        return next(found, "")
+        entry = self.entry(reference)
+        return entry.digest if entry else ""
+
+    def entry(self, reference: str) -> Locked | None:
+        """Return what is known of `reference`, or None when it is not locked."""
+        wanted = str(Reference.parse(reference))
+        return next((entry for entry in self.entries if entry.reference == wanted), None)
+
+    def ages(self, references: Iterable[str], resolve: Callable[[Reference], str]) -> list[Age]:
+        """Return how each of `references` compares with what its registry says today. Raises what `resolve` does."""
+        return [Age(name, self.entry(name), resolve(Reference.parse(name))) for name in sorted(_full(references))]
 
     def staleness(self, references: Iterable[str], resolve: Callable[[Reference], str] | None = None) -> Staleness:
         """Compare the lock with `references` and, with `resolve`, with the registries. Raises what `resolve` does."""
@@ -92,16 +132,16 @@ class Lock:
         for name in sorted(_full(references)):
             digest = resolve(Reference.parse(name))
             old = before.get(name)
-            kept = old.resolved if old and old.digest == digest else now
-            entries.append(Locked(reference=name, platform=PLATFORM, digest=digest, resolved=kept))
+            kept = old.resolved if old and old.resolved and old.digest == digest else now
+            entries.append(Locked(reference=name, digest=digest, resolved=kept))
         return Lock(tuple(entries))
 
     def to_toml(self) -> str:
         """Return the text of the file."""
         parts = [_HEADER]
         for entry in self.entries:
-            fields = (("reference", entry.reference), ("platform", entry.platform), ("digest", entry.digest))
-            lines = [f"{key} = {json.dumps(value)}" for key, value in (*fields, ("resolved", entry.resolved))]
+            known = ((key, value) for key, value in asdict(entry).items() if value)
+            lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in known]
             parts.append("\n".join(["[[image]]", *lines]) + "\n")
         return "\n".join(parts)
 
@@ -113,9 +153,15 @@ def _full(references: Iterable[str]) -> set[str]:
 
 class _Entry(Document):
     reference: str
-    platform: Literal["linux/amd64"]
     digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
-    resolved: str = Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(Z|[+]00:00)$")
+    resolved: str = Field(default="", pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(Z|[+]00:00)$")
+    recorded: str = Field(default="", pattern=r"^[^\x00-\x1f\x7f]+$")
+
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> _Entry:
+        if bool(self.resolved) == bool(self.recorded):
+            raise ValueError("must have either `resolved` or `recorded`")
+        return self
 
 
 class _Locks(Document):
@@ -132,7 +178,7 @@ def load_lock(path: Path) -> Lock:
         error.resolution = "restore it from git, or run `pipeline images lock` again"
         raise
     entries = [Locked(**entry.model_dump()) for entry in document.image]
-    return Lock(tuple(sorted(entries, key=lambda entry: (entry.reference, entry.platform))))
+    return Lock(tuple(sorted(entries, key=lambda entry: entry.reference)))
 
 
 def save_lock(path: Path, lock: Lock) -> None:

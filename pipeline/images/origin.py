@@ -33,10 +33,15 @@ class Bootstrapped:
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """An image of a registry. Without a digest it must be resolved first; `locked` forbids to do that silently."""
+    """An image of a registry. `locked` is the digest that images.lock has for `reference`; empty when it has none."""
 
     reference: Reference
-    locked: bool = False
+    locked: str = ""
+
+    @property
+    def pinned(self) -> Reference:
+        """The reference with the digest that is known before a registry is asked, if there is one."""
+        return self.reference.at(self.locked) if self.locked else self.reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +84,14 @@ def _origin(specs: ImageSpecs, lock: Lock, overrides: Mapping[str, str], mode: M
     if given == Mode.BOOTSTRAP.value:
         return Bootstrapped(spec.bootstrap.root)
     if given and given != Mode.REFERENCE.value:
-        return Pulled(Reference.parse(given))
+        return _pulled(lock, given)
     if not given and mode is Mode.BOOTSTRAP:
         return Bootstrapped(spec.bootstrap.root)
-    reference = Reference.parse(spec.reference)
-    digest = lock.digest(spec.reference)
-    reference = reference.mirrored(mirror) if mirror else reference
-    return Pulled(reference.at(digest) if digest else reference, locked=True)
+    return _pulled(lock, spec.reference, mirror)
+
+
+def _pulled(lock: Lock, text: str, mirror: str = "") -> Pulled:
+    reference = Reference.parse(text)
+    entry = lock.entry(text)
+    place = reference.mirrored(mirror) if mirror else reference
+    return Pulled(place, entry.digest if entry and not reference.digest else "")

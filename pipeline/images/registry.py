@@ -1,4 +1,4 @@
-"""A client of the OCI distribution specification (1.1): enough to resolve and to pull. Standard library only.
+"""A client of the OCI distribution specification (1.1): enough to resolve and to pull.
 
 Proxies and certificate authorities are those of the environment (`https_proxy`, `SSL_CERT_FILE`). A registry on
 this machine (localhost, 127.0.0.1) is spoken to without TLS.
@@ -18,6 +18,8 @@ from email.message import Message
 from http.client import HTTPException
 from typing import Any, BinaryIO, cast
 
+import anyio.to_thread
+
 from pipeline.errors import ImageError
 from pipeline.images.credentials import basic_credentials
 from pipeline.images.lock import PLATFORM
@@ -32,6 +34,7 @@ from pipeline.images.manifest import (
     media_type_of,
     parse_document,
 )
+from pipeline.images.pin import NoSuchImageError
 from pipeline.images.reference import Reference
 from pipeline.model.identity import sha256_hex
 
@@ -158,7 +161,7 @@ class Registry:
                 "that only a credential helper has are not read",
             )
         if error.code == 404:
-            return ImageError(
+            return NoSuchImageError(
                 f"there is no image {self.reference}", details=said, resolution="correct the reference in images.toml"
             )
         return ImageError(f"{self.reference.host} answers {error.code} for {self.reference}", details=said)
@@ -174,8 +177,19 @@ class Registry:
 
 
 def resolve(reference: Reference, platform: str = PLATFORM) -> str:
-    """Return the digest of the manifest for `platform` that `reference` means now. Raises ImageError."""
-    return Registry(reference).manifest(platform).digest
+    """Return the digest of the index, or of the single manifest, that `reference` means now.
+
+    Raises NoSuchImageError when the registry has no such image, and ImageError when it has none for `platform`.
+    """
+    registry = Registry(reference)
+    start = registry.start()
+    find_manifest(registry, start, platform, str(reference))
+    return start.digest
+
+
+async def ask_registry(reference: Reference) -> str:
+    """Return what `resolve` says, asked in a thread."""
+    return await anyio.to_thread.run_sync(resolve, reference)
 
 
 def _open(url: str, accept: str, authorization: str) -> BinaryIO:

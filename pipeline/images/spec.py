@@ -30,10 +30,21 @@ Absolute = Annotated[str, AfterValidator(_absolute)]
 Glob = Annotated[str, StringConstraints(pattern=r"^/[^\s=,\"']+$")]
 GoPackage = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.][A-Za-z0-9._~/-]*$")]
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]+$")]
+Program = Annotated[str, StringConstraints(pattern=r"^([*]|[a-z][a-z0-9_-]*)$")]
+Need = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(python3>=3[.][0-9]+|python3:[A-Za-z0-9_]+|/[A-Za-z0-9._+/-]+"
+        r"|[A-Za-z0-9][A-Za-z0-9._+-]*([|][A-Za-z0-9][A-Za-z0-9._+-]*)*)$"
+    ),
+]
 Value = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._{}+-]*$")]
 
 STANDARD = frozenset({"/usr/local/bin", "/usr/local/sbin"})
 """Folders that every root has (FHS 3.0, section 4.9): a tool that is mounted there needs no mount point made for it."""
+
+EVERY_STEP = "*"
+"""The name, in `needs` of an image, for what every step needs."""
 
 BUILDER = "go"
 """The image that programs are built in."""
@@ -78,28 +89,24 @@ class ProgramSpec(Document):
 
 
 class Bootstrap(Document):
-    """How to make an image where no container registry is reachable: a root with tools laid over it."""
+    """How to make an image where no container registry is reachable."""
 
     root: Name
-    tools: tuple[Name, ...] = ()
     stands_in_for: str = ""
     note: str = ""
 
 
 class ImageSpec(Document):
-    """One environment: where it comes from with a registry, and how it is made without one."""
+    """One environment: where it comes from with a registry, how it is made without one, and what is laid over it."""
 
     reference: str
     manager: Literal["", "apt", "dnf"] = ""
     packages: tuple[Package, ...] = ()
     path: tuple[Absolute, ...] = Field(default=DEFAULT_PATH)
     tools: tuple[Name, ...] = ()
+    needs: dict[Program, tuple[Need, ...]] = Field(default_factory=dict)
+    """What the steps that run in it need of its root, by program; `pipeline.images.needs` says what can be written."""
     bootstrap: Bootstrap
-
-    @property
-    def all_tools(self) -> tuple[str, ...]:
-        """The tools that are laid over it when it is bootstrapped."""
-        return (*self.tools, *self.bootstrap.tools)
 
 
 class _Images(Document):
@@ -133,7 +140,7 @@ class ImageSpecs:
     def mount_points(self, root: str) -> tuple[str, ...]:
         """Return what has to be there to lay trees over images made from `root`, sorted."""
         users = [image for image in self.images.values() if image.bootstrap.root == root]
-        return tuple(sorted({self.tools[tool].mount for user in users for tool in user.all_tools} - STANDARD))
+        return tuple(sorted({self.tools[tool].mount for user in users for tool in user.tools} - STANDARD))
 
 
 _Value = TypeVar("_Value")
@@ -164,10 +171,17 @@ def load_images(packaging: Path) -> ImageSpecs:
         slim=document.slim,
         roots=document.roots,
         tools={**document.toolchains, **document.programs},
-        images=document.images,
+        images={name: _with_packages(document, image) for name, image in document.images.items()},
         modules={name: module_sources(packaging / "tools", name) for name in names},
         folder=packaging,
     )
+
+
+def _with_packages(document: _Images, image: ImageSpec) -> ImageSpec:
+    """Return `image` with what is added to its registry's image: without packages of its own, those of its root."""
+    if image.packages or not image.manager:
+        return image
+    return image.model_copy(update={"packages": document.roots[image.bootstrap.root].packages})
 
 
 def _invalid(path: Path, problems: list[str]) -> ConfigError:
@@ -202,11 +216,10 @@ def _image_contradictions(
     if image.bootstrap.root not in document.roots:
         problems.append(f"{at}.bootstrap.root: {image.bootstrap.root!r} is not one of: {', '.join(document.roots)}")
     allowed = ", ".join(sorted(tools)) or "(there are no tools)"
-    for key, names in ((f"{at}.tools", image.tools), (f"{at}.bootstrap.tools", image.bootstrap.tools)):
-        problems += [f"{key}: {tool!r} is not one of: {allowed}" for tool in names if tool not in tools]
-        if name == BUILDER and set(names) & document.programs.keys():
-            problems.append(f"{key}: a program cannot be part of the image that builds it")
-    return problems + _overlaps(at, [tools[tool].mount for tool in image.all_tools if tool in tools])
+    problems += [f"{at}.tools: {tool!r} is not one of: {allowed}" for tool in image.tools if tool not in tools]
+    if name == BUILDER and set(image.tools) & document.programs.keys():
+        problems.append(f"{at}.tools: a program cannot be part of the image that builds it")
+    return problems + _overlaps(at, [tools[tool].mount for tool in image.tools if tool in tools])
 
 
 def _overlaps(at: str, mounts: list[str]) -> list[str]:

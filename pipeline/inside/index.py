@@ -185,11 +185,14 @@ def notes_on_findings(folder: Path, artifacts: list[Json]) -> list[str]:
 
 
 def notes_on_images(images: list[Json]) -> list[str]:
-    """Return what stood in for what while the release was made."""
+    """Return what stood in for what while the release was made, and which images were not pinned before."""
     rows = [[i["name"], i["stands_in_for"], i.get("content") or i["digest"]] for i in images if i.get("stands_in_for")]
-    if not rows:
-        return []
-    return ["## Stand-ins", "", *table(["Image", "Stands in for", "Digest"], rows), ""]
+    lines = ["## Stand-ins", "", *table(["Image", "Stands in for", "Digest"], rows), ""] if rows else []
+    resolved = [[i["name"], i["reference"]] for i in images if i.get("resolved")]
+    if resolved:
+        lines += ["## Images that were not pinned", "", "A registry said which digests they had on that day.", ""]
+        lines += [*table(["Image", "Resolved to"], resolved), ""]
+    return lines
 
 
 def notes(release: Json, folder: Path) -> str:

@@ -16,7 +16,8 @@ class Base(Identified):
 
     `content` is the digest of an OCI manifest, of an OCI archive's manifest, or of a bootstrapped root file
     system's content listing; an empty string while it is not known (a root that this machine has yet to build).
-    `reference` is the OCI reference to pull, empty for a root that was bootstrapped.
+    `reference` is the OCI reference to pull, empty for a root that was bootstrapped. `resolved` tells that images.lock
+    does not pin it: the registry named its digest in this run.
     `packages` are still to be added with `manager` (`apt` or `dnf`) after pulling; a bootstrapped root has them.
     """
 
@@ -26,6 +27,7 @@ class Base(Identified):
     manager: str = ""
     packages: tuple[str, ...] = ()
     stands_in_for: str = ""
+    resolved: bool = False
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:

@@ -109,7 +109,7 @@ def signatures(context: Context, release: Tree) -> Tree:
     return sign(release, image=context.image("debian"), fingerprint=fingerprint, epoch=context.epoch)
 
 
-def sign(files: Tree, *, image: Image, fingerprint: str, epoch: int) -> Tree:
+def sign(files: Tree, *, image: Image, fingerprint: str, epoch: int) -> Output:
     """Return the signatures of `files` by the secret `signing-key`, which must have that fingerprint.
 
     Without one, by a key that the step makes for itself and keeps from everybody: its result is never the same.
@@ -172,6 +172,7 @@ def _image(image: Image) -> dict[str, object]:
         "base": image.base.name,
         "content": image.base.content,
         "reference": image.base.reference,
+        "resolved": image.base.resolved,
         "stands_in_for": image.base.stands_in_for,
         "layers": layers,
     }

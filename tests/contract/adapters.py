@@ -13,7 +13,9 @@ import anyio
 
 from pipeline.engine.base import Event, Secret
 from pipeline.engine.local import LocalEngine, NetworkSettings
+from pipeline.images.needs import FOUND
 from pipeline.model.image import Image
+from pipeline.model.step import Step
 from pipeline.model.tree import Tree
 from tests import tiny_root
 from tests.conftest import require_tool
@@ -33,6 +35,10 @@ class Adapter(Protocol):
         self, tree: Tree, *, given: Mapping[str, Path] | None = None, secrets: Mapping[str, bytes] | None = None
     ) -> Path:
         """Evaluate `tree` and return a directory of this machine with its files."""
+        ...
+
+    def look(self, step: Step) -> str:
+        """Return what a step that looks into its image has found, carried out as a session does that."""
         ...
 
     def again(self) -> None:
@@ -78,6 +84,9 @@ class LocalAdapter:
             return await self.engine.evaluate(tree, given=given, secrets=wrapped)
 
         return anyio.run(work)
+
+    def look(self, step: Step) -> str:
+        return (self.run(step.out) / FOUND).read_text()
 
     def again(self) -> None:
         self.engine.close()

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import dagger
 import pytest
 
+from pipeline.dagger_images import looker
 from pipeline.engine.base import Event
 from pipeline.engine.dagger import DaggerEngine
 from pipeline.images import exported
@@ -26,6 +27,7 @@ from pipeline.images.catalog import Catalog
 from pipeline.images.oci import export
 from pipeline.images.spec import BUILDER, load_images
 from pipeline.model.image import Image
+from pipeline.model.step import Step
 from pipeline.model.tree import Tree
 from pipeline.project import packaging_folder
 from tests import tiny_root
@@ -128,6 +130,12 @@ class DaggerAdapter:
             )
             await found.export(str(target))
             return target
+
+        return self._session.run(work())
+
+    def look(self, step: Step) -> str:
+        async def work() -> str:
+            return await looker(self.engine.client, self.engine.archives)(step)
 
         return self._session.run(work())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pipeline.engine.dagger import DaggerEngine
 from pipeline.errors import EngineError, ImageError
 from pipeline.images.catalog import Catalog
 from pipeline.images.exported import Exported
+from pipeline.images.lock import load_lock
 from pipeline.images.spec import load_images
 from pipeline.model.graph import steps_of
 from pipeline.model.image import Base, Image
@@ -42,7 +43,11 @@ FOUND = {
 IMAGES = {name: {"archive": "root.tar", "content": "sha256:root", "stands_in_for": ""} for name in ("debian", "go")}
 OTHERS = ("deb-ubuntu22.04", "govulncheck", "grype", "rpm-ol8", "rpm-ol9", "syft", "trivy")
 IMAGES |= dict.fromkeys(OTHERS, IMAGES["go"])
+TABLES = [table for spec in load_images(packaging_folder()).images.values() for table in spec.needs.values()]
+HAVE = "\n".join(sorted({need for table in TABLES for need in table}))
+"""What an image answers that has everything."""
 FILES = {
+    "/out/found": HAVE.replace("|", "\n"),
     "images.json": json.dumps(IMAGES),
     "source.json": json.dumps(FOUND),
     "key.json": json.dumps({"fingerprint": "F" * 40}),
@@ -64,7 +69,9 @@ def ask(work: Callable[[dagger.Client], Awaitable[Any]], **files: str) -> tuple[
         return api, anyio.run(connected)
 
 
-def call(work: Callable[[], Awaitable[Any]], **files: str) -> tuple[Api, Any]:
+def call(
+    work: Callable[[], Awaitable[Any]], settings: Mapping[str, Any] | None = None, **files: str
+) -> tuple[Api, Any]:
     """Return the same for a function of the module, which has a connection that all share."""
 
     async def connected() -> Any:
@@ -72,7 +79,8 @@ def call(work: Callable[[], Awaitable[Any]], **files: str) -> tuple[Api, Any]:
         async with await dagger.connect():
             return await work()
 
-    with serving({**FILES, **{name.replace("_", "."): text for name, text in files.items()}}) as api:
+    given = {"files": {**FILES, **{name.replace("_", "."): text for name, text in files.items()}}, **(settings or {})}
+    with serving(**given) as api:
         return api, anyio.run(connected)
 
 
@@ -290,12 +298,56 @@ def test_what_the_gate_warns_of_is_printed(capsys: pytest.CaptureFixture[str]) -
     assert "gate: grype: it has no database\n" in capsys.readouterr().err
 
 
-def test_an_image_that_is_neither_exported_nor_locked_is_refused() -> None:
+LOCK = load_lock(packaging_folder() / "images.lock")
+LOCKED = {f"{entry.reference}@{entry.digest}": entry.digest for entry in LOCK.entries}
+MOVED = {name.partition("@")[0]: "sha256:" + "d" * 64 for name in LOCKED}
+
+
+def built(settings: Mapping[str, Any], **module: Any) -> tuple[Api, Any]:
+    """Return what building asks of an engine that has the images of registries."""
+
+    async def work() -> Any:
+        return await Pipeline(**module).build(**ARGUMENTS, target=["linux/amd64"], variant=["standard"])
+
+    return call(work, settings)
+
+
+def test_without_a_folder_of_images_they_are_pulled_as_images_lock_has_them(capsys: pytest.CaptureFixture[str]) -> None:
+    api, _ = built({"digests": LOCKED}, locked=True)
+    assert {c.arguments["address"] for c in api.named("from")} <= LOCKED.keys()
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_a_digest_that_the_registry_lost_is_resolved_with_a_warning_or_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    api, _ = built({"digests": MOVED})
+    said = capsys.readouterr().err
+    assert said.count("warning: the registry no longer has docker.io/library/debian:trixie-slim@sha256:") == 1
+    pulled = [c for c in api.named("from") if c.arguments["address"].endswith("d" * 64)]
+    assert "withExec" in {call.name for call in api.calls if pulled[0] in call.chain}
+    with pytest.raises(FunctionError, match="--locked refuses"):
+        built({"digests": MOVED}, locked=True)
+
+
+def test_a_registry_that_cannot_be_asked_is_an_error_and_nothing_is_resolved() -> None:
+    for refusal in ("unexpected status from HEAD request: 403 Forbidden", "dial tcp: lookup registry: no such host"):
+        with pytest.raises(FunctionError, match=r"the Dagger engine cannot get docker\.io/library/debian") as caught:
+            built({"refusal": refusal})
+        assert caught.value.extra == {"exit_code": 6}
+
+
+def test_an_image_that_lacks_what_a_step_needs_is_refused_before_anything_runs() -> None:
     async def work() -> Any:
         return await Pipeline().build(**ARGUMENTS, images=dagger.dag.address("images").directory())
 
-    with pytest.raises(FunctionError, match=r"images\.lock has no digest for debian"):
-        call(work, images_json=json.dumps({"go": IMAGES["go"]}))
+    lacking = FILES["/out/found"].replace("git\n", "").replace("python3>=3.9", "python3>=3.6")
+    with pytest.raises(FunctionError) as caught:
+        call(work, {"files": {**FILES, "/out/found": lacking}})
+    assert 'image "debian" has no git, which step "read the source" needs' in str(caught.value)
+    assert 'image "debian" has no Python 3.9 or newer as python3' in str(caught.value)
+    assert "(it has Python 3.6)" in str(caught.value)
+    assert caught.value.extra == {"exit_code": 6}
 
 
 def expected_plan() -> str:

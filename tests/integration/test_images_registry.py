@@ -23,7 +23,7 @@ from pipeline.errors import ImageError
 from pipeline.images.catalog import Catalog
 from pipeline.images.layout import Layout
 from pipeline.images.lock import Lock, load_lock, save_lock
-from pipeline.images.manifest import find_manifest
+from pipeline.images.manifest import INDEX, find_manifest
 from pipeline.images.oci import export
 from pipeline.images.origin import Archived, Pulled
 from pipeline.images.pull import materialise, read_source
@@ -157,21 +157,24 @@ def test_a_tag_is_resolved_to_the_digest_that_others_see(host: str) -> None:
     assert resolve(Reference.parse(f"{host}/team/one").at(digest)) == digest
 
 
-def test_an_index_is_resolved_to_the_manifest_of_the_platform(host: str) -> None:
-    digest = resolve(Reference.parse(f"{host}/team/one:v1"))
-    registry_client = Registry(Reference.parse(f"{host}/team/one:v1"))
-    start = registry_client.start()
-    mine = {"mediaType": start.media_type, "digest": digest, "size": start.size}
-    entries = [
-        {**mine, "platform": {"os": "linux", "architecture": "arm64"}},
-        {**mine, "platform": {"os": "linux", "architecture": "amd64"}},
-    ]
-    media_type = "application/vnd.oci.image.index.v1+json"
-    index = {"schemaVersion": 2, "mediaType": media_type, "manifests": entries}
-    push_json(host, "team/one/manifests/many", media_type, index)
+def push_index(host: str, repository: str, tag: str, *architectures: str) -> tuple[str, str]:
+    """Give the image `v1` of `repository` an index called `tag`; return the digests of the index and of the image."""
+    start = Registry(Reference.parse(f"{host}/{repository}:v1")).start()
+    mine = {"mediaType": start.media_type, "digest": start.digest, "size": start.size}
+    entries = [{**mine, "platform": {"os": "linux", "architecture": name}} for name in architectures]
+    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}
+    push_json(host, f"{repository}/manifests/{tag}", INDEX, index)
+    return Registry(Reference.parse(f"{host}/{repository}:{tag}")).start().digest, start.digest
+
+
+def test_an_index_is_resolved_to_its_own_digest_from_which_the_platforms_follows(host: str) -> None:
+    whole, digest = push_index(host, "team/one", "many", "arm64", "amd64")
     reference = Reference.parse(f"{host}/team/one:many")
-    assert Registry(reference).start().digest != digest
-    assert resolve(reference) == digest
+    assert resolve(reference) == whole != digest
+    assert Registry(reference.at(whole)).manifest(PLATFORM).digest == digest
+    foreign, _ = push_index(host, "team/one", "foreign", "riscv64")
+    with pytest.raises(ImageError, match="no image for linux/amd64"):
+        resolve(reference.at(foreign))
     # The arm64 entry is really the amd64 image: its own configuration tells.
     with pytest.raises(ImageError, match="an image for linux/amd64, not for linux/arm64"):
         find_manifest(Registry(reference), Registry(reference).start(), "linux/arm64", "x")
@@ -247,7 +250,7 @@ def test_the_lock_from_resolving_to_stale(host: str, archive: Path, tmp_path: Pa
     assert catalog.base("tool").content == load_lock(path).entries[0].digest
     assert (catalog.roots()[catalog.base("tool").content] / "opt/tool").is_dir()
     row = next(row for row in catalog.describe() if row.name == "tool")
-    assert (row.ready, row.used) == (True, f"{host}/team/moving:v1@{row.digest}")
+    assert (row.ready, row.used) == (True, f"{host}/team/moving:v1@{row.digest} + tool")
 
     export(tmp_path / "two.tar", [("/", small_root(tmp_path / "two", "two"))], path=("/bin",), name="two")
     skopeo("copy", "--dest-tls-verify=false", f"oci-archive:{tmp_path / 'two.tar'}", target)

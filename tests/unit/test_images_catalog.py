@@ -14,6 +14,8 @@ from pipeline.errors import ImageError, StoreError, UsageError
 from pipeline.images.bootstrap import recipe_of
 from pipeline.images.catalog import Catalog
 from pipeline.images.lock import Lock, Locked
+from pipeline.images.pin import NoSuchImageError
+from pipeline.images.reference import Reference
 from pipeline.images.roots import Facts, Root, Roots, inside, make_mount_points, missing_mount_points
 from pipeline.images.spec import ImageSpecs, load_images
 from pipeline.model.graph import steps_of
@@ -21,11 +23,11 @@ from pipeline.model.step import Effect
 from tests.unit.test_images_spec import write
 
 DIGEST = "sha256:" + "a" * 64
+OTHER = "sha256:" + "b" * 64
 LOCK = Lock(
     (
         Locked(
             reference="docker.io/library/golang:1.26",
-            platform="linux/amd64",
             digest=DIGEST,
             resolved="2026-01-01T00:00:00Z",
         ),
@@ -122,15 +124,96 @@ def test_one_step_builds_all_programs_of_a_module(tmp_path: Path) -> None:
     assert one[-1].title == "build second and tool"
 
 
-def test_references_without_a_lock_say_what_to_do(tmp_path: Path, specs: ImageSpecs) -> None:
+async def unasked(reference: Reference) -> str:
+    """Fail: no registry is to be asked."""
+    raise AssertionError(f"asked for {reference}")
+
+
+async def another(_: Reference) -> str:
+    """Answer every question with one digest."""
+    return OTHER
+
+
+def test_what_is_not_locked_is_refused_where_that_is_forbidden(tmp_path: Path, specs: ImageSpecs) -> None:
     for local in (True, False):
-        catalog = Catalog(specs, home=tmp_path, lock=Lock(), pull=True, local=local)
+        catalog = Catalog(specs, home=tmp_path, lock=Lock(), pull=True, local=local, locked=True, ask=unasked)
         assert not catalog.base("go").known
         assert not any(row.ready for row in catalog.describe())
-        with pytest.raises(ImageError, match="no digest") as caught:
+        with pytest.raises(ImageError, match=r"no digest for docker\.io/library/golang:1\.26, and --locked") as caught:
             anyio.run(catalog.prepare, ["go"], silent)
         assert "pipeline images lock" in caught.value.resolution
-        assert "--image go=" in caught.value.resolution
+        assert "--image NAME=docker.io/library/golang:1.26@sha256:" in caught.value.resolution
+
+
+def test_what_is_not_locked_is_resolved_with_one_warning(tmp_path: Path, specs: ImageSpecs) -> None:
+    said: list[str] = []
+    overrides = {"tool": "golang:1.26"}
+    catalog = Catalog(specs, home=tmp_path, lock=Lock(), overrides=overrides, pull=True, local=False, ask=another)
+    anyio.run(catalog.prepare, ["go", "tool"], said.append)
+    assert said == [
+        f"warning: images.lock has no digest for docker.io/library/golang:1.26; it is resolved to {OTHER} for this run"
+    ]
+    for name in ("go", "tool"):
+        base = catalog.base(name)
+        assert (base.content, base.resolved) == (OTHER, True)
+        assert base.reference == f"docker.io/library/golang:1.26@{OTHER}"
+    anyio.run(catalog.prepare, ["go"], said.append)
+    assert len(said) == 1
+
+
+def test_a_bootstrapped_root_is_pinned_otherwise(tmp_path: Path, specs: ImageSpecs) -> None:
+    make(tmp_path, specs)
+    catalog = Catalog(specs, home=tmp_path, lock=Lock(), locked=True, ask=unasked)
+    anyio.run(catalog.prepare, ["go"], silent)
+    assert catalog.base("go").known
+
+
+@pytest.mark.parametrize("locked", [True, False])
+def test_a_digest_that_the_registry_has_is_used_and_nothing_is_said(
+    tmp_path: Path, specs: ImageSpecs, locked: bool
+) -> None:
+    asked: list[str] = []
+
+    async def has(reference: Reference) -> str:
+        asked.append(str(reference))
+        return reference.digest
+
+    said: list[str] = []
+    catalog = Catalog(specs, home=tmp_path, lock=LOCK, pull=True, local=False, locked=locked, ask=has)
+    anyio.run(catalog.prepare, ["go"], said.append)
+    assert asked == [f"docker.io/library/golang:1.26@{DIGEST}"]
+    assert said == []
+    assert (catalog.base("go").content, catalog.base("go").resolved) == (DIGEST, False)
+
+
+def test_a_digest_that_is_gone_is_resolved_and_every_other_failure_is_an_error(
+    tmp_path: Path, specs: ImageSpecs
+) -> None:
+    async def gone(reference: Reference) -> str:
+        if reference.digest:
+            raise NoSuchImageError("there is no such image")
+        return OTHER
+
+    async def down(_: Reference) -> str:
+        raise ImageError("the registry answers 503")
+
+    said: list[str] = []
+    catalog = Catalog(specs, home=tmp_path, lock=LOCK, pull=True, local=False, ask=gone)
+    anyio.run(catalog.prepare, ["go"], said.append)
+    assert (catalog.base("go").content, catalog.base("go").resolved) == (OTHER, True)
+    (warning,) = said
+    assert f"no longer has docker.io/library/golang:1.26@{DIGEST}, which images.lock names" in warning
+    for ask, locked, problem in ((gone, True, "no longer has .* --locked"), (down, False, "503")):
+        catalog = Catalog(specs, home=tmp_path, lock=LOCK, pull=True, local=False, locked=locked, ask=ask)
+        with pytest.raises(ImageError, match=problem):
+            anyio.run(catalog.prepare, ["go"], silent)
+
+
+def test_a_digest_that_somebody_wrote_is_not_replaced(tmp_path: Path, specs: ImageSpecs) -> None:
+    overrides = {"go": f"golang:1.26@{OTHER}"}
+    catalog = Catalog(specs, home=tmp_path, lock=LOCK, overrides=overrides, local=False, locked=True, ask=unasked)
+    anyio.run(catalog.prepare, ["go"], silent)
+    assert catalog.base("go").content == OTHER
 
 
 def test_a_locked_reference_is_left_to_an_engine_that_pulls(tmp_path: Path, specs: ImageSpecs) -> None:
@@ -138,7 +221,7 @@ def test_a_locked_reference_is_left_to_an_engine_that_pulls(tmp_path: Path, spec
     base = catalog.base("go")
     assert base.content == DIGEST
     assert base.reference == f"docker.io/library/golang:1.26@{DIGEST}"
-    assert catalog.image("go").layers == ()
+    assert [mount for mount, _ in catalog.image("go").layers] == ["/usr/local/go"]
     mirrored = Catalog(specs, home=tmp_path, lock=LOCK, pull=True, local=False, overrides={"*": "m.example.com"})
     assert mirrored.base("go").reference == f"m.example.com/library/golang:1.26@{DIGEST}"
     assert mirrored.base("go") == base
@@ -157,8 +240,8 @@ def test_a_folder_can_stand_in_for_an_image(tmp_path: Path, specs: ImageSpecs) -
     make_mount_points(folder, specs.mounts)
     anyio.run(catalog.prepare, ["go"], silent)
     assert catalog.roots() == {content.digest_of(folder): folder}
-    assert catalog.image("go").layers == ()
-    assert catalog.record("go")["used"] == f"root-dir:{folder}"
+    assert [mount for mount, _ in catalog.image("go").layers] == ["/usr/local/go"]
+    assert catalog.record("go")["used"] == f"root-dir:{folder} + go"
 
 
 def test_preparing_a_scanner_prepares_what_it_is_built_in(tmp_path: Path, specs: ImageSpecs) -> None:

@@ -59,7 +59,7 @@ def test_a_mirror_replaces_the_host_and_keeps_the_rest() -> None:
 
 
 def entry(reference: str, digest: str = DIGEST, resolved: str = THEN) -> Locked:
-    return Locked(reference=reference, platform="linux/amd64", digest=digest, resolved=resolved)
+    return Locked(reference=reference, digest=digest, resolved=resolved)
 
 
 def test_a_lock_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -67,16 +67,28 @@ def test_a_lock_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "images.lock"
     save_lock(path, lock)
     assert load_lock(path) == lock
+    assert "recorded" not in path.read_text().partition("[[image]]")[2]
     assert lock.digest("debian:trixie") == DIGEST
     assert lock.digest("debian:bookworm") == ""
     assert lock.digest(f"debian@{OTHER}") == OTHER
     assert [item.name for item in tmp_path.iterdir()] == ["images.lock"]
 
 
+def test_a_recorded_digest_says_where_it_is_from_until_a_registry_confirms_it(tmp_path: Path) -> None:
+    name = "docker.io/library/debian:trixie"
+    lock = Lock((Locked(reference=name, digest=DIGEST, recorded="a book, not checked against a registry"),))
+    save_lock(tmp_path / "images.lock", lock)
+    assert load_lock(tmp_path / "images.lock") == lock
+    assert lock.digest("debian:trixie") == DIGEST
+    assert not lock.staleness(["debian:trixie"], lambda _: DIGEST)
+    assert lock.updated(["debian:trixie"], lambda _: DIGEST, NOW).entries == (entry(name, DIGEST, NOW),)
+
+
 def test_no_lock_is_an_empty_one_and_a_damaged_one_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "images.lock"
     assert load_lock(path) == Lock()
-    for text in ("[[image]]\nreference = 1\n", "][", '[[image]]\nreference = "a"\nplatform = "linux/amd64"\n'):
+    whole = f'[[image]]\nreference = "a"\ndigest = "{DIGEST}"\n'
+    for text in ("[[image]]\nreference = 1\n", "][", whole, f'{whole}resolved = "{THEN}"\nrecorded = "a book"\n'):
         path.write_text(text)
         with pytest.raises(ConfigError) as caught:
             load_lock(path)
@@ -102,7 +114,7 @@ def test_relocking_changes_only_what_moved() -> None:
     assert stale.unused == ("docker.io/library/old:1",)
     assert stale.moved == (("docker.io/library/debian:b", DIGEST, OTHER),)
     assert str(stale).splitlines() == [
-        "docker.io/library/new:1: never resolved",
+        "docker.io/library/new:1: not locked",
         "docker.io/library/old:1: no longer in images.toml",
         f"docker.io/library/debian:b: was {DIGEST}, is {OTHER}",
     ]
@@ -121,10 +133,10 @@ def test_the_origin_of_an_image(tmp_path: Path) -> None:
     lock = Lock((entry("docker.io/library/golang:1.26"),))
     assert origins(specs, lock, {}, Mode.BOOTSTRAP)["go"] == Bootstrapped("small")
     pulled = origins(specs, lock, {}, Mode.REFERENCE)
-    assert pulled["go"] == Pulled(Reference.parse(f"golang:1.26@{DIGEST}"), locked=True)
-    assert pulled["tool"] == Pulled(Reference.parse("example.org/tool:v1"), locked=True)
+    assert pulled["go"] == Pulled(Reference.parse("golang:1.26"), DIGEST)
+    assert pulled["tool"] == Pulled(Reference.parse("example.org/tool:v1"))
     mirrored = origins(specs, lock, {"*": "mirror.example.com"}, Mode.REFERENCE)
-    assert mirrored["go"] == Pulled(Reference.parse(f"mirror.example.com/library/golang:1.26@{DIGEST}"), locked=True)
+    assert mirrored["go"] == Pulled(Reference.parse("mirror.example.com/library/golang:1.26"), DIGEST)
     chosen = {"go": "golang:1.27", "tool": "oci-archive:/a/tool.tar"}
     assert origins(specs, lock, chosen, Mode.BOOTSTRAP) == {
         "go": Pulled(Reference.parse("golang:1.27")),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.images.spec import ImageSpecs, ProgramSpec, ToolchainSpec, load_images
+from pipeline.images.lock import load_lock
+from pipeline.images.spec import ImageSpecs, load_images
 from pipeline.images.tools import version_of
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
@@ -32,13 +32,15 @@ package = "example.org/tool/cmd/tool"
 
 [images.go]
 reference = "golang:1.26"
-bootstrap = { root = "small", tools = ["go"] }
+tools = ["go"]
+bootstrap = { root = "small" }
 
 [images.tool]
 reference = "example.org/tool:v1"
 manager = "apt"
 packages = ["git"]
-bootstrap = { root = "small", tools = ["tool"], stands_in_for = "example.org/tool:v1", note = "built here" }
+tools = ["tool"]
+bootstrap = { root = "small", stands_in_for = "example.org/tool:v1", note = "built here" }
 """
 
 
@@ -87,9 +89,9 @@ def test_a_good_file_is_read_whole(tmp_path: Path) -> None:
         ('manager = "apt"', "", ["images.tool.manager", '"apt" or "dnf"']),
         ('path = ["/opt/tool"]', 'path = ["opt/tool"]', ["programs.tool.path", "absolute"]),
         ('path = ["/opt/tool"]', 'path = ["/opt/../tool"]', ["programs.tool.path", "absolute"]),
-        ('tools = ["go"]', 'tools = ["gone"]', ["images.go.bootstrap.tools", "'gone'", "go, tool"]),
-        ('root = "small", tools = ["go"]', 'root = "large"', ["images.go.bootstrap.root", "'large'", "small"]),
-        ('tools = ["go"]', 'tools = ["tool"]', ["images.go.bootstrap.tools", "the image that builds it"]),
+        ('tools = ["go"]', 'tools = ["gone"]', ["images.go.tools", "'gone'", "go, tool"]),
+        ('root = "small" }', 'root = "large" }', ["images.go.bootstrap.root", "'large'", "small"]),
+        ('tools = ["go"]', 'tools = ["tool"]', ["images.go.tools", "the image that builds it"]),
         ('reference = "golang:1.26"', 'reference = "Golang:1.26"', ["images.go.reference", "'Golang'"]),
         ('packages = ["git"]', 'packages = ["git; rm -rf /"]', ["images.tool.packages"]),
         ("[images.go]", "[images.golang]", ["images.go", "required"]),
@@ -161,14 +163,19 @@ def test_the_projects_own_file_names_every_environment(real: ImageSpecs) -> None
         assert "latest" not in spec.reference
 
 
-def test_references_are_the_versions_that_are_built_where_there_is_no_registry(real: ImageSpecs) -> None:
-    for name, image in real.images.items():
-        for tool in image.bootstrap.tools:
-            spec = real.tools[tool]
-            if isinstance(spec, ProgramSpec) and tool == name:
-                assert image.reference.rpartition(":")[2].removeprefix("v") == version_of(real, tool), name
-            if isinstance(spec, ToolchainSpec):
-                assert re.search(rf":{re.escape(spec.version)}-", image.reference), name
+def test_the_projects_own_references_are_locked_and_nothing_else_is() -> None:
+    specs = load_images(PACKAGING)
+    lock = load_lock(PACKAGING / "images.lock")
+    assert not lock.staleness(spec.reference for spec in specs.images.values())
+    for entry in lock.entries:
+        assert entry.resolved or "not checked against a registry" in entry.recorded, entry.reference
+
+
+def test_without_packages_of_its_own_an_image_gets_those_of_its_root(tmp_path: Path) -> None:
+    assert load_images(write(tmp_path / "a")).image("tool").packages == ("git",)
+    assert load_images(write(tmp_path / "a2")).image("go").packages == ()
+    specs = load_images(write(tmp_path / "b", GOOD.replace('packages = ["git"]\n', "")))
+    assert specs.image("tool").packages == specs.roots["small"].packages == ("python3",)
 
 
 def test_a_stand_in_says_what_differs(real: ImageSpecs) -> None:
