@@ -51,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     _reproduce(verbs)
     _version(verbs)
     _images(verbs)
+    _toolchains(verbs)
     _cache(verbs)
     _bundle(verbs)
     _verb(verbs, "products", "list the products that can be released", "inspect:products")
@@ -95,6 +96,7 @@ def _machine(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="use the OCI references of packaging/images.lock, not bootstrapped roots",
     )
+    group.add_argument("--locked", action="store_true", help="refuse what packaging/*.lock does not pin")
     group.add_argument(
         "--no-build-cache", action="store_true", help="compile from nothing, without the compiler's cache"
     )
@@ -238,6 +240,15 @@ def _images(verbs: Parsers[argparse.ArgumentParser]) -> None:
     for parser in (build, export):
         parser.add_argument("names", nargs="*", metavar="NAME", help="image names (default: all)")
     export.add_argument("--output", required=True, metavar="DIR", help="the archives and images.json go here")
+
+
+def _toolchains(verbs: Parsers[argparse.ArgumentParser]) -> None:
+    toolchains = verbs.add_parser("toolchains", help="the Go toolchains that compile releases")
+    actions = toolchains.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _verb(actions, "list", "list the toolchain of each minor version of Go", "toolchains:show")
+    text = "look up the newest patch of each minor version, with its sum, and write packaging/toolchains.lock"
+    lock = _verb(actions, "lock", text, "toolchains:lock")
+    lock.add_argument("--check", action="store_true", help="only say whether there are newer patches; exit 6 if so")
 
 
 def _cache(verbs: Parsers[argparse.ArgumentParser]) -> None:

@@ -35,15 +35,16 @@ class Settings:
     """How the engine is used, whatever is asked of it.
 
     `go_proxy` is GOPROXY for steps with network, `epoch` the time of a directory that is no repository in seconds
-    since 1970, `jobs` how many steps run at once: 0 for one a core.
+    since 1970, `jobs` how many steps run at once: 0 for one a core. With `locked`, what no lock file pins is refused.
     """
 
     go_proxy: str = ""
     epoch: int = BASE_EPOCH
     jobs: int = 0
+    locked: bool = False
 
     @staticmethod
-    def of(*, go_proxy: str, source_date_epoch: str, jobs: int) -> Settings:
+    def of(go_proxy: str, source_date_epoch: str, *, jobs: int, locked: bool = False) -> Settings:
         """Return the settings that a person gave. Raises UsageError, and SourceError for a time that is none."""
         if any(urlsplit(part).password for part in re.split("[,|]", go_proxy)):
             raise UsageError(
@@ -52,4 +53,4 @@ class Settings:
             )
         if jobs < 0:
             raise UsageError(f"--jobs {jobs} is no number of steps", resolution="leave it out for one a core")
-        return Settings(go_proxy=go_proxy, epoch=given_epoch(source_date_epoch), jobs=jobs)
+        return Settings(go_proxy=go_proxy, epoch=given_epoch(source_date_epoch), jobs=jobs, locked=locked)

@@ -29,6 +29,7 @@ from pipeline.module_words import (
     Images,
     Jobs,
     Legs,
+    Locked,
     PolicyFile,
     ProductName,
     RequireOpensslFips,
@@ -88,12 +89,13 @@ class Pipeline:
     go_proxy: GoProxy = ""
     source_date_epoch: SourceDateEpoch = ""
     jobs: Jobs = 0
+    locked: Locked = False
 
     @asynccontextmanager
     async def _session(self, images: dagger.Directory | None) -> AsyncIterator[DaggerSession]:
         """Open a session, and let an error for people reach them as its text, without a traceback around it."""
         try:
-            settings = Settings.of(go_proxy=self.go_proxy, source_date_epoch=self.source_date_epoch, jobs=self.jobs)
+            settings = Settings.of(self.go_proxy, self.source_date_epoch, jobs=self.jobs, locked=self.locked)
             yield await open_session(dag, images, settings)
         except PipelineError as error:
             # The SDK logs a traceback of every other exception.
@@ -239,7 +241,7 @@ class Pipeline:
             steps = list(steps_of(planned.tree))
             width = max(len(step.title) for step in steps)
             rows = [f"{step.digest}  {step.title:<{width}}  {step.image.name}" for step in steps]
-            return "\n".join([*rows, f"{len(steps)} steps", ""])
+            return "\n".join([f"compiled by {planned.context.toolchain}", *rows, f"{len(steps)} steps", ""])
 
     @uncached
     async def graph(

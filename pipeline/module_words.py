@@ -33,6 +33,7 @@ SigningKey = Annotated[
 GoProxy = Annotated[str, Doc("Where steps with network get Go modules, as GOPROXY says it")]
 SourceDateEpoch = Annotated[str, Doc("The time of a directory without .git, in seconds since 1970")]
 Jobs = Annotated[int, Doc("Steps at once (default: one a core of the engine's machine)")]
+Locked = Annotated[bool, Doc("Refuse what packaging/*.lock does not pin")]
 
 
 @enum_type

@@ -30,6 +30,8 @@ Absolute = Annotated[str, AfterValidator(_absolute)]
 Glob = Annotated[str, StringConstraints(pattern=r"^/[^\s=,\"']+$")]
 GoPackage = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.][A-Za-z0-9._~/-]*$")]
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]+$")]
+GoVersion = Annotated[str, StringConstraints(pattern=r"^1\.[0-9]+(\.[0-9]+)?$")]
+Sum = Annotated[str, StringConstraints(pattern=r"^h1:[A-Za-z0-9+/]{43}=$")]
 Value = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._{}+-]*$")]
 
 STANDARD = frozenset({"/usr/local/bin", "/usr/local/sbin"})
@@ -61,8 +63,8 @@ class ToolchainSpec(Document):
 
     mount: Absolute
     path: tuple[Absolute, ...]
-    version: Annotated[str, StringConstraints(pattern=r"^1\.[0-9]+(\.[0-9]+)?$")]
-    sum: Annotated[str, StringConstraints(pattern=r"^h1:[A-Za-z0-9+/]{43}=$")]
+    version: GoVersion
+    sum: Sum
 
 
 class ProgramSpec(Document):
