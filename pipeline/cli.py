@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from pipeline.cli_toolchains import add_toolchains
 from pipeline.errors import PipelineError, UsageError
 
 EPILOG = """\
@@ -51,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     _reproduce(verbs)
     _version(verbs)
     _images(verbs)
-    _toolchains(verbs)
+    add_toolchains(verbs, _verb)
     _cache(verbs)
     _bundle(verbs)
     _verb(verbs, "products", "list the products that can be released", "inspect:products")
@@ -240,15 +241,6 @@ def _images(verbs: Parsers[argparse.ArgumentParser]) -> None:
     for parser in (build, export):
         parser.add_argument("names", nargs="*", metavar="NAME", help="image names (default: all)")
     export.add_argument("--output", required=True, metavar="DIR", help="the archives and images.json go here")
-
-
-def _toolchains(verbs: Parsers[argparse.ArgumentParser]) -> None:
-    toolchains = verbs.add_parser("toolchains", help="the Go toolchains that compile releases")
-    actions = toolchains.add_subparsers(dest="action", metavar="ACTION", required=True)
-    _verb(actions, "list", "list the toolchain of each minor version of Go", "toolchains:show")
-    text = "look up the newest patch of each minor version, with its sum, and write packaging/toolchains.lock"
-    lock = _verb(actions, "lock", text, "toolchains:lock")
-    lock.add_argument("--check", action="store_true", help="only say whether there are newer patches; exit 6 if so")
 
 
 def _cache(verbs: Parsers[argparse.ArgumentParser]) -> None:
