@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import GateClosedError, UsageError, VerificationError
-from pipeline.images.spec import ImageSpecs, ToolchainSpec
 from pipeline.model.artifact import Kind
 from pipeline.model.image import Image
 from pipeline.model.policy import Policy
 from pipeline.model.product import Product
 from pipeline.model.source import Source, check_go
+from pipeline.model.toolchain import Toolchain
 from pipeline.model.tree import Files, Given, Merge
 from pipeline.model.version import Version, parse_tag
 from pipeline.release import Release
@@ -64,28 +64,30 @@ class Choice:
         source: Source,
         policy: Policy,
         *,
-        specs: ImageSpecs,
+        toolchain: Toolchain,
         images: Mapping[str, Image],
         databases: Databases,
         given: Mapping[str, Given],
         packaging: Files,
     ) -> Context:
         """Return the values of the release. Raises UsageError, and SourceError for a source that needs a newer Go."""
-        toolchain = specs.tools.get("go")
-        if isinstance(toolchain, ToolchainSpec):
-            check_go(toolchain.version, source.go_directive, native_fips=self.fips_module == FipsModule.GO.value)
+        variants = self._variants(product)
+        fips = any(variant.fips for variant in product.variants(variants))
+        native = fips and self.fips_module == FipsModule.GO.value
+        check_go(toolchain.version, source.go_directive, native_fips=native)
         return Context(
             product=product,
             version=self.version(product),
             source=source,
             policy=policy,
+            toolchain=toolchain,
             images=images,
             options=Options(
                 fips_module=FipsModule(self.fips_module),
                 require_openssl_fips=self.require_openssl_fips,
                 snapshot=self.snapshot,
                 targets=self.targets,
-                variants=self._variants(product),
+                variants=variants,
                 databases=databases,
                 today=self.today or this_day(),
                 signing_fingerprint=UNDECIDED,

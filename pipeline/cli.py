@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from pipeline.cli_toolchains import add_toolchains
 from pipeline.errors import PipelineError, UsageError
 
 EPILOG = """\
@@ -51,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     _reproduce(verbs)
     _version(verbs)
     _images(verbs)
+    add_toolchains(verbs, _verb)
     _cache(verbs)
     _bundle(verbs)
     _verb(verbs, "products", "list the products that can be released", "inspect:products")
@@ -91,7 +93,7 @@ def _machine(parser: argparse.ArgumentParser) -> None:
         help="use another image: an OCI reference, oci-archive:FILE or root-dir:DIR; may be repeated",
     )
     group.add_argument("--pull-images", action="store_true", help="pull images instead of bootstrapping their roots")
-    group.add_argument("--locked", action="store_true", help="refuse an image that packaging/images.lock does not pin")
+    group.add_argument("--locked", action="store_true", help="refuse what packaging/*.lock does not pin")
     group.add_argument(
         "--no-build-cache", action="store_true", help="compile from nothing, without the compiler's cache"
     )

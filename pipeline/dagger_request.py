@@ -35,8 +35,7 @@ class Settings:
     """How the engine is used, whatever is asked of it.
 
     `go_proxy` is GOPROXY for steps with network, `epoch` the time of a directory that is no repository in seconds
-    since 1970, `jobs` how many steps run at once: 0 for one a core. `locked` refuses an image of a registry that
-    images.lock does not pin.
+    since 1970, `jobs` how many steps run at once: 0 for one a core. With `locked`, what no lock file pins is refused.
     """
 
     go_proxy: str = ""

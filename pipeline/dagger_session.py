@@ -14,7 +14,7 @@ from typing import Any
 import dagger
 
 from pipeline import content, feeds
-from pipeline.choice import databases, gate_closed, verified
+from pipeline.choice import databases, gate_closed, this_day, verified
 from pipeline.dagger_images import asker, looker
 from pipeline.dagger_request import Request, Settings
 from pipeline.engine.dagger import DaggerEngine
@@ -22,12 +22,15 @@ from pipeline.errors import SigningError, SourceError, StepFailedError, UsageErr
 from pipeline.images import exported, needs
 from pipeline.images.catalog import Catalog
 from pipeline.images.spec import BUILDER, load_images
+from pipeline.images.toolchains import FOUND as TOOLCHAINS
+from pipeline.images.toolchains import LOCK, decide, load_toolchains, look_up
 from pipeline.model.graph import steps_of
 from pipeline.model.image import Image
 from pipeline.model.policy import Policy, load_policy
 from pipeline.model.product import Product, load_product
 from pipeline.model.source import GIVEN_NAME, Source
 from pipeline.model.step import Step
+from pipeline.model.toolchain import Toolchain, Wanted, wanted
 from pipeline.model.tree import BASE_EPOCH, Files, Given, Tree
 from pipeline.model.version import Version
 from pipeline.project import packaging_folder
@@ -53,6 +56,7 @@ class DaggerSession:
     catalog: Catalog
     engine: DaggerEngine
     epoch: int = BASE_EPOCH
+    locked: bool = False
     given: dict[str, dagger.Directory] = field(default_factory=dict)
     secrets: dict[str, dagger.Secret] = field(default_factory=dict)
 
@@ -72,7 +76,7 @@ class DaggerSession:
         """Test that images have what `steps` need, and what is needed before the first of them. Raises ImageError."""
         first = (step for _, tree in self.engine.builder.layers for step in steps_of(tree))
         wanted = needs.of_steps(self.catalog.specs, {*steps, *first})
-        await needs.verify(needs.checks(self.images(), wanted), looker(self.client, self.engine.archives))
+        await needs.verify(needs.checks(self.catalog.images(), wanted), looker(self.client, self.engine.archives))
 
     async def alone(self, make: Callable[[Image], Step]) -> dagger.Directory:
         """Return what a step leaves that is `make` of the general image. Raises what the engine raises."""
@@ -105,30 +109,40 @@ class DaggerSession:
         await self.prepare(*sorted({step.image.base.name for step in steps}))
         if check:
             await self.check(steps)
-        return replace(context, images=self.images())
-
-    def images(self) -> dict[str, Image]:
-        """Return every image as far as it is known now."""
-        return {name: self.catalog.image(name) for name in self.catalog.names()}
+        return replace(context, images=self.catalog.images(context.toolchain))
 
     async def context(self, request: Request) -> Context:
         """Return the values of a request. Runs the step that reads the source."""
         choice = request.choice
         folder = packaging_folder() / "products" / choice.product
         product = load_product(folder)
-        source = await self.source(product, choice.version(product), request)
+        version = choice.version(product)
+        source = await self.source(product, version, request)
+        toolchain = await self._toolchain(wanted(product, version, source))
         kind = databases(product, scan_db=bool(request.scan_db), advisories=bool(request.advisories))
         context = choice.context(
             product,
             source,
             await _policy(request.policy, folder),
-            specs=self.catalog.specs,
-            images=self.images(),
+            toolchain=toolchain,
+            images=self.catalog.images(toolchain),
             databases=kind,
             given={**await self._databases(kind, request, product), **await self._brought(request.legs)},
             packaging=load_packaging(folder, product),
         )
         return replace(context, missing=await _not_given(request.scan_db))
+
+    async def _toolchain(self, which: Wanted) -> Toolchain:
+        """Return the toolchain that a source asks for. Runs a step only for one that toolchains.lock does not have."""
+
+        async def look(version: str) -> dict[str, Any]:
+            await self.prepare()
+            found = await self.evaluate(look_up(self.catalog.bootstrap(), version=version, run=this_day()).out)
+            answer: dict[str, Any] = json.loads(await found.file(TOOLCHAINS).contents())
+            return answer
+
+        lock = load_toolchains(self.catalog.specs.folder / LOCK)
+        return await decide(which, lock, locked=self.locked, look=look, say=say)
 
     async def source(self, product: Product, version: Version, request: Request) -> Source:
         """Return what the source is, and keep its files for the steps. Raises SourceError and VersionError."""
@@ -287,7 +301,7 @@ async def open_session(
     variables = {"GOPROXY": settings.go_proxy} if settings.go_proxy else {}
     engine = DaggerEngine(client, catalog.image(BUILDER), archives=archives, variables=variables)
     engine.jobs = settings.jobs or engine.jobs
-    return DaggerSession(client, catalog, engine, settings.epoch)
+    return DaggerSession(client, catalog, engine, settings.epoch, settings.locked)
 
 
 async def _index(images: dagger.Directory) -> str:

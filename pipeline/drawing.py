@@ -1,4 +1,4 @@
-"""Draws the graph of a release, as Mermaid text or as an SVG picture, without running anything."""
+"""Shows the graph of a release without running anything: as a list, as Mermaid text, or as an SVG picture."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from html import escape
 from pipeline.model.graph import predecessors, steps_of
 from pipeline.model.step import Effect, Step
 from pipeline.model.tree import Tree
+from pipeline.release import Release
 
 _COLOURS = {Effect.PURE: "#eef4fb", Effect.FETCH: "#fdf3dd", Effect.VOLATILE: "#f1ecfa", Effect.PUBLISH: "#fbe3e3"}
 _STROKES = {Effect.PURE: "#4a7ab0", Effect.FETCH: "#b98a1c", Effect.VOLATILE: "#7a5bb0", Effect.PUBLISH: "#b34a4a"}
 _SVG_STYLE = 'font-family="system-ui, sans-serif" font-size="12" role="img" aria-label="The steps of a release"'
 BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y, MARGIN = 232, 34, 64, 14, 24
+
+
+def listing(release: Release) -> str:
+    """Return what compiles `release` and its steps, one a line: digest, title, image."""
+    steps = list(steps_of(release.tree))
+    width = max(len(step.title) for step in steps)
+    rows = [f"{step.digest}  {step.title:<{width}}  {step.image.name}" for step in steps]
+    return "\n".join([f"compiled by {release.context.toolchain}", *rows, f"{len(steps)} steps", ""])
 
 
 def mermaid(tree: Tree) -> str:

@@ -15,9 +15,8 @@ from dagger.mod._exceptions import FunctionError
 from pipeline.choice import Choice, part
 from pipeline.dagger_request import Request, Settings
 from pipeline.dagger_session import DaggerSession, open_session
-from pipeline.drawing import mermaid, svg
+from pipeline.drawing import listing, mermaid, svg
 from pipeline.errors import PipelineError
-from pipeline.model.graph import steps_of
 from pipeline.model.tree import BASE_EPOCH, Given
 from pipeline.module_words import (
     Advisories,
@@ -239,11 +238,7 @@ class Pipeline:
         """List the steps of a release, each with its digest and its image. Runs none of them."""
         chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, require_openssl_fips)
         async with self._session(images) as session:
-            planned = await session.planned(_request(*chosen), check=False)
-            steps = list(steps_of(planned.tree))
-            width = max(len(step.title) for step in steps)
-            rows = [f"{step.digest}  {step.title:<{width}}  {step.image.name}" for step in steps]
-            return "\n".join([*rows, f"{len(steps)} steps", ""])
+            return listing(await session.planned(_request(*chosen), check=False))
 
     @uncached
     async def graph(

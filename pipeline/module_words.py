@@ -32,8 +32,8 @@ SigningKey = Annotated[
 ]
 GoProxy = Annotated[str, Doc("Where steps with network get Go modules, as GOPROXY says it")]
 SourceDateEpoch = Annotated[str, Doc("The time of a directory without .git, in seconds since 1970")]
-Locked = Annotated[bool, Doc("Refuse an image that packaging/images.lock does not pin")]
 Jobs = Annotated[int, Doc("Steps at once (default: one a core of the engine's machine)")]
+Locked = Annotated[bool, Doc("Refuse what packaging/*.lock does not pin")]
 
 
 @enum_type

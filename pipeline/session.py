@@ -22,13 +22,14 @@ from pipeline.engine.local import LocalEngine
 from pipeline.errors import PipelineError, SigningError, StepFailedError, UsageError
 from pipeline.images import needs
 from pipeline.images.catalog import Catalog
-from pipeline.images.spec import load_images
+from pipeline.images.spec import BUILDER, load_images
+from pipeline.images.toolchains import FOUND, LOCK, ToolchainLock, decide, load_toolchains, look_up
 from pipeline.keys import SigningKey
 from pipeline.model.graph import steps_of
-from pipeline.model.image import Image
 from pipeline.model.policy import load_policy
 from pipeline.model.product import Product, load_product
 from pipeline.model.step import Step
+from pipeline.model.toolchain import Toolchain, Wanted, wanted
 from pipeline.model.tree import Given, Tree
 from pipeline.model.version import Version
 from pipeline.progress import Progress
@@ -55,6 +56,8 @@ class Session:
     today: str = field(default_factory=choice.this_day)
     given: dict[str, Path] = field(default_factory=dict)
     secrets: dict[str, Secret] = field(default_factory=dict)
+    recorded: Toolchain | None = None
+    """The toolchain of a release that is made again, whatever toolchains.lock has today."""
 
     def engine(self) -> LocalEngine:
         """Return the embedded engine over the roots that are there now."""
@@ -72,20 +75,42 @@ class Session:
         folder = self.packaging / "products" / options.product
         product = load_product(folder)
         chosen = self._choice()
-        checkout = await self._checkout(product, chosen.version(product))
+        version = chosen.version(product)
+        checkout = await self._checkout(product, version)
         self.given["source"] = checkout.path
+        toolchain = self.recorded or await self._toolchain(wanted(product, version, checkout.source))
         databases, trees = self._databases(product, folder)
         context = chosen.context(
             product,
             checkout.source,
             load_policy(Path(options.policy) if options.policy else folder / "policy.toml"),
-            specs=self.catalog.specs,
-            images=self.images(),
+            toolchain=toolchain,
+            images=self.catalog.images(toolchain),
             databases=databases,
             given={**trees, **self._brought()},
             packaging=load_packaging(folder, product),
         )
         return replace(context, missing=feeds.given(Path(options.scan_db)) if options.scan_db else {})
+
+    async def _toolchain(self, which: Wanted) -> Toolchain:
+        """Return the toolchain that a source asks for. Runs a step only for one that toolchains.lock does not have."""
+        lock = load_toolchains(self.packaging / LOCK)
+        return await decide(
+            which,
+            lock,
+            locked=self.options.locked,
+            look=lambda version: self.look_up(version=version),
+            say=self.progress.note,
+        )
+
+    async def look_up(self, *, version: str = "", known: ToolchainLock | None = None, run: str = "") -> dict[str, Any]:
+        """Ask the module mirror for toolchains, as `pipeline.images.toolchains.look_up` says; return its answer."""
+        await self.catalog.prepare([BUILDER], self.progress.note)
+        step = look_up(self.catalog.bootstrap(), version=version, known=known, run=run or self.today)
+        with self.engine() as engine:
+            where = await self.evaluate(engine, step.out)
+            found: dict[str, Any] = json.loads((where / FOUND).read_text("utf-8"))
+        return found
 
     def _choice(self) -> Choice:
         options = self.options
@@ -160,7 +185,7 @@ class Session:
             async def run(step: Step) -> str:
                 return (await self.evaluate(engine, step.out) / needs.FOUND).read_text("utf-8")
 
-            await needs.verify(needs.checks(self.images(), wanted), run)
+            await needs.verify(needs.checks(self.catalog.images(), wanted), run)
 
     async def planned(self, *, signed: bool = True, fetch: bool = False) -> Release:
         """Return the graph with everything known: roots are there, and so is the signing key.
@@ -172,7 +197,7 @@ class Session:
         last = keys.remembered(self.home, self.options.signing_key) if signed else None
         expected = self.release(_signed_by(context, last))
         await self.prepare(expected.tree, *([self.key_step().out] if signed else []))
-        context = replace(context, images=self.images())
+        context = replace(context, images=self.catalog.images(context.toolchain))
         if fetch:
             compiled = [binary.tree for binary in self._same(expected, context).binaries]
             with self.engine() as engine:
@@ -196,10 +221,6 @@ class Session:
         """Return the graph as far as it is known without running a step: signing by the key that was used last."""
         context = await self.context()
         return self.release(_signed_by(context, keys.remembered(self.home, self.options.signing_key)))
-
-    def images(self) -> dict[str, Image]:
-        """Return every image as this machine has it now."""
-        return {name: self.catalog.image(name) for name in self.catalog.names()}
 
     def key_step(self) -> Step:
         """Return the step that looks at the signing key."""

@@ -17,7 +17,7 @@ from pipeline.location import Location, is_url, local, parse_url
 from pipeline.lock import locked
 from pipeline.model.guard import unknown_tag
 from pipeline.model.product import Product
-from pipeline.model.source import Source, go_directive, go_module
+from pipeline.model.source import Source, go_directive, go_module, go_toolchain
 from pipeline.model.step import MAX_EPOCH
 from pipeline.model.tree import BASE_EPOCH
 from pipeline.model.version import Version, show
@@ -246,6 +246,7 @@ async def _finished(request: _Request, source: Source) -> Checkout:
         source,
         module=go_module(go_mod),
         go_directive=go_directive(go_mod),
+        go_toolchain=go_toolchain(go_mod),
         vendored=(root / "vendor" / "modules.txt").is_file(),
     )
     return Checkout(source=found, path=path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterable
@@ -29,6 +30,7 @@ def plan(options: Namespace) -> int:
     with session.engine() as engine:
         missing = engine.missing(*planned.goals)
         rows = [_row(step, engine.explain(step), step.digest in missing) for step in steps_of(planned.tree)]
+    print(f"compiled by {planned.context.toolchain}", file=sys.stderr if options.json else sys.stdout)
     if options.json:
         print(json.dumps(rows, indent=2))
         return 0

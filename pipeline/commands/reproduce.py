@@ -17,6 +17,7 @@ from pipeline.cli import build_parser
 from pipeline.content import remove_tree
 from pipeline.errors import SourceError, UsageError
 from pipeline.model.artifact import Kind
+from pipeline.model.toolchain import Toolchain
 from pipeline.model.tree import Given, Tree
 from pipeline.release import remake, remake_unscanned
 from pipeline.reproduce import Compared, Outcome, compare, failed, statement, table
@@ -58,6 +59,11 @@ class Recorded:
                     return str(module)
         return ""
 
+    def toolchain(self) -> Toolchain | None:
+        """Return the toolchain that compiled it; None for a release of before that was recorded."""
+        about = self.index.get("toolchain")
+        return Toolchain(**{name: about[name] for name in ("version", "sum", "reason", "locked")}) if about else None
+
     def day(self) -> str:
         """Return the day on which it was scanned and judged, from its statements; empty when they do not say."""
         for entry in self.index.get("statements") or []:
@@ -88,7 +94,7 @@ class Recorded:
 def run(options: Namespace) -> int:
     """Make the release again, compare, and write the statement. Raises VerificationError when a file differs."""
     recorded = read(Path(options.release))
-    session = open_session(recorded.command(options))
+    session = replace(open_session(recorded.command(options)), recorded=recorded.toolchain())
     place = Path(options.workspace) if options.workspace else session.home
     place.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix="reproduce-", dir=place))
@@ -165,7 +171,7 @@ async def _context(session: Session, recorded: Recorded, *, skip_scan: bool) -> 
     )
     context = replace(context, source=source, options=decided)
     await session.prepare(session.release(context).tree)
-    context = replace(context, images=session.images())
+    context = replace(context, images=session.catalog.images(context.toolchain))
     here = {image.name: image.base.content for image in context.images.values()}
     for image in recorded.index.get("images", []):
         if image["content"] and here.get(image["name"], image["content"]) != image["content"]:

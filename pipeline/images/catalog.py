@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from pipeline.images.reference import Reference
 from pipeline.images.registry import ask_registry, resolve
 from pipeline.images.roots import Progress, Root, Roots
 from pipeline.images.spec import BUILDER, ImageSpecs, ProgramSpec, ToolchainSpec, load_images, pick
+from pipeline.images.tools import bootstrap as bootstrap_image
 from pipeline.images.tools import go_program, go_toolchain
 from pipeline.model.image import DEFAULT_PATH, Base, Image
+from pipeline.model.toolchain import Toolchain
 from pipeline.model.tree import Tree
 
 __all__ = ["Catalog", "Row", "load_images"]
@@ -118,11 +120,34 @@ class Catalog:
         paths = [path for tool in spec.tools for path in self.specs.tools[tool].path]
         return Image(name, self.base(name), layers=layers, path=_unique(*paths, *own))
 
+    def images(self, toolchain: Toolchain | None = None) -> dict[str, Image]:
+        """Return every image as far as it is known now, those that compile or read Go source with `toolchain`.
+
+        Our own programs keep the toolchain that images.toml pins, and so does everything without `toolchain`.
+        """
+        if toolchain is None:
+            return {name: self.image(name) for name in self._origins}
+        return {name: self._with_toolchain(name, toolchain) for name in self._origins}
+
+    def _with_toolchain(self, name: str, toolchain: Toolchain) -> Image:
+        image, layers = self.image(name), {}
+        for tool in self.specs.image(name).tools:
+            spec = self.specs.tools[tool]
+            if isinstance(spec, ToolchainSpec) and spec.version != toolchain.version:
+                chosen = spec.model_copy(update={"version": toolchain.version, "sum": toolchain.sum})
+                layers[spec.mount] = go_toolchain(chosen, self.bootstrap())
+        return replace(image, layers=tuple(sorted({**dict(image.layers), **layers}.items()))) if layers else image
+
+    def bootstrap(self) -> Image:
+        """Return the image with a go command that downloads toolchains."""
+        pulled = not isinstance(self._origins[BUILDER], Bootstrapped)
+        return bootstrap_image(self.base(BUILDER), self.specs.image(BUILDER).path if pulled else DEFAULT_PATH)
+
     def tool(self, name: str) -> Tree:
         """Return the tree of one tool of images.toml."""
         spec = pick(self.specs.tools, name, "tool")
         if isinstance(spec, ToolchainSpec):
-            return go_toolchain(spec, self.base(BUILDER))
+            return go_toolchain(spec, self.bootstrap())
         return go_program(self.specs, name, self.image(BUILDER))
 
     async def prepare(self, names: Iterable[str], progress: Progress) -> None:

@@ -38,6 +38,8 @@ Need = Annotated[
         r"|[A-Za-z0-9][A-Za-z0-9._+-]*([|][A-Za-z0-9][A-Za-z0-9._+-]*)*)$"
     ),
 ]
+GoVersion = Annotated[str, StringConstraints(pattern=r"^1\.[0-9]+(\.[0-9]+)?$")]
+Sum = Annotated[str, StringConstraints(pattern=r"^h1:[A-Za-z0-9+/]{43}=$")]
 Value = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._{}+-]*$")]
 
 STANDARD = frozenset({"/usr/local/bin", "/usr/local/sbin"})
@@ -72,8 +74,8 @@ class ToolchainSpec(Document):
 
     mount: Absolute
     path: tuple[Absolute, ...]
-    version: Annotated[str, StringConstraints(pattern=r"^1\.[0-9]+(\.[0-9]+)?$")]
-    sum: Annotated[str, StringConstraints(pattern=r"^h1:[A-Za-z0-9+/]{43}=$")]
+    version: GoVersion
+    sum: Sum
 
 
 class ProgramSpec(Document):

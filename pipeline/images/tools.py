@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.images.spec import ImageSpecs, ProgramSpec, ToolchainSpec
-from pipeline.model.image import Base, Image
+from pipeline.model.image import DEFAULT_PATH, Base, Image
 from pipeline.model.step import WORK, Cache, Effect, Step
 from pipeline.model.tree import Files, Pick, Tree
 
@@ -30,13 +30,18 @@ TIMEOUT = 3 * 3600.0
 _REQUIRED = re.compile(r"^(?:require\s+|\s+)(\S+)\s+(v\S+)", re.MULTILINE)
 
 
-def go_toolchain(spec: ToolchainSpec, base: Base) -> Tree:
-    """Return the official toolchain as a tree to mount at GOROOT. `base` has a go command that can download it."""
+def bootstrap(base: Base, path: tuple[str, ...] = DEFAULT_PATH) -> Image:
+    """Return the image with a go command that can download toolchains, on `path`."""
+    return Image("bootstrap", base, path=path)
+
+
+def go_toolchain(spec: ToolchainSpec, image: Image) -> Tree:
+    """Return the official toolchain as a tree to mount at GOROOT. `image` is that of `bootstrap`."""
     step = Step(
         title=f"fetch Go {spec.version}",
-        image=Image("bootstrap", base),
-        argv=_argv("go_toolchain"),
-        inputs=(("program", _program("go_toolchain", version=spec.version, platform="linux-amd64", sum=spec.sum)),),
+        image=image,
+        argv=argv("go_toolchain"),
+        inputs=(("program", program("go_toolchain", version=spec.version, platform="linux-amd64", sum=spec.sum)),),
         effect=Effect.FETCH,
         outputs=("VERSION", "bin/go", "pkg/tool/linux_amd64/compile"),
     )
@@ -61,8 +66,8 @@ def _module(specs: ImageSpecs, module: str, go: Image) -> Tree:
     vendor = Step(
         title=f"fetch the modules of {_list(tools)}",
         image=go,
-        argv=_argv("go_vendor"),
-        inputs=(("program", _program("go_vendor", module=module)), ("source", source)),
+        argv=argv("go_vendor"),
+        inputs=(("program", program("go_vendor", module=module)), ("source", source)),
         env=(("GOMODCACHE", MODULE_CACHE),),
         caches=(Cache(MODULE_CACHE, f"go-mod-{module}"),),
         effect=Effect.FETCH,
@@ -80,9 +85,9 @@ def _module(specs: ImageSpecs, module: str, go: Image) -> Tree:
     build = Step(
         title=f"build {_list(tools)}",
         image=go,
-        argv=_argv("go_install"),
+        argv=argv("go_install"),
         inputs=(
-            ("program", _program("go_install", module=module, programs=programs)),
+            ("program", program("go_install", module=module, programs=programs)),
             ("source", source),
             ("vendor", vendor.out),
         ),
@@ -135,16 +140,18 @@ def _version(source: Files, module: str, package: str) -> str:
     return required[max(required, key=len)].removeprefix("v")
 
 
-def _argv(program: str) -> tuple[str, ...]:
+def argv(program: str) -> tuple[str, ...]:
+    """Return the command line of one of the programs of `pipeline/inside`, with its parameters."""
     return ("python3", "-B", "-s", f"/in/program/{program}.py", "/in/program/params.json")
 
 
-def _program(name: str, **params: Any) -> Files:
-    """Return the program with its parameters.
+def program(name: str, *, uses: tuple[str, ...] = (), **params: Any) -> Files:
+    """Return the program with its parameters, and those of `pipeline/inside` that it imports.
 
     Without the module that other programs inside steps share: a change there must not build the scanners again.
     """
-    return Files.of({f"{name}.py": _source(name), "params.json": json.dumps(params, sort_keys=True, indent=1) + "\n"})
+    sources = {f"{each}.py": _source(each) for each in (name, *uses)}
+    return Files.of({**sources, "params.json": json.dumps(params, sort_keys=True, indent=1) + "\n"})
 
 
 @cache

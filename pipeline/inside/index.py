@@ -9,7 +9,8 @@ Params:
   version        the release's version, as text
   snapshot       true for a release that is not to be shipped
   source         `url`, `ref`, `commit`, `epoch` (seconds), ... copied
-  images, toolchain, materials   what the release was made with: copied when given
+  images, materials   what the release was made with: copied when given
+  toolchain      what compiled it: `version`, `sum` and `locked` copied, and `reason` said in the notes; optional
   statements     `name` and `subject` of each signed statement that bears a day: copied, without their digests
   signing        `development` (true for a key not for shipping), and `fingerprint` of the key that signs, which one
                  that is made for this run does not have yet: copied, and said in the notes; optional
@@ -118,6 +119,16 @@ def notes_on_verifying(release: Json) -> list[str]:
     return lines
 
 
+def notes_on_toolchain(toolchain: Json) -> list[str]:
+    """Return which toolchain compiled the release, and why that one."""
+    if not toolchain:
+        return []
+    lines = [f"Compiled by Go {toolchain['version']}: {toolchain['reason']}.", ""]
+    if not toolchain["locked"]:
+        lines += ["**No lock file pins that toolchain: another day may have given another one.**", ""]
+    return lines
+
+
 def notes_on_fips(folder: Path, artifacts: list[Json]) -> list[str]:
     """Return the table of what was proved of each binary: linking, FIPS module, certificate."""
     rows = []
@@ -203,6 +214,7 @@ def notes(release: Json, folder: Path) -> str:
         lines += ["**This is a snapshot. It is not for shipping.**", ""]
     made = common.timestamp(int(source["epoch"]))
     lines += [f"Source: {source.get('url') or 'local'}, commit `{source.get('commit') or 'unknown'}`, {made}.", ""]
+    lines += notes_on_toolchain(release.get("toolchain") or {})
     lines += notes_on_verifying(release) + notes_on_fips(folder, artifacts) + notes_on_findings(folder, artifacts)
     lines += notes_on_exposure(folder, artifacts)
     lines += notes_on_images(release.get("images") or []) + notes_on_files(artifacts)

@@ -76,6 +76,14 @@ class Gated(Document):
     versions: Annotated[str, AfterValidator(_range)] = ""
 
 
+class GatedToolchain(Gated):
+    """A Go toolchain: a minor version such as `1.23`, whose patch is in toolchains.lock, or one patch: `1.23.4`."""
+
+    value: Annotated[str, Field(pattern=r"^1\.[0-9]+(\.[0-9]+)?$")]
+    sum: Annotated[str, Field(pattern=r"^(h1:[A-Za-z0-9+/]{43}=)?$")] = ""
+    """The `h1:` sum of one patch that toolchains.lock does not have."""
+
+
 def _one_word(flag: str) -> str:
     if re.search(r"[\s'\"\\]", re.sub(r"\{\{.*?\}\}", "", flag)):
         raise ValueError(f"{flag!r} has a space or a quote in it; write each flag alone, as in -X=path.NAME=value")
@@ -110,6 +118,8 @@ class Build(Document):
     """The Go package with `main`, seen from the module's root."""
     tags: tuple[Annotated[Gated, BeforeValidator(_gated)], ...] = ()
     ldflags: tuple[Annotated[GatedFlag, BeforeValidator(_gated)], ...] = ()
+    toolchains: tuple[Annotated[GatedToolchain, BeforeValidator(_gated)], ...] = ()
+    """Overrides of the Go toolchain that the source asks for; the first one that holds for a version counts."""
     cgo: bool = False
     static: bool = True
     env: Annotated[dict[str, str], Field(default_factory=dict)]

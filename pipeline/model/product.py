@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from pipeline.errors import ConfigError, UsageError
-from pipeline.model.build import Build, Line, RelativePath, Variant, relative_path, template_over
+from pipeline.model.build import Build, GatedToolchain, Line, RelativePath, Variant, relative_path, template_over
 from pipeline.model.distribution import Format
 from pipeline.model.document import Document, parse_document, read_document
 from pipeline.model.packages import Packages
@@ -167,6 +167,11 @@ class Product(Document):
         """Return the Go build tags of `variant` at `version`."""
         own = [tag.value for tag in self.build.tags if in_range(version, tag.versions, self.version.scheme)]
         return tuple(dict.fromkeys([*own, *variant.tags]))
+
+    def toolchain(self, version: Version) -> GatedToolchain | None:
+        """Return the toolchain that the product names for `version`, or None where the source decides."""
+        rules = (rule for rule in self.build.toolchains if in_range(version, rule.versions, self.version.scheme))
+        return next(rules, None)
 
     def ldflags(self, version: Version, *, commit: str, epoch: int) -> tuple[str, ...]:
         """Return the linker flags at `version`, filled in. Raises ConfigError for a template that fails."""

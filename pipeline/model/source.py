@@ -17,6 +17,7 @@ GO_FIPS_FLOOR = "1.24"
 _DIRECTIVE = re.compile(
     r"^go[ \t]+(?P<version>[0-9]+(?:\.[0-9]+)+(?:(?:rc|beta)[0-9]+)?)[ \t]*(?://.*)?\r?$", re.MULTILINE
 )
+_TOOLCHAIN = re.compile(r"^toolchain[ \t]+go(?P<version>[0-9]+(?:\.[0-9]+)+(?:(?:rc|beta)[0-9]+)?)", re.MULTILINE)
 _MODULE = re.compile(r"^module[ \t]+\"?(?P<path>[^\s\"]+)\"?", re.MULTILINE)
 _GO_VERSION = re.compile(r"(?:go)?(?P<numbers>[0-9]+(?:\.[0-9]+)*)(?P<pre>(?:rc|beta)[0-9]+)?")
 
@@ -28,7 +29,8 @@ class Source:
     `revision` is the git commit in full, empty when nobody knows it. `ref` is the git tag, empty when none was
     used. `identity` is `git-tree:<sha1>`: the name that git gives to exactly these files, also when they came from
     a plain directory. `epoch` is the commit's time in seconds since 1970. `url` carries no credentials.
-    `verified` is whether the files were proved to be those of `revision`, rather than said to be.
+    `verified` is whether the files were proved to be those of `revision`, rather than said to be. `go_directive` and
+    `go_toolchain` are the versions in the `go` and `toolchain` lines of go.mod; the second is empty without that line.
     """
 
     identity: str
@@ -38,6 +40,7 @@ class Source:
     url: str = ""
     module: str = ""
     go_directive: str = ""
+    go_toolchain: str = ""
     vendored: bool = False
     verified: bool = False
     snapshot: bool = False
@@ -57,12 +60,18 @@ class Source:
 
 
 def go_directive(go_mod: str) -> str:
-    """Return the version in the `go` line of a `go.mod`; `1.16` when there is none (Go Modules Reference).
-
-    A `toolchain` line is a suggestion to the Go command, not a floor, and is not looked at.
-    """
+    """Return the version in the `go` line of a `go.mod`; `1.16` when there is none (Go Modules Reference)."""
     match = _DIRECTIVE.search(go_mod)
     return match["version"] if match else "1.16"
+
+
+def go_toolchain(go_mod: str) -> str:
+    """Return the version in the `toolchain` line of a `go.mod`, or an empty string (Go Toolchains, "Configuration").
+
+    `toolchain default` names none, and what follows a version, as in `go1.24.1-custom`, is not looked at.
+    """
+    match = _TOOLCHAIN.search(go_mod)
+    return match["version"] if match else ""
 
 
 def go_module(go_mod: str) -> str:
@@ -100,8 +109,13 @@ def check_go(toolchain: str, directive: str, *, native_fips: bool = False) -> No
     floor = go_floor(directive, native_fips=native_fips)
     if go_order(toolchain) >= go_order(floor):
         return
-    reason = "its go.mod says so" if floor == directive else "Go's own FIPS module begins there"
+    if floor == directive:
+        raise SourceError(
+            f"go.mod needs Go {floor} or newer, and the toolchain of this release is Go {toolchain}",
+            resolution="run `pipeline toolchains lock`, or correct build.toolchains in the product's product.toml",
+        )
     raise SourceError(
-        f"the source needs Go {floor} or newer ({reason}), and the toolchain is Go {toolchain}",
-        resolution="raise the Go version in packaging/images.toml, or release an older tag",
+        f"Go's own FIPS module needs Go {floor} or newer, and this source is compiled by Go {toolchain}",
+        details=f"  go.mod says: go {directive}",
+        resolution="use BoringCrypto (--fips-module boringcrypto), which works for this source, or release a newer tag",
     )

@@ -7,9 +7,11 @@ from pathlib import PurePosixPath
 
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.product import Variant
+from pipeline.model.source import go_order
 from pipeline.model.step import WORK, Cache, Effect, Step
 from pipeline.model.target import Target
-from pipeline.model.tree import Pick, Tree
+from pipeline.model.toolchain import OLDEST
+from pipeline.model.tree import Files, Pick, Tree
 from pipeline.stages.context import Context, FipsModule
 from pipeline.stages.inside import inside, sources
 
@@ -155,6 +157,7 @@ def proof(context: Context, built: Artifact, target: Target, variant: Variant) -
             "static": context.product.build.static,
             "version_argv": list(context.product.build.version_command),
             "version_output": expected,
+            "toolchain": f"go{context.toolchain.version}",
             "forbidden": ["/in/source", "/in/modules", f"{WORK}/"],
             "out": f"/out/{name}",
         },
@@ -193,13 +196,20 @@ def _probe(context: Context, target: Target, variant: Variant) -> Step:
         },
         title=f"ask the FIPS module {target.os}-{target.arch} {variant.name}",
         image=context.image(GO),
-        inputs={"source": sources("go/fips-probe")},
+        inputs={"source": _probe_source(context)},
         outputs=("probe.json",),
         epoch=context.epoch,
         env=dict(how.env),
         uses=("elf", "prove"),
         caches=(_compiler_cache(target, variant),),
     )
+
+
+def _probe_source(context: Context) -> Files:
+    """Return the probe's program with the source's own `go` line, which decides what Go does by default (GODEBUG)."""
+    directive = max(context.source.go_directive, OLDEST, key=go_order)
+    entries = {name: file.content for name, file in sources("go/fips-probe").entries}
+    return Files.of({**entries, "go.mod": f"module fipsprobe\n\ngo {directive}\n"})
 
 
 def _compiler_cache(target: Target, variant: Variant) -> Cache:

@@ -10,7 +10,7 @@ from pipeline.location import parse_url
 from pipeline.model.guard import unknown_tag
 from pipeline.model.image import Image
 from pipeline.model.product import Product
-from pipeline.model.source import Source, go_directive, go_module
+from pipeline.model.source import Source, go_directive, go_module, go_toolchain
 from pipeline.model.step import Step
 from pipeline.model.tree import BASE_EPOCH, Tree
 from pipeline.model.version import Version
@@ -71,6 +71,7 @@ def source_of(found: dict[str, Any], product: Product, version: Version) -> Sour
         url=parse_url(product.source.git).fetch_url if found["ref"] else "",
         module=go_module(found["go_mod"]),
         go_directive=go_directive(found["go_mod"]),
+        go_toolchain=go_toolchain(found["go_mod"]),
         vendored=found["vendored"],
         verified=found["verified"],
         snapshot=found["snapshot"],

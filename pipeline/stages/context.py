@@ -11,6 +11,7 @@ from pipeline.model.image import Image
 from pipeline.model.policy import Policy
 from pipeline.model.product import Product
 from pipeline.model.source import Source
+from pipeline.model.toolchain import Toolchain
 from pipeline.model.tree import EMPTY, Files, Given
 from pipeline.model.version import Version
 
@@ -63,6 +64,7 @@ class Context:
     version: Version
     source: Source
     policy: Policy
+    toolchain: Toolchain
     images: Mapping[str, Image] = field(repr=False)
     options: Options = field(default_factory=Options)
     given: Mapping[str, Given] = field(default_factory=dict, repr=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from pipeline.model.artifact import Artifact, Kind
@@ -66,6 +66,7 @@ def index_parameters(context: Context, described: Sequence[Artifact], statements
             "tree": source.identity,
             "epoch": context.epoch,
         },
+        "toolchain": {"name": "go", **asdict(context.toolchain)},
         "artifacts": [_describe(artifact) for artifact in described],
         "signing": _signing(context.options),
         "statements": [{"name": statement.name, "subject": statement.subject} for statement in statements],

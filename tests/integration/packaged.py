@@ -18,6 +18,7 @@ from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.policy import load_policy
 from pipeline.model.product import load_product
 from pipeline.model.source import Source
+from pipeline.model.toolchain import Toolchain
 from pipeline.model.tree import Files, Given, Pick
 from pipeline.model.version import parse_tag
 from pipeline.project import home_folder, packaging_folder
@@ -47,8 +48,9 @@ def context(version: str, images: Catalog, changes: Mapping[str, tuple[str, str]
     return Context(
         product=product,
         version=parse_tag(version),
-        source=Source(identity="git-tree:" + "a" * 40, revision="1" * 40, epoch=1_700_000_000),
+        source=Source(identity="git-tree:" + "a" * 40, revision="1" * 40, epoch=1_700_000_000, go_directive="1.24"),
         policy=load_policy(folder / "policy.toml"),
+        toolchain=Toolchain(version="1.24.13", sum="h1:x", reason="go.mod says `go 1.24`"),
         images={name: images.image(name) for name in images.names()},
         options=Options(targets=("linux/amd64",)),
         packaging=Files.of(files),

@@ -21,7 +21,6 @@ from pipeline.images.catalog import Catalog
 from pipeline.images.exported import Exported
 from pipeline.images.lock import load_lock
 from pipeline.images.spec import load_images
-from pipeline.model.graph import steps_of
 from pipeline.model.image import Base, Image
 from pipeline.model.step import WORK, Cache, Effect, ExitCode, Step
 from pipeline.model.tree import Files, Given, Merge, Pick
@@ -354,9 +353,12 @@ def expected_plan() -> str:
     """Return the plan that the graph of the same choice has, made without Dagger."""
     from pipeline.choice import Choice, databases
     from pipeline.content import digest_of
+    from pipeline.drawing import listing
+    from pipeline.images.toolchains import LOCK, load_toolchains
     from pipeline.model.policy import load_policy
     from pipeline.model.product import load_product
     from pipeline.model.source import Source
+    from pipeline.model.toolchain import wanted
     from pipeline.release import plan
     from pipeline.stages.package import load_packaging
     from pipeline.stages.sbom import load_schemas
@@ -366,20 +368,21 @@ def expected_plan() -> str:
     roots = {name: Exported(**entry) for name, entry in IMAGES.items()}
     catalog = Catalog(specs, home=Path("/nonexistent"), pull=True, local=False, exported=roots)
     advisories = digest_of(folder / product.scan.advisories)
-    context = Choice(product="example", tag="v1.2.3").context(
+    choice = Choice(product="example", tag="v1.2.3")
+    source = Source(
+        identity=f"git-tree:{FOUND['tree']}", revision="1" * 40, epoch=1_700_000_000,
+        module="example.org/weed", go_directive="1.24",
+    )  # fmt: skip
+    toolchain = load_toolchains(packaging_folder() / LOCK).toolchain(wanted(product, choice.version(product), source))
+    assert toolchain is not None
+    context = choice.context(
         product,
-        Source(
-            identity=f"git-tree:{FOUND['tree']}", revision="1" * 40, epoch=1_700_000_000,
-            module="example.org/weed", go_directive="1.24",
-        ),
+        source,
         load_policy(folder / "policy.toml"),
-        specs=specs,
-        images={name: catalog.image(name) for name in catalog.names()},
+        toolchain=toolchain,
+        images=catalog.images(toolchain),
         databases=databases(product, scan_db=False, advisories=False),
         given={"advisories": Given("advisories", advisories)},
         packaging=load_packaging(folder, product),
     )  # fmt: skip
-    steps = list(steps_of(plan(context, load_schemas(packaging_folder())).tree))
-    width = max(len(step.title) for step in steps)
-    rows = [f"{step.digest}  {step.title:<{width}}  {step.image.name}" for step in steps]
-    return "\n".join([*rows, f"{len(steps)} steps", ""])
+    return listing(plan(context, load_schemas(packaging_folder())))

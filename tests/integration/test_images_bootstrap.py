@@ -117,7 +117,7 @@ def test_another_toolchain_than_the_pinned_one_is_refused(catalog: Catalog) -> N
     assert isinstance(spec, ToolchainSpec)
     wrong = spec.model_copy(update={"sum": "h1:" + "A" * 43 + "="})
     with LocalEngine(home_folder(None), roots=catalog.roots()) as engine, pytest.raises(StepFailedError) as caught:
-        anyio.run(engine.evaluate, go_toolchain(wrong, catalog.base("go")))
+        anyio.run(engine.evaluate, go_toolchain(wrong, catalog.bootstrap()))
     assert spec.sum in caught.value.details
     assert "not the one that images.toml pins" in caught.value.details
 

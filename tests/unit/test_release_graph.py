@@ -16,6 +16,7 @@ from pipeline.model.policy import load_policy
 from pipeline.model.product import load_product
 from pipeline.model.source import Source
 from pipeline.model.step import Effect, Step
+from pipeline.model.toolchain import Toolchain
 from pipeline.model.tree import Files, Given
 from pipeline.model.version import parse_tag
 from pipeline.release import Release, plan
@@ -35,8 +36,9 @@ def context(**options: object) -> Context:
     return Context(
         product=load_product(PRODUCTS / "example"),
         version=parse_tag("v1.2.3"),
-        source=Source(identity="git-tree:" + "a" * 40, revision="c" * 40, epoch=1_700_000_000),
+        source=Source(identity="git-tree:" + "a" * 40, revision="c" * 40, epoch=1_700_000_000, go_directive="1.24"),
         policy=load_policy(PRODUCTS / "example" / "policy.toml"),
+        toolchain=Toolchain(version="1.24.13", sum="h1:x", reason="go.mod says `go 1.24`"),
         images={name: Image(name, replace(base, content=f"sha256:{name}")) for name in names},
         options=Options(
             databases=Databases.ADVISORIES,

@@ -105,13 +105,15 @@ func (d *DatabaseSpecific) UnmarshalJSON(data []byte) error {
 // Set is what a directory of advisories holds, by id, and the digest of all of it.
 type Set struct {
 	Advisories []Advisory
+	// Modified is when the directory as a whole was last changed, as its index/db.json says; zero without one.
+	Modified time.Time
 	// Digest is "sha256:" and the digest over the names and contents of all files, in the order of their paths.
 	Digest string
 }
 
-// Newest returns when the youngest advisory was last modified.
+// Newest returns when the set or its youngest advisory was last modified.
 func (s Set) Newest() time.Time {
-	var newest time.Time
+	newest := s.Modified
 	for _, advisory := range s.Advisories {
 		if advisory.Modified.After(newest) {
 			newest = advisory.Modified
@@ -120,9 +122,23 @@ func (s Set) Newest() time.Time {
 	return newest.UTC()
 }
 
-// Load reads every *.json file below the directory. Its errors name files relative to that directory.
+// index has the files of the Go vulnerability database (https://go.dev/security/vuln/database#api) that are no advisories.
+var index = map[string]bool{
+	filepath.Join("index", "db.json"):      true,
+	filepath.Join("index", "modules.json"): true,
+	filepath.Join("index", "vulns.json"):   true,
+}
+
+// Load reads every advisory below the directory. Its errors name files relative to that directory.
+//
+// The directory may be laid out as the Go vulnerability database, with its index. In the repository of that database all
+// times are zero: its advisories are taken to be as old as index/db.json says that the whole is.
 func Load(directory string) (Set, error) {
-	paths, err := jsonFiles(directory)
+	paths, err := Files(directory)
+	if err != nil {
+		return Set{}, err
+	}
+	modified, err := age(directory)
 	if err != nil {
 		return Set{}, err
 	}
@@ -131,13 +147,13 @@ func Load(directory string) (Set, error) {
 	}
 	digest := sha256.New()
 	found := map[string]string{}
-	var set Set
+	set := Set{Modified: modified}
 	for _, path := range paths {
 		content, err := os.ReadFile(filepath.Join(directory, path))
 		if err != nil {
 			return Set{}, err
 		}
-		advisory, err := parse(content)
+		advisory, err := parse(content, modified)
 		if err != nil {
 			return Set{}, fmt.Errorf("%s: %w", path, err)
 		}
@@ -154,7 +170,8 @@ func Load(directory string) (Set, error) {
 	return set, nil
 }
 
-func jsonFiles(directory string) ([]string, error) {
+// Files returns the paths of all advisories (*.json) below the directory, relative to it, sorted.
+func Files(directory string) ([]string, error) {
 	var paths []string
 	err := filepath.WalkDir(directory, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
@@ -164,14 +181,36 @@ func jsonFiles(directory string) ([]string, error) {
 			return nil
 		}
 		relative, err := filepath.Rel(directory, path)
-		paths = append(paths, relative)
+		if !index[relative] {
+			paths = append(paths, relative)
+		}
 		return err
 	})
 	sort.Strings(paths)
 	return paths, err
 }
 
-func parse(content []byte) (Advisory, error) {
+// age returns when the whole directory was last changed, or zero when it does not say.
+func age(directory string) (time.Time, error) {
+	name := filepath.Join("index", "db.json")
+	content, err := os.ReadFile(filepath.Join(directory, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	var about struct {
+		Modified time.Time `json:"modified"`
+	}
+	if err := json.Unmarshal(content, &about); err != nil || about.Modified.IsZero() {
+		return time.Time{}, fmt.Errorf(`%s: "modified" must be a time such as 2026-01-31T12:00:00Z`, name)
+	}
+	return about.Modified.UTC(), nil
+}
+
+// parse returns the advisory in a file. One whose time is zero was modified when the whole directory was.
+func parse(content []byte, modified time.Time) (Advisory, error) {
 	var advisory Advisory
 	decoder := json.NewDecoder(bytes.NewReader(content))
 	if err := decoder.Decode(&advisory); err != nil {
@@ -179,6 +218,12 @@ func parse(content []byte) (Advisory, error) {
 	}
 	if decoder.More() {
 		return Advisory{}, errors.New("not an OSV advisory: more than one JSON value in the file")
+	}
+	if advisory.Modified.IsZero() {
+		advisory.Modified = modified
+	}
+	if advisory.Published != nil && advisory.Published.IsZero() {
+		advisory.Published = nil
 	}
 	if err := advisory.validate(); err != nil {
 		return Advisory{}, err
@@ -193,7 +238,7 @@ func (a Advisory) validate() error {
 	case strings.TrimSpace(a.ID) != a.ID:
 		return fmt.Errorf("id %q has space around it", a.ID)
 	case a.Modified.IsZero():
-		return fmt.Errorf(`%s: "modified" is missing`, a.ID)
+		return fmt.Errorf(`%s: "modified" is missing or zero, and there is no index/db.json that says how old the whole is`, a.ID)
 	case len(a.Affected) == 0:
 		return fmt.Errorf(`%s: "affected" is missing or empty, so it is about no package`, a.ID)
 	}

@@ -55,6 +55,31 @@ func TestLoadReadsEveryFileOnceAndIgnoresOthers(t *testing.T) {
 	}
 }
 
+func TestTheGoVulnerabilityDatabaseIsAsOldAsItsIndexSays(t *testing.T) {
+	zero := strings.Replace(minimal, "2026-03-01", "0001-01-01", 1) + `, "published": "0001-01-01T00:00:00Z"`
+	directory := save(t, map[string]string{
+		"ID/GO-1.json":       `{"id": "GO-1", ` + zero + `}`,
+		"ID/GO-2.json":       `{"id": "GO-2", ` + minimal + `}`,
+		"index/db.json":      `{"modified": "2026-08-21T20:38:00Z"}`,
+		"index/modules.json": `[{"path": "example.org/m", "vulns": [{"id": "GO-1"}]}]`,
+		"index/vulns.json":   `[{"id": "GO-1"}]`,
+	})
+	set, err := Load(directory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := time.Date(2026, 8, 21, 20, 38, 0, 0, time.UTC)
+	if len(set.Advisories) != 2 || !set.Advisories[0].Modified.Equal(whole) || set.Advisories[0].Published != nil {
+		t.Errorf("got %+v", set.Advisories)
+	}
+	if want := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC); !set.Advisories[1].Modified.Equal(want) {
+		t.Errorf("its own time %v, want %v", set.Advisories[1].Modified, want)
+	}
+	if !set.Newest().Equal(whole) {
+		t.Errorf("newest %v, want %v", set.Newest(), whole)
+	}
+}
+
 func TestLoadRefusesWhatWouldLeaveAHole(t *testing.T) {
 	event := func(events string) string {
 		return `{"id": "X-1", "modified": "2026-03-01T00:00:00Z", "affected": [{"package": {"ecosystem": "Go",
@@ -64,12 +89,20 @@ func TestLoadRefusesWhatWouldLeaveAHole(t *testing.T) {
 		files map[string]string
 		want  string
 	}{
-		"no file":          {map[string]string{"x.txt": ""}, "no *.json file"},
-		"not JSON":         {map[string]string{"x.json": "{"}, "x.json: not an OSV advisory"},
-		"two values":       {map[string]string{"x.json": `{"id": "X-1", ` + minimal + `} {}`}, "more than one JSON value"},
-		"no id":            {map[string]string{"x.json": `{` + minimal + `}`}, `"id" is missing`},
-		"space in id":      {map[string]string{"x.json": `{"id": "X-1 ", ` + minimal + `}`}, "space around"},
-		"no date":          {map[string]string{"x.json": `{"id": "X-1", "affected": [{}]}`}, `"modified" is missing`},
+		"no file":     {map[string]string{"x.txt": ""}, "no *.json file"},
+		"not JSON":    {map[string]string{"x.json": "{"}, "x.json: not an OSV advisory"},
+		"two values":  {map[string]string{"x.json": `{"id": "X-1", ` + minimal + `} {}`}, "more than one JSON value"},
+		"no id":       {map[string]string{"x.json": `{` + minimal + `}`}, `"id" is missing`},
+		"space in id": {map[string]string{"x.json": `{"id": "X-1 ", ` + minimal + `}`}, "space around"},
+		"no date":     {map[string]string{"x.json": `{"id": "X-1", "affected": [{}]}`}, `"modified" is missing`},
+		"a zero date": {
+			map[string]string{"x.json": `{"id": "X-1", ` + strings.Replace(minimal, "2026-03-01", "0001-01-01", 1) + `}`},
+			"no index/db.json that says how old",
+		},
+		"an index without a date": {
+			map[string]string{"x.json": `{"id": "X-1", ` + minimal + `}`, "index/db.json": `{}`},
+			`db.json: "modified" must be a time`,
+		},
 		"nothing affected": {map[string]string{"x.json": `{"id": "X-1", "modified": "2026-03-01T00:00:00Z"}`}, "no package"},
 		"same id twice": {
 			map[string]string{"a.json": `{"id": "X-1", ` + minimal + `}`, "b.json": `{"id": "X-1", ` + minimal + `}`},

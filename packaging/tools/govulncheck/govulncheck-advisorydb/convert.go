@@ -213,13 +213,14 @@ func lastFix(ranges []versions) string {
 // readImports returns what the files below a directory say about symbols: by id, for each element of `affected`.
 func readImports(directory string) (map[string][]specific, error) {
 	found := map[string][]specific{}
-	return found, filepath.WalkDir(directory, func(path string, file os.DirEntry, err error) error {
-		if err != nil || file.IsDir() || filepath.Ext(path) != ".json" {
-			return err
-		}
-		content, err := os.ReadFile(path)
+	paths, err := osv.Files(directory)
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range paths {
+		content, err := os.ReadFile(filepath.Join(directory, path))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		var advisory struct {
 			ID       string
@@ -229,7 +230,7 @@ func readImports(directory string) (map[string][]specific, error) {
 			}
 		}
 		if err := json.Unmarshal(content, &advisory); err != nil {
-			return fmt.Errorf("%s: %w", filepath.Base(path), err)
+			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		all := make([]specific, len(advisory.Affected))
 		for number, about := range advisory.Affected {
@@ -237,12 +238,12 @@ func readImports(directory string) (map[string][]specific, error) {
 				continue // what another ecosystem means by the field is its own affair
 			}
 			if err := json.Unmarshal(about.Specific, &all[number]); err != nil {
-				return fmt.Errorf("%s: ecosystem_specific of %s: %w", filepath.Base(path), about.Package.Name, err)
+				return nil, fmt.Errorf("%s: ecosystem_specific of %s: %w", path, about.Package.Name, err)
 			}
 		}
 		found[advisory.ID] = all
-		return nil
-	})
+	}
+	return found, nil
 }
 
 func writeIndex(directory string, built time.Time, modules map[string]*module, weaknesses []weakness) error {
