@@ -25,7 +25,8 @@ from typing import Any
 import anyio
 
 from pipeline.cli import build_parser
-from pipeline.session import open_session
+from pipeline.cli_run import opened
+from pipeline.project import home_folder
 from tests.integration.released import PROJECT, RELEASE, second_home, succeeded
 
 RATIO_BUDGET = 1.10
@@ -37,13 +38,13 @@ TOOLS = ("go", "govulncheck", "syft", "grype", "trivy")
 
 async def tools(home: Path) -> dict[str, Path]:
     """Return where the store has the root (`/`) and each tool, by the path that it is mounted at."""
-    session = open_session(build_parser().parse_args(["plan", "--home", str(home)]))
-    found = {"/": session.catalog.roots()[session.catalog.base("go").content]}
-    with session.engine() as engine:
+    with opened(build_parser().parse_args(["plan", "--home", str(home)])) as run:
+        catalog = run.backend.catalog
+        found = {"/": catalog.roots()[catalog.base("go").content]}
         for name in TOOLS:
-            for mount, tree in session.catalog.image(name).layers:
-                found[mount] = await engine.evaluate(tree)
-    return found
+            for mount, tree in catalog.image(name).layers:
+                found[mount] = await run.backend.evaluate(tree)
+        return found
 
 
 REPEATS = 3
@@ -119,7 +120,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="A cold release beside a plain shell script.")
     parser.add_argument("--rounds", type=int, default=1)
     rounds = parser.parse_args().rounds
-    first = open_session(build_parser().parse_args(["plan"])).home
+    first = home_folder(None)
     good = True
     for number in range(1, rounds + 1):
         with tempfile.TemporaryDirectory(prefix="pipeline-benchmark-") as name:

@@ -1,10 +1,9 @@
-"""What a person asks for, in the same words on the command line and in the Dagger module, and what follows from it."""
+"""What follows from a request, on either face: the values of its release, its parts, its verdict."""
 
 from __future__ import annotations
 
-import datetime as dt
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import GateClosedError, UsageError, VerificationError
@@ -17,6 +16,7 @@ from pipeline.model.toolchain import Toolchain
 from pipeline.model.tree import Files, Given, Merge
 from pipeline.model.version import Version, parse_tag
 from pipeline.release import Release
+from pipeline.request import Request
 from pipeline.stages.context import Context, Databases, FipsModule, Options
 
 UNDECIDED = "0" * 40
@@ -34,92 +34,74 @@ SHOWN_REASONS = 12
 _TRUE, _FALSE = {"true", "1"}, {"false", "0"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """What to release, and how.
+def version_of(request: Request, product: Product) -> Version:
+    """Return the version. Raises UsageError without a tag and VersionError for one that is none."""
+    if not request.tag:
+        raise UsageError("which version? --tag is missing", resolution="name the tag, as in --tag v1.2.3")
+    return parse_tag(request.tag, product.version.scheme)
 
-    `fips_enabled` is the value of FIPS_ENABLED, empty when it is not set. `today` is the day that scans speak for
-    (YYYY-MM-DD, UTC), empty for this one.
-    """
 
-    product: str
-    tag: str
-    snapshot: bool = False
-    targets: tuple[str, ...] = ()
-    variants: tuple[str, ...] = ()
-    fips_enabled: str = ""
-    fips_module: str = FipsModule.BORINGCRYPTO.value
-    require_openssl_fips: bool = False
-    today: str = ""
-
-    def version(self, product: Product) -> Version:
-        """Return the version. Raises UsageError without a tag and VersionError for one that is none."""
-        if not self.tag:
-            raise UsageError("which version? --tag is missing", resolution="name the tag, as in --tag v1.2.3")
-        return parse_tag(self.tag, product.version.scheme)
-
-    def context(
-        self,
-        product: Product,
-        source: Source,
-        policy: Policy,
-        *,
-        toolchain: Toolchain,
-        images: Mapping[str, Image],
-        databases: Databases,
-        given: Mapping[str, Given],
-        packaging: Files,
-    ) -> Context:
-        """Return the values of the release. Raises UsageError, and SourceError for a source that needs a newer Go."""
-        variants = self._variants(product)
-        fips = any(variant.fips for variant in product.variants(variants))
-        native = fips and self.fips_module == FipsModule.GO.value
-        check_go(toolchain.version, source.go_directive, native_fips=native)
-        return Context(
-            product=product,
-            version=self.version(product),
-            source=source,
-            policy=policy,
-            toolchain=toolchain,
-            images=images,
-            options=Options(
-                fips_module=FipsModule(self.fips_module),
-                require_openssl_fips=self.require_openssl_fips,
-                snapshot=self.snapshot,
-                targets=self.targets,
-                variants=variants,
-                databases=databases,
-                today=self.today or this_day(),
-                signing_fingerprint=UNDECIDED,
-            ),
-            given=given,
-            packaging=packaging,
+def databases(request: Request, product: Product) -> Databases:
+    """Return where the scanners' databases come from. Raises UsageError for two answers at once."""
+    if request.scan_db and request.advisories:
+        raise UsageError(
+            "--scan-db cannot be used with --advisories",
+            resolution="keep --scan-db to use databases that you already have",
         )
-
-    def _variants(self, product: Product) -> tuple[str, ...]:
-        """Return the variants asked for: by name, or by FIPS_ENABLED, or none for the product's own choice."""
-        fips = self.fips_enabled.strip().lower()
-        if self.variants or not fips:
-            return self.variants
-        if fips not in _TRUE | _FALSE:
-            raise UsageError(
-                f"FIPS_ENABLED is {fips!r}", resolution="set it to true or false, or leave it unset for both"
-            )
-        return tuple(variant.name for variant in product.variants() if variant.fips == (fips in _TRUE))
-
-
-def this_day() -> str:
-    """Return the day, YYYY-MM-DD, UTC."""
-    return dt.datetime.now(dt.UTC).date().isoformat()
-
-
-def databases(product: Product, *, scan_db: bool, advisories: bool) -> Databases:
-    """Return where the scanners' databases come from, when those directories are given or not. Raises UsageError."""
-    if scan_db and advisories:
-        raise UsageError("--scan-db and --advisories exclude each other", resolution="give one of them")
-    if scan_db:
+    if request.scan_db:
         return Databases.GIVEN
-    return Databases.ADVISORIES if advisories or product.scan.database == "advisories" else Databases.FEED
+    return Databases.ADVISORIES if request.advisories or product.scan.database == "advisories" else Databases.FEED
+
+
+def context_of(
+    request: Request,
+    product: Product,
+    source: Source,
+    policy: Policy,
+    *,
+    toolchain: Toolchain,
+    images: Mapping[str, Image],
+    given: Mapping[str, Given],
+    packaging: Files,
+) -> Context:
+    """Return the values of the release. Raises UsageError, and SourceError for a source that needs a newer Go."""
+    variants = _variants(request, product)
+    fips = any(variant.fips for variant in product.variants(variants))
+    native = fips and request.fips_module == FipsModule.GO.value
+    check_go(toolchain.version, source.go_directive, native_fips=native)
+    return Context(
+        product=product,
+        version=version_of(request, product),
+        source=source,
+        policy=policy,
+        toolchain=toolchain,
+        images=images,
+        options=Options(
+            fips_module=FipsModule(request.fips_module),
+            require_openssl_fips=request.require_openssl_fips,
+            snapshot=request.snapshot,
+            targets=request.targets,
+            variants=variants,
+            databases=databases(request, product),
+            today=request.today,
+            signing_fingerprint=UNDECIDED,
+        ),
+        given=given,
+        packaging=packaging,
+    )
+
+
+def _variants(request: Request, product: Product) -> tuple[str, ...]:
+    """Return the variants asked for: by name, or by FIPS_ENABLED, or none for the product's own choice."""
+    fips = request.fips_enabled.strip().lower()
+    if request.variants or not fips:
+        return request.variants
+    if fips not in _TRUE | _FALSE:
+        raise UsageError(
+            f"FIPS_ENABLED must be true or false, got {fips!r}",
+            resolution="set it to true or false, or leave it unset for both",
+        )
+    return tuple(variant.name for variant in product.variants() if variant.fips == (fips in _TRUE))
 
 
 def part(release: Release, verb: str) -> Merge:
@@ -144,6 +126,11 @@ def gate_closed(context: Context, verdict: Mapping[str, Any], where: str) -> Gat
         resolution=f"read {where}; then update what is vulnerable, or accept a finding in policy.toml with a reason,"
         " an owner and an expiry date",
     )
+
+
+def verified_text(release: str, document: str) -> str:
+    """Return the same for the JSON document that the step of `verify` has written."""
+    return verified(release, json.loads(document))
 
 
 def verified(release: str, result: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from importlib import import_module
 
 from pipeline.cli_toolchains import add_toolchains
 from pipeline.errors import PipelineError, UsageError
+from pipeline.request import VERBS, Group, add_option, add_options
 
 EPILOG = """\
 exit codes: 0 done; 1 an error of another kind; 2 usage; 3 version or tag; 4 a product, policy or image file;
@@ -35,19 +36,19 @@ def build_parser() -> argparse.ArgumentParser:
         ("scan", "build and scan; exit 8 when the gate is closed"),
         ("package", "build, scan and package: DEB and RPM, not signed yet; exit 8 when the gate is closed"),
     ):
-        _run(_verb(verbs, verb, text, "release:run"))
+        add_options(_verb(verbs, verb, text, "release:run"), *VERBS[verb])
     planning = _verb(verbs, "plan", "list the steps: cached or will run, and why; runs nothing", "inspect:plan")
-    _run(planning)
+    add_options(planning, *VERBS["plan"])
     planning.add_argument("--json", action="store_true", help="print JSON")
     graph = _verb(verbs, "graph", "draw the graph of steps; runs nothing", "inspect:graph")
-    _run(graph)
+    add_options(graph, *VERBS["graph"])
     graph.add_argument("--format", choices=("mermaid", "svg"), default="mermaid", help="default: mermaid")
     graph.add_argument("--output", metavar="FILE", help="write to FILE instead of standard output")
     shell = _verb(verbs, "shell", "open a shell in exactly the sandbox of one step", "inspect:shell")
     shell.add_argument("step", metavar="STEP", help="a step's title, or the beginning of its digest")
     shell.add_argument("--command", metavar="TEXT", help="run TEXT with /bin/sh instead of an interactive shell")
     shell.add_argument("--today", metavar="DAY", help="YYYY-MM-DD, the day on which a scan ran (default: this day)")
-    _run(shell)
+    add_options(shell, *VERBS["shell"])
     _verify(verbs)
     _reproduce(verbs)
     _version(verbs)
@@ -59,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     doctor = _verb(
         verbs, "doctor", "check that this machine can make a release; every finding says how to mend it", "doctor:run"
     )
-    _run(doctor)
+    add_options(doctor, *VERBS["doctor"])
     keygen = _verb(verbs, "keygen", "make a signing key: RSA 4096, no passphrase, two years", "keys:generate")
     keygen.add_argument("--identity", required=True, metavar="'NAME <MAIL>'", help="whose key it is")
     keygen.add_argument("--output", required=True, metavar="FILE", help="where the private key goes, mode 0600")
@@ -69,108 +70,8 @@ def build_parser() -> argparse.ArgumentParser:
 def _verb(verbs: Parsers[argparse.ArgumentParser], name: str, text: str, handler: str) -> argparse.ArgumentParser:
     parser = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.set_defaults(handler=handler)
-    _machine(parser)
+    add_options(parser, Group.MACHINE)
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
-    return int(text)
-
-
-def _machine(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("this machine")
-    group.add_argument(
-        "--home", metavar="DIR", help="store, images and logs (default: $PIPELINE_HOME or ~/.cache/pipeline)"
-    )
-    group.add_argument("--jobs", type=_count, metavar="N", help="steps at once (default: one a core)")
-    group.add_argument(
-        "--image",
-        action="append",
-        default=[],
-        metavar="NAME=WHERE",
-        help="use another image: an OCI reference, oci-archive:FILE or root-dir:DIR; may be repeated",
-    )
-    group.add_argument("--pull-images", action="store_true", help="pull images instead of bootstrapping their roots")
-    group.add_argument("--locked", action="store_true", help="refuse what packaging/*.lock does not pin")
-    group.add_argument(
-        "--no-build-cache", action="store_true", help="compile from nothing, without the compiler's cache"
-    )
-
-
-def _run(parser: argparse.ArgumentParser) -> None:
-    """Add what a release is made from and how: the words of every verb that plans one."""
-    _what(parser)
-    _how(parser)
-    _gate(parser)
-    _finish(parser)
-
-
-def _what(parser: argparse.ArgumentParser) -> None:
-    what = parser.add_argument_group("what to release")
-    what.add_argument(
-        "--product", default="seaweedfs", metavar="NAME", help="a folder of packaging/products (default: seaweedfs)"
-    )
-    what.add_argument("--tag", metavar="TAG", help="the version, with or without v: v3.68, 4.44, v1.2.3-rc.1")
-    what.add_argument(
-        "--source", metavar="WHERE", help="a git URL, a repository or a directory (default: the product's own)"
-    )
-    what.add_argument("--commit", metavar="SHA", help="the commit that a plain directory was made from")
-    what.add_argument(
-        "--accept-moved-tag", action="store_true", help="accept that the tag names another commit than before"
-    )
-    what.add_argument(
-        "--snapshot", action="store_true", help="not for shipping: what a release refuses is only recorded"
-    )
-
-
-def _how(parser: argparse.ArgumentParser) -> None:
-    how = parser.add_argument_group("how to build")
-    how.add_argument(
-        "--target", action="append", default=[], metavar="OS/ARCH", help="only this target; may be repeated"
-    )
-    how.add_argument(
-        "--variant", action="append", default=[], metavar="NAME", help="only this variant; may be repeated"
-    )
-    how.add_argument(
-        "--from",
-        dest="legs",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="take the binaries that `pipeline build` left in DIR on another machine; may be repeated",
-    )
-    how.add_argument(
-        "--fips-module", choices=("boringcrypto", "go"), default="boringcrypto", help="default: boringcrypto"
-    )
-    how.add_argument(
-        "--require-openssl-fips", action="store_true", help="fail unless an OpenSSL FIPS provider is there"
-    )
-
-
-def _gate(parser: argparse.ArgumentParser) -> None:
-    gate = parser.add_argument_group("scanning")
-    gate.add_argument("--policy", metavar="FILE", help="the gate's policy (default: the product's policy.toml)")
-    gate.add_argument(
-        "--scan-db",
-        metavar="DIR",
-        help="scanner databases: grype/, trivy/, govulncheck/ in DIR, instead of the vendors' feeds",
-    )
-    gate.add_argument("--advisories", metavar="DIR", help="OSV advisories to make the scanner databases from")
-
-
-def _finish(parser: argparse.ArgumentParser) -> None:
-    finish = parser.add_argument_group("signing and delivery")
-    finish.add_argument(
-        "--signing-key",
-        metavar="FILE",
-        help="OpenPGP private key, or $PIPELINE_SIGNING_KEY holds it (default: a development key, which is said)",
-    )
-    finish.add_argument(
-        "--timings", metavar="FILE", help="write each step's wall time, and whether it was cached, as JSON"
-    )
-    finish.add_argument("--dist", default="dist", metavar="DIR", help="where dist/<version>/ goes (default: dist)")
 
 
 def _verify(verbs: Parsers[argparse.ArgumentParser]) -> None:
@@ -186,12 +87,10 @@ def _reproduce(verbs: Parsers[argparse.ArgumentParser]) -> None:
     text = "make a finished release again from its source, with nothing cached, and compare every file"
     reproduce = _verb(verbs, "reproduce", text, "reproduce:run")
     reproduce.add_argument("release", metavar="DIR", help="the folder with the release")
-    reproduce.add_argument(
-        "--source", metavar="WHERE", help="a git URL, a repository or a directory (default: the product's own)"
-    )
-    reproduce.add_argument("--policy", metavar="FILE", help="the policy it was judged by (default: the product's)")
-    reproduce.add_argument("--scan-db", metavar="DIR", help="the scanner databases it was scanned with")
-    reproduce.add_argument("--advisories", metavar="DIR", help="the OSV advisories it was scanned with")
+    add_option(reproduce, "source")
+    add_option(reproduce, "policy", "the policy it was judged by (default: the product's)")
+    add_option(reproduce, "scan_db", "the scanner databases it was scanned with")
+    add_option(reproduce, "advisories", "the OSV advisories it was scanned with")
     reproduce.add_argument("--skip-scan", action="store_true", help="leave out scans, and the index that names them")
     reproduce.add_argument(
         "--reuse-tools", action="store_true", help="take toolchain and scanners from this machine's store"
@@ -261,7 +160,7 @@ def _bundle(verbs: Parsers[argparse.ArgumentParser]) -> None:
         "fetch and make roots, tools, modules and sources, and put them into one file",
         "bundle:create",
     )
-    _run(create)
+    add_options(create, *VERBS["bundle create"])
     create.add_argument("--output", required=True, metavar="FILE", help="the tar archive to write")
     install = _verb(actions, "install", "unpack a bundle into this machine's home", "bundle:install")
     install.add_argument("bundle", metavar="FILE", help="what `pipeline bundle create` wrote")

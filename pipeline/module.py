@@ -1,299 +1,157 @@
 """A git tag becomes a built, scanned, signed release: the same verbs and the same files as of the command line.
 
-Every function takes the same words as `pipeline`, and runs the same graph of steps. Without a registry at hand, pass
+Every function takes the same options as `pipeline`, and runs the same graph of steps. Without a registry at hand, pass
 `--images`, a folder that `pipeline images export` has written.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, ParamSpec, TypeVar, cast
+from typing import Annotated
 
 import dagger
-from dagger import Doc, dag, function, object_type
+from dagger import Doc, dag, object_type
 from dagger.mod._exceptions import FunctionError
 
-from pipeline.choice import Choice, part
-from pipeline.dagger_request import Request, Settings
-from pipeline.dagger_session import DaggerSession, open_session
+from pipeline.choice import part, verified_text
 from pipeline.drawing import listing, mermaid, svg
 from pipeline.errors import PipelineError
-from pipeline.model.tree import BASE_EPOCH, Given
-from pipeline.module_words import (
-    Advisories,
-    Commit,
-    Drawing,
-    Fips,
-    FipsArgument,
-    GoProxy,
-    Images,
-    Jobs,
-    Legs,
-    Locked,
-    PolicyFile,
-    ProductName,
-    RequireOpensslFips,
-    ScanDb,
-    SigningKey,
-    Snapshot,
-    Source,
-    SourceDateEpoch,
-    Tag,
-    Targets,
-    Variants,
-)
+from pipeline.model.tree import BASE_EPOCH
+from pipeline.module_words import Drawing, documented, of_request, uncached
+from pipeline.on_dagger import DaggerBackend, dagger_backend
+from pipeline.request import Request
 from pipeline.stages import finish
-from pipeline.stages.context import FipsModule
+from pipeline.walk import GENERAL, Walk, tested
 
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
-
-
-def uncached(method: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Make a method a function of the module that Dagger runs each time: its result depends on the day, or a secret.
-
-    The steps below it are cached all the same. (The SDK has this policy at run time, and not in its types.)
-    """
-    made = function(cache="never")(method)  # type: ignore[call-overload]
-    return cast(Callable[Parameters, Result], made)
-
-
-def _request(
-    tag: str,
-    product: str,
-    source: dagger.Directory | None,
-    commit: str,
-    snapshot: bool,
-    target: list[str] | None,
-    variant: list[str] | None,
-    fips_module: Fips,
-    require_openssl_fips: bool,
-    **brought: object,
-) -> Request:
-    choice = Choice(
-        product=product,
-        tag=tag,
-        snapshot=snapshot,
-        targets=tuple(target or ()),
-        variants=tuple(variant or ()),
-        fips_module=FipsModule[fips_module.name].value,
-        require_openssl_fips=require_openssl_fips,
-    )
-    return Request(choice=choice, source=source, commit=commit, **brought)  # type: ignore[arg-type]
+REPORTS = "the reports of `dagger call scan --report-only`"
 
 
 @object_type
 class Pipeline:
     """Turns a git tag into a built, scanned, signed release."""
 
-    go_proxy: GoProxy = ""
-    source_date_epoch: SourceDateEpoch = ""
-    jobs: Jobs = 0
-    locked: Locked = False
+    go_proxy: Annotated[str, documented("go_proxy")] = ""
+    source_date_epoch: Annotated[str, documented("source_date_epoch")] = ""
+    jobs: Annotated[int, documented("jobs")] = 0
+    locked: Annotated[bool, documented("locked")] = False
 
     @asynccontextmanager
-    async def _session(self, images: dagger.Directory | None) -> AsyncIterator[DaggerSession]:
-        """Open a session, and let an error for people reach them as its text, without a traceback around it."""
+    async def _walk(self, request: Request) -> AsyncIterator[Walk[dagger.Directory]]:
+        async with self._backend(request) as backend:
+            yield Walk(request, backend)
+
+    @asynccontextmanager
+    async def _backend(self, request: Request) -> AsyncIterator[DaggerBackend]:
+        """Open a backend, and let an error for people reach them as its text, without a traceback around it."""
         try:
-            settings = Settings.of(
-                go_proxy=self.go_proxy, source_date_epoch=self.source_date_epoch, jobs=self.jobs, locked=self.locked
-            )
-            yield await open_session(dag, images, settings)
+            yield await dagger_backend(dag, request)
         except PipelineError as error:
             # The SDK logs a traceback of every other exception.
             raise FunctionError(str(error), extra={"exit_code": error.exit_code}) from None
 
-    @uncached
-    async def release(
-        self,
-        tag: Tag,
-        product: ProductName = "seaweedfs",
-        source: Source = None,
-        commit: Commit = "",
-        snapshot: Snapshot = False,
-        target: Targets = None,
-        variant: Variants = None,
-        fips_module: FipsArgument = Fips.BORINGCRYPTO,
-        require_openssl_fips: RequireOpensslFips = False,
-        policy: PolicyFile = None,
-        scan_db: ScanDb = None,
-        advisories: Advisories = None,
-        leg: Legs = None,
-        images: Images = None,
-        signing_key: SigningKey = None,
-    ) -> dagger.Directory:
+    @of_request("release")
+    async def release(self, request: Request) -> dagger.Directory:
         """Build, scan, index and sign everything: the folder of a whole release. Fails when the gate is closed."""
-        chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, require_openssl_fips)
-        request = _request(
-            *chosen, policy=policy, scan_db=scan_db, advisories=advisories, legs=tuple(leg or ()),
-            signing_key=signing_key,
-        )  # fmt: skip
-        async with self._session(images) as session:
-            planned = await session.planned(request, key=True, fetch=True)
-            await session.judge(planned)
-            return await session.evaluate(planned.tree)
+        async with self._walk(request) as walk:
+            planned = await walk.planned(fetch=True)
+            await walk.judge(planned, REPORTS)
+            return await walk.backend.evaluate(planned.tree)
 
-    @uncached
-    async def build(
-        self,
-        tag: Tag,
-        product: ProductName = "seaweedfs",
-        source: Source = None,
-        commit: Commit = "",
-        snapshot: Snapshot = False,
-        target: Targets = None,
-        variant: Variants = None,
-        fips_module: FipsArgument = Fips.BORINGCRYPTO,
-        require_openssl_fips: RequireOpensslFips = False,
-        images: Images = None,
-    ) -> dagger.Directory:
+    @of_request("build")
+    async def build(self, request: Request) -> dagger.Directory:
         """Build the binaries, and prove what each of them is."""
-        chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, require_openssl_fips)
-        async with self._session(images) as session:
-            return await session.evaluate(part(await session.planned(_request(*chosen)), "build"))
+        async with self._walk(request) as walk:
+            return await walk.backend.evaluate(part(await walk.planned(signed=False), "build"))
 
-    @uncached
-    async def sbom(
-        self,
-        tag: Tag,
-        product: ProductName = "seaweedfs",
-        source: Source = None,
-        commit: Commit = "",
-        snapshot: Snapshot = False,
-        target: Targets = None,
-        variant: Variants = None,
-        fips_module: FipsArgument = Fips.BORINGCRYPTO,
-        images: Images = None,
-    ) -> dagger.Directory:
+    @of_request("sbom")
+    async def sbom(self, request: Request) -> dagger.Directory:
         """Build the binaries and their SBOMs, as CycloneDX and SPDX, with a notice of their licenses."""
-        chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, False)
-        async with self._session(images) as session:
-            return await session.evaluate(part(await session.planned(_request(*chosen)), "sbom"))
+        async with self._walk(request) as walk:
+            return await walk.backend.evaluate(part(await walk.planned(signed=False), "sbom"))
 
-    @uncached
+    @of_request("scan")
     async def scan(
         self,
-        tag: Tag,
-        product: ProductName = "seaweedfs",
-        source: Source = None,
-        commit: Commit = "",
-        snapshot: Snapshot = False,
-        target: Targets = None,
-        variant: Variants = None,
-        fips_module: FipsArgument = Fips.BORINGCRYPTO,
-        policy: PolicyFile = None,
-        scan_db: ScanDb = None,
-        advisories: Advisories = None,
-        leg: Legs = None,
-        images: Images = None,
-        report_only: Annotated[bool, Doc("Return the reports also when the gate is closed")] = False,
+        request: Request,
+        *,
+        report_only: Annotated[bool, Doc("return the reports also when the gate is closed")] = False,
     ) -> dagger.Directory:
         """Build and scan: the reports. Fails with the reasons when the gate is closed."""
-        chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, False)
-        request = _request(*chosen, policy=policy, scan_db=scan_db, advisories=advisories, legs=tuple(leg or ()))
-        async with self._session(images) as session:
-            planned = await session.planned(request, fetch=True)
+        async with self._walk(request) as walk:
+            planned = await walk.planned(signed=False, fetch=True)
             if not report_only:
-                await session.judge(planned)
-            return await session.evaluate(part(planned, "scan"))
+                await walk.judge(planned, REPORTS)
+            return await walk.backend.evaluate(part(planned, "scan"))
 
-    @uncached
-    async def package(
-        self,
-        tag: Tag,
-        product: ProductName = "seaweedfs",
-        source: Source = None,
-        commit: Commit = "",
-        snapshot: Snapshot = False,
-        target: Targets = None,
-        variant: Variants = None,
-        fips_module: FipsArgument = Fips.BORINGCRYPTO,
-        policy: PolicyFile = None,
-        scan_db: ScanDb = None,
-        advisories: Advisories = None,
-        leg: Legs = None,
-        images: Images = None,
-    ) -> dagger.Directory:
+    @of_request("package")
+    async def package(self, request: Request) -> dagger.Directory:
         """Build, scan and package: DEB and RPM, not signed yet. Fails when the gate is closed."""
-        chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, False)
-        request = _request(*chosen, policy=policy, scan_db=scan_db, advisories=advisories, legs=tuple(leg or ()))
-        async with self._session(images) as session:
-            planned = await session.planned(request, fetch=True)
-            await session.judge(planned)
-            return await session.evaluate(part(planned, "package"))
+        async with self._walk(request) as walk:
+            planned = await walk.planned(signed=False, fetch=True)
+            await walk.judge(planned, REPORTS)
+            return await walk.backend.evaluate(part(planned, "package"))
 
-    @uncached
-    async def plan(
-        self,
-        tag: Tag,
-        product: ProductName = "seaweedfs",
-        source: Source = None,
-        commit: Commit = "",
-        snapshot: Snapshot = False,
-        target: Targets = None,
-        variant: Variants = None,
-        fips_module: FipsArgument = Fips.BORINGCRYPTO,
-        require_openssl_fips: RequireOpensslFips = False,
-        images: Images = None,
-    ) -> str:
+    @of_request("plan")
+    async def plan(self, request: Request) -> str:
         """List the steps of a release, each with its digest and its image. Runs none of them."""
-        chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, require_openssl_fips)
-        async with self._session(images) as session:
-            return listing(await session.planned(_request(*chosen), check=False))
+        async with self._walk(request) as walk:
+            return listing(await walk.planned(signed=bool(request.signing_key), check=False))
 
-    @uncached
+    @of_request("graph")
     async def graph(
-        self,
-        tag: Tag,
-        product: ProductName = "seaweedfs",
-        source: Source = None,
-        commit: Commit = "",
-        snapshot: Snapshot = False,
-        target: Targets = None,
-        variant: Variants = None,
-        fips_module: FipsArgument = Fips.BORINGCRYPTO,
-        drawing: Annotated[Drawing, Doc("How it is drawn")] = Drawing.MERMAID,
-        images: Images = None,
+        self, request: Request, *, drawing: Annotated[Drawing, Doc("how it is drawn")] = Drawing.MERMAID
     ) -> str:
         """Draw the steps of a release and what feeds what. Runs none of them."""
-        chosen = (tag, product, source, commit, snapshot, target, variant, fips_module, False)
-        async with self._session(images) as session:
-            tree = (await session.planned(_request(*chosen), check=False)).tree
+        async with self._walk(request) as walk:
+            tree = (await walk.planned(signed=bool(request.signing_key), check=False)).tree
             return svg(tree) if drawing is Drawing.SVG else mermaid(tree)
 
-    @uncached
+    @of_request()
     async def sign(
         self,
-        artifacts: Annotated[dagger.Directory, Doc("The files to sign, all at the top of the directory")],
+        request: Request,
+        *,
+        artifacts: Annotated[dagger.Directory, Doc("the files to sign, all at the top of the directory")],
         signing_key: Annotated[dagger.Secret, Doc("OpenPGP private key, armored")],
-        images: Images = None,
     ) -> dagger.Directory:
         """Sign files that are there already: a detached signature for each, and the public key."""
-        async with self._session(images) as session:
-            session.given["artifacts"] = artifacts
-            files = Given("artifacts", f"dagger:{await artifacts.digest()}")
-            fingerprint = str((await session.inspect(signing_key))["fingerprint"])
-            return await session.alone(
-                lambda image: finish.sign(files, image=image, fingerprint=fingerprint, epoch=BASE_EPOCH).step
-            )
+        async with self._backend(request) as backend:
+            await backend.prepare([GENERAL])
+            walk = Walk(Request(signing_key=signing_key), backend)
+            await tested(backend, [walk.key_step()])
+            found = await walk.key()
+            assert found is not None
+            files = await backend.as_it_is("artifacts", artifacts)
+            image, fingerprint = backend.catalog.image(GENERAL), str(found["fingerprint"])
+            return await backend.evaluate(finish.sign(files, image=image, fingerprint=fingerprint, epoch=BASE_EPOCH))
 
-    @uncached
+    @of_request()
     async def verify(
         self,
-        release: Annotated[dagger.Directory, Doc("The folder of a release")],
-        key: Annotated[dagger.File | None, Doc("The trusted public key (default: the one in the release)")] = None,
-        fingerprint: Annotated[str, Doc("The fingerprint that must have signed")] = "",
-        images: Images = None,
+        request: Request,
+        *,
+        release: Annotated[dagger.Directory, Doc("the folder of a release")],
+        key: Annotated[dagger.File | None, Doc("the trusted public key (default: the one in the release)")] = None,
+        fingerprint: Annotated[str, Doc("the fingerprint that must have signed")] = "",
     ) -> str:
         """Check a finished release: nothing missing, extra, changed or unsigned. Fails with every problem."""
-        async with self._session(images) as session:
-            return await session.verify(release, key, fingerprint)
+        async with self._backend(request) as backend:
+            await backend.prepare([GENERAL])
+            keys = dag.directory().with_file("key.asc", key) if key else dag.directory()
+            inputs = {"key": await backend.as_it_is("key", keys), "release": await backend.as_it_is("release", release)}
+            trusted = "/in/key/key.asc" if key else ""
+            step = finish.verify(backend.catalog.image(GENERAL), inputs, key=trusted, fingerprint=fingerprint)
+            await tested(backend, [step])
+            return verified_text("the release", await backend.read(step.out, "verification.json"))
 
-    @uncached
-    async def images(self, images: Images = None) -> str:
+    @of_request()
+    async def images(self, request: Request) -> str:
         """List the images that steps run in, with what is really used for each and what stands in for what."""
-        async with self._session(images) as session:
+        async with self._backend(request) as backend:
             return "".join(
                 f"{row.name:<16} {row.used}  {row.content or 'not locked'}\n"
                 + (f"{'':<16} stands in for {row.stands_in_for}: {row.note}\n" if row.stands_in_for else "")
-                for row in session.catalog.describe()
+                for row in backend.catalog.describe()
             )
+
+
+__all__ = ["Pipeline", "uncached"]

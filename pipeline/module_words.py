@@ -1,39 +1,16 @@
-"""The words that the functions of the Dagger module take: each with its type and what Dagger shows about it."""
+"""How a request becomes the arguments of a function of Dagger, each with its type, default and documentation."""
 
+import inspect
+from collections.abc import Awaitable, Callable
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Any, TypeVar, cast
 
 import dagger
-from dagger import Doc, enum_type
+from dagger import Doc, enum_type, function
 
-Tag = Annotated[str, Doc("The version, with or without v: v3.68, 4.44, v1.2.3-rc.1")]
-ProductName = Annotated[str, Doc("A folder of packaging/products")]
-Source = Annotated[
-    dagger.Directory | None,
-    Doc("A repository or a plain directory; without it, the product's own repository is cloned at the tag"),
-]
-Commit = Annotated[str, Doc("The commit that a directory without .git was made from; without it, that is a snapshot")]
-Snapshot = Annotated[bool, Doc("Not for shipping: what a release refuses is only recorded")]
-Targets = Annotated[list[str] | None, Doc("Only these targets, as in linux/arm64")]
-Variants = Annotated[list[str] | None, Doc("Only these variants of the product")]
-RequireOpensslFips = Annotated[bool, Doc("Fail unless an OpenSSL FIPS provider is there")]
-PolicyFile = Annotated[dagger.File | None, Doc("The gate's policy (default: the product's policy.toml)")]
-ScanDb = Annotated[
-    dagger.Directory | None, Doc("Scanner databases: grype/ and trivy/ in it, instead of the vendors' feeds")
-]
-Advisories = Annotated[dagger.Directory | None, Doc("OSV advisories to make the scanner databases from")]
-Legs = Annotated[list[dagger.Directory] | None, Doc("What `build` has made on other machines: those binaries are used")]
-Images = Annotated[
-    dagger.Directory | None, Doc("A folder of `pipeline images export`, for an engine that reaches no registry")
-]
-SigningKey = Annotated[
-    dagger.Secret | None,
-    Doc("OpenPGP private key, armored; without it, a key of this run signs and is forgotten: not for shipping"),
-]
-GoProxy = Annotated[str, Doc("Where steps with network get Go modules, as GOPROXY says it")]
-SourceDateEpoch = Annotated[str, Doc("The time of a directory without .git, in seconds since 1970")]
-Jobs = Annotated[int, Doc("Steps at once (default: one a core of the engine's machine)")]
-Locked = Annotated[bool, Doc("Refuse what packaging/*.lock does not pin")]
+from pipeline.request import OPTIONS, VERBS, Group, Kind, Option, Request, options_of
+
+Result = TypeVar("Result")
 
 
 @enum_type
@@ -46,9 +23,6 @@ class Fips(Enum):
     """The Go Cryptographic Module, CMVP certificate 5247."""
 
 
-FipsArgument = Annotated[Fips, Doc("The validated module that FIPS binaries use")]
-
-
 @enum_type
 class Drawing(Enum):
     """How a graph is drawn."""
@@ -57,3 +31,83 @@ class Drawing(Enum):
     """Mermaid text."""
     SVG = "SVG"
     """One self-contained SVG document."""
+
+
+TYPES: dict[Kind, Any] = {
+    Kind.TEXT: str,
+    Kind.FLAG: bool,
+    Kind.NUMBER: int,
+    Kind.TEXTS: list[str] | None,
+    Kind.FILE: dagger.File | None,
+    Kind.FOLDER: dagger.Directory | None,
+    Kind.FOLDERS: list[dagger.Directory] | None,
+    Kind.SECRET: dagger.Secret | None,
+}
+MANY = (Kind.TEXTS, Kind.FOLDERS)
+
+
+def documented(name: str) -> Doc:
+    """Return the documentation of an option, for an argument of the module itself."""
+    return Doc(OPTIONS[name].text)
+
+
+def uncached(method: Callable[..., Result]) -> Callable[..., Result]:
+    """Make a method a function of the module that Dagger runs each time: its result depends on the day, or a secret.
+
+    The steps below it are cached all the same. (The SDK has this policy at run time, and not in its types.)
+    """
+    made = function(cache="never")(method)  # type: ignore[call-overload]
+    return cast(Callable[..., Result], made)
+
+
+def of_request(verb: str = "") -> Callable[[Callable[..., Awaitable[Result]]], Callable[..., Awaitable[Result]]]:
+    """Make a method that takes a `Request` a function of the module that takes the options of `verb`.
+
+    The method's own keyword arguments come after them. Dagger reads an ordinary signature; see
+    `dagger.mod._resolver.FunctionResolver`.
+    """
+    asked = [each for each in options_of(*VERBS.get(verb, ()), Group.IMAGES) if each.argument]
+
+    def decorate(method: Callable[..., Awaitable[Result]]) -> Callable[..., Awaitable[Result]]:
+        own = [p for p in inspect.signature(method).parameters.values() if p.kind is p.KEYWORD_ONLY]
+
+        async def call(self: Any, **given: Any) -> Result:
+            rest = {parameter.name: given.pop(parameter.name) for parameter in own if parameter.name in given}
+            return await method(self, _request(self, asked, given), **rest)
+
+        parameters = [
+            inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+            *sorted([*map(_parameter, asked), *own], key=lambda each: each.default is not each.empty),
+        ]
+        returns = inspect.signature(method).return_annotation
+        call.__signature__ = inspect.Signature(parameters, return_annotation=returns)  # type: ignore[attr-defined]
+        call.__annotations__ = {each.name: each.annotation for each in parameters[1:]} | {"return": returns}
+        call.__name__, call.__doc__ = method.__name__, method.__doc__
+        call.__qualname__, call.__module__ = method.__qualname__, method.__module__
+        return uncached(call)
+
+    return decorate
+
+
+def _parameter(each: Option) -> inspect.Parameter:
+    kind, default = TYPES[each.kind], None if each.kind in MANY else each.default
+    if each.choices:
+        kind, default = Fips, Fips[each.default.upper()]
+    return inspect.Parameter(
+        each.argument,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if each.name == "tag" else default,
+        annotation=Annotated[kind, Doc(each.text)],
+    )
+
+
+def _request(module: Any, asked: list[Option], given: dict[str, Any]) -> Request:
+    values = {each.name: _value(each, given[each.argument]) for each in asked if each.argument in given}
+    machine = {each.name: getattr(module, each.name) for each in options_of(Group.MACHINE) if each.argument}
+    return Request(**machine, **values)
+
+
+def _value(each: Option, value: Any) -> Any:
+    if isinstance(value, Enum):
+        return str(value.value).lower()
+    return tuple(value or ()) if each.kind in MANY else value

@@ -6,40 +6,41 @@ from argparse import Namespace
 from pathlib import Path
 
 from pipeline import bundle
+from pipeline.cli_run import Run, opened
 from pipeline.commands.cache import size
 from pipeline.errors import UsageError
 from pipeline.model.graph import direct_steps
 from pipeline.model.tree import Merge, Tree
 from pipeline.project import home_folder
-from pipeline.session import Session, open_session, with_progress
 from pipeline.stages import scan
 from pipeline.stages.context import Context, Databases
 
 
 def create(options: Namespace) -> int:
     """Fetch and make what the release needs, and write it into one file."""
-    session = open_session(options)
     target = Path(options.output)
-    count = with_progress(session, lambda: _create(session, target))
+    with opened(options) as run:
+        count = run.watched(lambda: _create(run, target))
     print(f"{target}  {size(target.stat().st_size)}, {count} results of steps")
     return 0
 
 
-async def _create(session: Session, target: Path) -> int:
-    planned = await session.planned(signed=False)
+async def _create(run: Run, target: Path) -> int:
+    backend = run.backend
+    planned = await run.walk.planned(signed=False)
     databases = _databases(planned.context)
     carried = {step.digest for step in direct_steps(tuple(databases.values()))}
     steps = [step for step in bundle.needed(planned.tree) if step.digest not in carried]
-    folders = [root.parent for root in session.catalog.roots().values()]
-    folders += [folder for name in ("git", "pins") if (folder := session.home / name).is_dir()]
-    with session.engine() as engine:
-        for step in steps:
-            await session.evaluate(engine, step.out)
-        folders += [engine.store.folder(step.digest).resolve() for step in steps]
-        folders += [engine.store.folder(step.digest) for step in steps]
-        place = f"{bundle.DATABASES}/{planned.context.options.today}-{Merge.of(*databases.values()).digest[7:15]}"
-        others = {f"{place}/{name}": await session.evaluate(engine, tree) for name, tree in databases.items()}
-        bundle.write(target, session.home, dict.fromkeys(folders), others)
+    folders = [root.parent for root in backend.catalog.roots().values()]
+    folders += [folder for name in ("git", "pins") if (folder := backend.home / name).is_dir()]
+    for step in steps:
+        await backend.evaluate(step.out)
+    store = backend.engine.store
+    folders += [store.folder(step.digest).resolve() for step in steps]
+    folders += [store.folder(step.digest) for step in steps]
+    place = f"{bundle.DATABASES}/{planned.context.options.today}-{Merge.of(*databases.values()).digest[7:15]}"
+    others = {f"{place}/{name}": await backend.evaluate(tree) for name, tree in databases.items()}
+    bundle.write(target, backend.home, dict.fromkeys(folders), others)
     return len(steps)
 
 

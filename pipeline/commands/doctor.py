@@ -11,6 +11,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -19,7 +20,7 @@ from pipeline.errors import EngineError, PipelineError
 from pipeline.project import home_folder
 
 if TYPE_CHECKING:
-    from pipeline.session import Session
+    from pipeline.walk import Walk
 
 Result = TypeVar("Result")
 
@@ -97,25 +98,27 @@ def release(options: Namespace) -> Iterator[Finding]:
 
     Without a tag only the key is looked at, and what the project says of the product.
     """
+    from pipeline.cli_run import opened
     from pipeline.model.policy import load_policy
     from pipeline.model.product import load_product
     from pipeline.model.version import parse_tag
-    from pipeline.session import open_session
+    from pipeline.project import packaging_folder
 
-    session, problems = _tried("images", lambda: open_session(options))
-    product = None
-    if session:
-        folder = session.packaging / "products" / options.product
-        product, wrong = _tried("product", lambda: load_product(folder))
-        problems += wrong
-        place = Path(options.policy) if options.policy else folder / "policy.toml"
-        problems += _tried("policy", lambda: load_policy(place))[1] if product or options.policy else []
-    if product and options.tag:
-        problems += _tried("tag", lambda: parse_tag(options.tag, product.version.scheme))[1]
-    yield from problems
-    if session and options.tag:
-        known = {problem.found for problem in problems}
-        yield from (finding for finding in _planned(session) if finding.found not in known)
+    with ExitStack() as stack:
+        run, problems = _tried("images", lambda: stack.enter_context(opened(options)))
+        product = None
+        if run:
+            folder = packaging_folder() / "products" / options.product
+            product, wrong = _tried("product", lambda: load_product(folder))
+            problems += wrong
+            place = Path(options.policy) if options.policy else folder / "policy.toml"
+            problems += _tried("policy", lambda: load_policy(place))[1] if product or options.policy else []
+        if product and options.tag:
+            problems += _tried("tag", lambda: parse_tag(options.tag, product.version.scheme))[1]
+        yield from problems
+        if run and options.tag:
+            known = {problem.found for problem in problems}
+            yield from (finding for finding in _planned(run.walk) if finding.found not in known)
     yield from signing_key(options, rpms=product is not None and "rpm" in product.stages)
 
 
@@ -127,12 +130,12 @@ def _tried(subject: str, work: Callable[[], Result]) -> tuple[Result | None, lis
         return None, [Finding(subject, error.brief, error.resolution or "correct it; the line above says where")]
 
 
-def _planned(session: Session) -> Iterator[Finding]:
+def _planned(walk: Walk[Path]) -> Iterator[Finding]:
     import anyio
 
-    context, problems = _tried("release", lambda: anyio.run(session.context))
+    context, problems = _tried("release", lambda: anyio.run(walk.context))
     if context:
-        problems = _tried("release", lambda: session.release(context))[1]
+        problems = _tried("release", lambda: walk.release(context))[1]
     yield from problems
     if context is None or problems:
         return

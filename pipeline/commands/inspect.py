@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio
 
+from pipeline.cli_run import opened
 from pipeline.drawing import mermaid, svg
 from pipeline.engine.local.history import Reason
 from pipeline.errors import SigningError, UsageError
@@ -18,16 +19,14 @@ from pipeline.model.graph import steps_of
 from pipeline.model.product import list_products, load_product
 from pipeline.model.step import Step
 from pipeline.project import packaging_folder
-from pipeline.session import open_session
 
 SHOWN_CHANGES = 3
 
 
 def plan(options: Namespace) -> int:
     """List every step with what the next run would do about it, and why."""
-    session = open_session(options)
-    planned = anyio.run(session.looked_at)
-    with session.engine() as engine:
+    with opened(options) as run:
+        planned, engine = anyio.run(run.walk.looked_at), run.backend.engine
         missing = engine.missing(*planned.goals)
         rows = [_row(step, engine.explain(step), step.digest in missing) for step in steps_of(planned.tree)]
     print(f"compiled by {planned.context.toolchain}", file=sys.stderr if options.json else sys.stdout)
@@ -64,7 +63,8 @@ def _why(reason: Reason) -> str:
 
 def graph(options: Namespace) -> int:
     """Draw the graph."""
-    planned = anyio.run(open_session(options).looked_at)
+    with opened(options) as run:
+        planned = anyio.run(run.walk.looked_at)
     text = svg(planned.tree) if options.format == "svg" else mermaid(planned.tree)
     if options.output:
         Path(options.output).write_text(text, encoding="utf-8")
@@ -75,21 +75,20 @@ def graph(options: Namespace) -> int:
 
 def shell(options: Namespace) -> int:
     """Open a shell where a step would run."""
-    session = open_session(options)
-    session.today = options.today or session.today
+    with opened(options) as run:
+        walk, backend = run.walk, run.backend
 
-    async def work() -> int:
-        try:
-            planned = await session.planned()
-        except SigningError as error:  # the key is somewhere else: no reason to hide what has no part in it
-            session.progress.note(f"{error.brief}: steps that sign, and all after them, are other ones here")
-            planned = await session.planned(signed=False)
-        step = find_step((*steps_of(planned.tree), session.key_step()), options.step)
-        argv = ("/bin/sh", "-c", options.command) if options.command else ()
-        with session.engine() as engine:
-            return await engine.shell(step, given=session.given, secrets=session.secrets, argv=argv)
+        async def work() -> int:
+            try:
+                planned = await walk.planned()
+            except SigningError as error:  # the key is somewhere else: no reason to hide what has no part in it
+                backend.note(f"{error.brief}: steps that sign, and all after them, are other ones here")
+                planned = await walk.planned(signed=False)
+            step = find_step((*steps_of(planned.tree), walk.key_step()), options.step)
+            argv = ("/bin/sh", "-c", options.command) if options.command else ()
+            return await backend.engine.shell(step, given=backend.given, secrets=backend.secrets, argv=argv)
 
-    return anyio.run(work)
+        return anyio.run(work)
 
 
 def find_step(steps: Iterable[Step], wanted: str) -> Step:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from pathlib import Path
 
-from pipeline.choice import gate_closed, part
+from pipeline.choice import part
+from pipeline.cli_run import Run, opened
 from pipeline.dist import deliver
-from pipeline.engine.local import LocalEngine
+from pipeline.errors import GateClosedError
 from pipeline.release import Release
-from pipeline.session import Session, open_session, with_progress
 
 GATED = ("package", "release", "scan")
 """The verbs that ask the gate, and so need the scanners' databases."""
@@ -18,44 +17,40 @@ GATED = ("package", "release", "scan")
 
 def run(options: Namespace) -> int:
     """Carry out the verb and say where the result lies."""
-    session = open_session(options)
-    try:
-        target = with_progress(session, lambda: _run(session, options.verb))
-    finally:
-        if options.timings:
-            Path(options.timings).write_text(session.progress.timings() + "\n", encoding="utf-8")
-    session.progress.note(session.progress.summary())
+    with opened(options) as run:
+        try:
+            target = run.watched(lambda: _run(run, options.verb))
+        finally:
+            if run.request.timings:
+                Path(run.request.timings).write_text(run.progress.timings() + "\n", encoding="utf-8")
+        run.progress.note(run.progress.summary())
     print(target)
     return 0
 
 
-async def _run(session: Session, verb: str) -> Path:
-    planned = await session.planned(signed=verb == "release", fetch=verb in GATED)
-    target = Path(session.options.dist) / planned.context.version.file
-    with session.engine() as engine:
-        if verb == "release":
-            await _judge(session, engine, planned, target)
-            deliver(await session.evaluate(engine, planned.tree), target)
-            return target
-        place = target.with_name(f"{target.name}-{verb}")
-        if verb == "package":
-            await _judge(session, engine, planned, target)
-        deliver(await session.evaluate(engine, part(planned, verb)), place)
-        if verb == "scan":
-            await _judge(session, engine, planned, target)
-        return place
+async def _run(run: Run, verb: str) -> Path:
+    walk, backend = run.walk, run.backend
+    planned = await walk.planned(signed=verb == "release", fetch=verb in GATED)
+    target = Path(run.request.dist) / planned.context.version.file
+    if verb == "release":
+        await _judge(run, planned, target)
+        deliver(await backend.evaluate(planned.tree), target)
+        return target
+    place = target.with_name(f"{target.name}-{verb}")
+    if verb == "package":
+        await _judge(run, planned, target)
+    deliver(await backend.evaluate(part(planned, verb)), place)
+    if verb == "scan":
+        await _judge(run, planned, target)
+    return place
 
 
-async def _judge(session: Session, engine: LocalEngine, planned: Release, target: Path) -> None:
+async def _judge(run: Run, planned: Release, target: Path) -> None:
     """Raise GateClosedError, with the reports laid beside `target`, when the verdict is against a release."""
-    if planned.verdict is None or planned.reports is None:
-        return
-    where = await session.evaluate(engine, planned.verdict)
-    verdict = json.loads((where / "verdict.json").read_text("utf-8"))
-    for warning in verdict.get("warnings", []):
-        session.progress.note(f"gate: {warning}")
-    if verdict["open"]:
-        return
     reports = target.with_name(f"{target.name}-rejected")
-    deliver(await session.evaluate(engine, planned.reports), reports)
-    raise gate_closed(planned.context, verdict, str(reports))
+    try:
+        await run.walk.judge(planned, str(reports))
+    except GateClosedError:
+        if planned.reports is not None:
+            deliver(await run.backend.evaluate(planned.reports), reports)
+        raise

@@ -13,21 +13,21 @@ from typing import Any
 
 from pipeline import bundle, content
 from pipeline.choice import databases, verified
-from pipeline.cli import build_parser
+from pipeline.cli_run import Run, run_of
 from pipeline.content import remove_tree
 from pipeline.errors import SourceError, UsageError
 from pipeline.model.artifact import Kind
 from pipeline.model.toolchain import Toolchain
 from pipeline.model.tree import Given, Tree
+from pipeline.project import home_folder, packaging_folder
 from pipeline.release import remake, remake_unscanned
 from pipeline.reproduce import Compared, Outcome, compare, failed, statement, table
-from pipeline.session import Session, open_session, with_progress
+from pipeline.request import Request, from_command_line
 from pipeline.stages.context import Context, Databases
 from pipeline.stages.sbom import load_schemas
 
 SCANNED = {Kind.SCAN_REPORT.value, Kind.VEX.value, "notes"}
 INDEX = ("SHA256SUMS", "SHA512SUMS", "release.json")
-MACHINE = ("home", "jobs", "image", "pull_images", "locked", "no_build_cache")
 NOT_SCANNED = "scans were left out"
 
 
@@ -73,35 +73,34 @@ class Recorded:
                 return str(about["scanStartedOn"])[:10]
         return ""
 
-    def command(self, options: Namespace) -> Namespace:
-        """Return the command line that makes it, with what `options` say of this machine."""
-        argv = ["release", f"--product={self.index['product']['name']}", f"--tag={self.index['version']}"]
-        argv += [f"--target={target}" for target in self.of("target")]
-        argv += [f"--variant={variant}" for variant in self.of("variant")]
-        argv += [f"--commit={self.source['commit']}"] if self.source.get("commit") else []
-        argv += [f"--fips-module={module}"] if (module := self.fips_module()) else []
-        argv += ["--require-openssl-fips"] if (self.path / "openssl-fips.json").is_file() else []
-        argv += ["--snapshot"] if self.index["snapshot"] else []
-        for name in ("source", "policy", "scan_db", "advisories"):
-            value = getattr(options, name)
-            argv += [f"--{name.replace('_', '-')}={value}"] if value else []
-        parsed = build_parser().parse_args(argv)
-        for name in MACHINE:
-            setattr(parsed, name, getattr(options, name))
-        return parsed
+    def request(self, own: Request) -> Request:
+        """Return what makes it again: what it says of itself, and of this machine what `own` says."""
+        return replace(
+            own,
+            product=self.index["product"]["name"],
+            tag=self.index["version"],
+            targets=self.of("target"),
+            variants=self.of("variant"),
+            commit=self.source.get("commit") or "",
+            fips_module=self.fips_module() or own.fips_module,
+            require_openssl_fips=(self.path / "openssl-fips.json").is_file(),
+            snapshot=self.index["snapshot"],
+            fips_enabled="",
+        )
 
 
 def run(options: Namespace) -> int:
     """Make the release again, compare, and write the statement. Raises VerificationError when a file differs."""
     recorded = read(Path(options.release))
-    session = replace(open_session(recorded.command(options)), recorded=recorded.toolchain())
-    place = Path(options.workspace) if options.workspace else session.home
+    request = recorded.request(from_command_line(options))
+    own = home_folder(request.home or None)
+    place = Path(options.workspace) if options.workspace else own
     place.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix="reproduce-", dir=place))
     kept = recorded.path.with_name(f"{recorded.path.name}-rebuilt")
     try:
-        again = replace(session, home=fresh)
-        results = with_progress(again, lambda: _again(again, session.home, recorded, options, kept))
+        with run_of(request, home=fresh, recorded=recorded.toolchain()) as again:
+            results = again.watched(lambda: _again(again, own, recorded, options, kept))
     finally:
         remove_tree(fresh)
     output = Path(options.output or recorded.path.with_name(f"{recorded.path.name}.reproduced.intoto.json"))
@@ -122,31 +121,27 @@ def read(path: Path) -> Recorded:
     return Recorded(path, json.loads((path / "release.json").read_text("utf-8")), result["signed_by"][0])
 
 
-async def _again(
-    session: Session, first: Path, recorded: Recorded, options: Namespace, kept: Path
-) -> tuple[Compared, ...]:
-    """Return what became of each file. `first` is this machine's own home."""
-    context = await _context(session, recorded, skip_scan=options.skip_scan)
-    tree, skipped = _tree(session, context, recorded, skip_scan=options.skip_scan)
+async def _again(again: Run, own: Path, recorded: Recorded, options: Namespace, kept: Path) -> tuple[Compared, ...]:
+    """Return what became of each file. `own` is this machine's own home."""
+    context = await _context(again, recorded, skip_scan=options.skip_scan)
+    tree, skipped = _tree(again, context, recorded, skip_scan=options.skip_scan)
     if options.reuse_tools:
-        await _tools(replace(session, home=first), tree, session.home)
-    with session.engine() as engine:
-        rebuilt = await session.evaluate(engine, tree)
-        results = compare(recorded.path, rebuilt, skipped=skipped)
-        if any(result.outcome is Outcome.FAILED for result in results):
-            shutil.rmtree(kept, ignore_errors=True)
-            kept.mkdir()
-            for result in results:
-                if result.outcome is Outcome.FAILED and (rebuilt / result.name).is_file():
-                    shutil.copyfile(rebuilt / result.name, kept / result.name)
+        await _tools(again, tree, own)
+    rebuilt = await again.backend.evaluate(tree)
+    results = compare(recorded.path, rebuilt, skipped=skipped)
+    if any(result.outcome is Outcome.FAILED for result in results):
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir()
+        for result in results:
+            if result.outcome is Outcome.FAILED and (rebuilt / result.name).is_file():
+                shutil.copyfile(rebuilt / result.name, kept / result.name)
     return results
 
 
-async def _context(session: Session, recorded: Recorded, *, skip_scan: bool) -> Context:
+async def _context(again: Run, recorded: Recorded, *, skip_scan: bool) -> Context:
     """Return the values of the release. Raises SourceError when the source at hand is another one."""
-    context = await session.context()
-    scan_db, advisories = bool(session.options.scan_db), bool(session.options.advisories)
-    feed = databases(context.product, scan_db=scan_db, advisories=advisories) is Databases.FEED
+    context = await again.walk.context()
+    feed = databases(again.request, context.product) is Databases.FEED
     if "scan" in context.product.stages and feed and not skip_scan:
         raise UsageError(
             "the vendors' feeds have moved on since this release was scanned",
@@ -170,31 +165,31 @@ async def _context(session: Session, recorded: Recorded, *, skip_scan: bool) -> 
         ephemeral_key=bool(signing) and not signing.get("fingerprint"),
     )
     context = replace(context, source=source, options=decided)
-    await session.prepare(session.release(context).tree)
-    context = replace(context, images=session.catalog.images(context.toolchain))
+    context = await again.walk.prepared(context, again.walk.release(context).tree)
     here = {image.name: image.base.content for image in context.images.values()}
     for image in recorded.index.get("images", []):
         if image["content"] and here.get(image["name"], image["content"]) != image["content"]:
-            session.progress.note(f"the image {image['name']} is another one here: {here[image['name']]}")
+            again.backend.note(f"the image {image['name']} is another one here: {here[image['name']]}")
     return context
 
 
-def _tree(session: Session, context: Context, recorded: Recorded, *, skip_scan: bool) -> tuple[Tree, dict[str, str]]:
+def _tree(again: Run, context: Context, recorded: Recorded, *, skip_scan: bool) -> tuple[Tree, dict[str, str]]:
     """Return (the release without its signatures, the files that it has no part of, each with the reason)."""
-    schemas = load_schemas(session.packaging)
+    schemas = load_schemas(packaging_folder())
     if not skip_scan:
-        session.given["release"] = recorded.path.absolute()
+        again.backend.given["release"] = recorded.path.absolute()
         return remake(context, schemas, Given("release", content.digest_of(recorded.path))), {}
     scanned = [entry["name"] for entry in recorded.index["artifacts"] if entry["kind"] in SCANNED]
     dated = [entry["name"] for entry in recorded.index.get("statements", [])]
     return remake_unscanned(context, schemas), dict.fromkeys((*scanned, *dated, *INDEX), NOT_SCANNED)
 
 
-async def _tools(session: Session, tree: Tree, other: Path) -> None:
-    """Have the tools of `tree` ready in this machine's own store, and copy them to the one in `other`."""
+async def _tools(again: Run, tree: Tree, own: Path) -> None:
+    """Have the tools of `tree` ready in this machine's own store, and copy them to that of `again`."""
     steps = bundle.tools(tree)
-    with session.engine() as engine:
+    with run_of(again.request, home=own, progress=again.progress) as here:
+        await here.backend.prepare(sorted({step.image.base.name for step in steps}))
         for step in steps:
-            await session.evaluate(engine, step.out)
-        folders = [engine.store.folder(step.digest) for step in steps]
-        bundle.carry([*(folder.resolve() for folder in folders), *folders], session.home, other)
+            await here.backend.evaluate(step.out)
+        folders = [here.backend.engine.store.folder(step.digest) for step in steps]
+        bundle.carry([*(folder.resolve() for folder in folders), *folders], own, again.backend.home)

@@ -5,25 +5,26 @@ from __future__ import annotations
 import datetime as dt
 from argparse import Namespace
 
+from pipeline.cli_run import opened
 from pipeline.errors import ImageError
 from pipeline.images.toolchains import LOCK, ToolchainLock, load_toolchains, lock_of, pinned, save_toolchains
-from pipeline.session import open_session, with_progress
+from pipeline.project import packaging_folder
 
 
-def show(options: Namespace) -> int:
+def show(_: Namespace) -> int:
     """List the locked toolchains."""
-    for entry in load_toolchains(open_session(options).packaging / LOCK).entries:
+    for entry in load_toolchains(packaging_folder() / LOCK).entries:
         print(f"go {entry.version:<8} {entry.sum}")
     return 0
 
 
 def lock(options: Namespace) -> int:
     """Look up the newest patch of each minor version and write packaging/toolchains.lock. Raises ImageError."""
-    session = open_session(options)
-    path = session.packaging / LOCK
+    path = packaging_folder() / LOCK
     before = load_toolchains(path)
     now = dt.datetime.now(dt.UTC).isoformat()
-    found = with_progress(session, lambda: session.look_up(known=before, run=now))
+    with opened(options) as run:
+        found = run.watched(lambda: run.walk.look_up(known=before, run=now))
     after = lock_of(pinned(found))
     moved = differences(before, after)
     if options.check:

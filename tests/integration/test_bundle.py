@@ -9,9 +9,9 @@ from pathlib import Path
 import anyio
 
 from pipeline.cli import build_parser
+from pipeline.cli_run import opened
 from pipeline.commands.inspect import find_step
 from pipeline.model.graph import steps_of
-from pipeline.session import open_session
 from tests.conftest import require_tool
 from tests.integration.released import RELEASE, contents, pipeline, succeeded
 
@@ -20,16 +20,15 @@ SMALL = (*RELEASE[1:], "--target", "linux/amd64", "--variant", "standard")
 
 def brought(folder: Path) -> Path:
     """Return `folder` with scanner databases in it: those that the release was scanned with, as a feed has them."""
-    session = open_session(build_parser().parse_args(["plan", *SMALL]))
+    with opened(build_parser().parse_args(["plan", *SMALL])) as run:
 
-    async def work() -> None:
-        planned = await session.planned(signed=False)
-        with session.engine() as engine:
+        async def work() -> None:
+            planned = await run.walk.planned(signed=False)
             for scanner in ("grype", "trivy", "govulncheck"):
                 database = find_step(steps_of(planned.tree), f"{scanner} database from advisories")
-                shutil.copytree(await session.evaluate(engine, database.out), folder / scanner)
+                shutil.copytree(await run.backend.evaluate(database.out), folder / scanner)
 
-    anyio.run(work)
+        anyio.run(work)
     return folder
 
 

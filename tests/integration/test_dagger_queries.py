@@ -351,7 +351,7 @@ def test_an_image_that_lacks_what_a_step_needs_is_refused_before_anything_runs()
 
 def expected_plan() -> str:
     """Return the plan that the graph of the same choice has, made without Dagger."""
-    from pipeline.choice import Choice, databases
+    from pipeline.choice import context_of, version_of
     from pipeline.content import digest_of
     from pipeline.drawing import listing
     from pipeline.images.toolchains import LOCK, load_toolchains
@@ -360,6 +360,7 @@ def expected_plan() -> str:
     from pipeline.model.source import Source
     from pipeline.model.toolchain import wanted
     from pipeline.release import plan
+    from pipeline.request import Request
     from pipeline.stages.package import load_packaging
     from pipeline.stages.sbom import load_schemas
 
@@ -368,20 +369,22 @@ def expected_plan() -> str:
     roots = {name: Exported(**entry) for name, entry in IMAGES.items()}
     catalog = Catalog(specs, home=Path("/nonexistent"), pull=True, local=False, exported=roots)
     advisories = digest_of(folder / product.scan.advisories)
-    choice = Choice(product="example", tag="v1.2.3")
+    request = Request(product="example", tag="v1.2.3")
     source = Source(
         identity=f"git-tree:{FOUND['tree']}", revision="1" * 40, epoch=1_700_000_000,
         module="example.org/weed", go_directive="1.24",
     )  # fmt: skip
-    toolchain = load_toolchains(packaging_folder() / LOCK).toolchain(wanted(product, choice.version(product), source))
+    toolchain = load_toolchains(packaging_folder() / LOCK).toolchain(
+        wanted(product, version_of(request, product), source)
+    )
     assert toolchain is not None
-    context = choice.context(
+    context = context_of(
+        request,
         product,
         source,
         load_policy(folder / "policy.toml"),
         toolchain=toolchain,
         images=catalog.images(toolchain),
-        databases=databases(product, scan_db=False, advisories=False),
         given={"advisories": Given("advisories", advisories)},
         packaging=load_packaging(folder, product),
     )  # fmt: skip

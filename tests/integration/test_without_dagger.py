@@ -9,7 +9,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 BLOCKED = "import sys; sys.modules['dagger'] = None\n"
 NEEDS_IT = (
-    *("pipeline.module", "pipeline.module_words", "pipeline.dagger_session"),
+    *("pipeline.module", "pipeline.module_words", "pipeline.on_dagger", "pipeline.dagger_images"),
     *("pipeline.engine.dagger", "pipeline.engine.dagger_step"),
 )
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import anyio
+import dagger
 import pytest
 
 from pipeline.cli import build_parser
-from pipeline.dagger_request import Settings
 from pipeline.errors import SourceError, UsageError
 from pipeline.module import Pipeline
+from pipeline.module_words import Fips
+from pipeline.on_dagger import dagger_backend
+from pipeline.request import OPTIONS, VERBS, Request, options_of
+from pipeline.stages.context import FipsModule
 
 PROJECT = Path(__file__).resolve().parents[2]
 FUNCTIONS = ("build", "graph", "images", "package", "plan", "release", "sbom", "scan", "sign", "verify")
@@ -39,12 +44,12 @@ def test_how_the_engine_is_used_is_said_to_the_module_itself() -> None:
     [
         ({"go_proxy": "https://ann:secret@goproxy.example.org,direct"}, "holds a password"),
         ({"source_date_epoch": "yesterday"}, "SOURCE_DATE_EPOCH is"),
-        ({"jobs": -1}, "--jobs -1"),
+        ({"jobs": -1}, "must be a positive integer, got -1"),
     ],
 )
 def test_settings_that_cannot_be(given: dict[str, Any], problem: str) -> None:
     with pytest.raises((UsageError, SourceError), match=problem) as caught:
-        Settings.of(**{"go_proxy": "", "source_date_epoch": "", "jobs": 0, **given})
+        anyio.run(dagger_backend, cast(dagger.Client, None), Request(**given))
     assert "secret@" not in str(caught.value)
 
 
@@ -64,5 +69,16 @@ def test_a_function_is_documented_with_all_its_arguments_and_never_cached(name: 
 def test_the_words_are_those_of_the_command_line() -> None:
     verbs: Any = next(a for a in build_parser()._actions if a.dest == "verb").choices
     for name in ("release", "build", "sbom", "scan", "package", "plan", "graph"):
-        known = {action.dest for action in verbs[name]._actions} | {"images", "leg", "drawing", "report_only"}
-        assert set(registered()[name].parameters) <= known, name
+        asked = {each.argument: each for each in options_of(*VERBS[name]) if each.argument}
+        parameters = registered()[name].parameters
+        assert set(parameters) - set(asked) <= {"images", "drawing", "report_only"}
+        assert {argument: parameters[argument].doc for argument in asked} == {
+            argument: each.text for argument, each in asked.items()
+        }
+        helped = {action.dest: action.help for action in verbs[name]._actions}
+        assert all((helped[each.name] or "").startswith(each.text) for each in asked.values() if each.flag)
+
+
+def test_the_validated_modules_are_those_that_the_build_knows() -> None:
+    assert OPTIONS["fips_module"].choices == tuple(module.value for module in FipsModule)
+    assert [each.name.lower() for each in Fips] == list(OPTIONS["fips_module"].choices)

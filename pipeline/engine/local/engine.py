@@ -78,6 +78,10 @@ class LocalEngine:
     ) -> None:
         self.close()
 
+    def use(self, roots: Mapping[str, Path]) -> None:
+        """Run steps in these roots from now on."""
+        self._context.roots = roots
+
     def close(self) -> None:
         """Let go of everything that was evaluated."""
         self.store.close()
