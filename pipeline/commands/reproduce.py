@@ -7,6 +7,7 @@ import runpy
 import shutil
 import tempfile
 from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pipeline.cli_run import Run, run_of
 from pipeline.content import remove_tree
 from pipeline.errors import SourceError, UsageError
 from pipeline.model.artifact import Kind
+from pipeline.model.image import Image
 from pipeline.model.toolchain import Toolchain
 from pipeline.model.tree import Given, Tree
 from pipeline.project import home_folder, packaging_folder
@@ -73,6 +75,18 @@ class Recorded:
                 return str(about["scanStartedOn"])[:10]
         return ""
 
+    def images(self) -> list[str]:
+        """Return the images of registries that it was made in, as `--image` takes them: with the recorded digests."""
+        used = {image["base"]: image["reference"] for image in self.index.get("images") or [] if image["reference"]}
+        return [f"{name}={reference}" for name, reference in sorted(used.items())]
+
+    def as_recorded(self, images: Mapping[str, Image]) -> dict[str, Image]:
+        """Return `images` with the note on those that a registry resolved when the release was made."""
+        resolved = {image["base"] for image in self.index.get("images") or [] if image.get("resolved")}
+        return {
+            name: replace(image, base=replace(image.base, resolved=name in resolved)) for name, image in images.items()
+        }
+
     def request(self, own: Request) -> Request:
         """Return what makes it again: what it says of itself, and of this machine what `own` says."""
         return replace(
@@ -86,6 +100,7 @@ class Recorded:
             require_openssl_fips=(self.path / "openssl-fips.json").is_file(),
             snapshot=self.index["snapshot"],
             fips_enabled="",
+            image=(*self.images(), *own.image),
         )
 
 
@@ -166,6 +181,7 @@ async def _context(again: Run, recorded: Recorded, *, skip_scan: bool) -> Contex
     )
     context = replace(context, source=source, options=decided)
     context = await again.walk.prepared(context, again.walk.release(context).tree)
+    context = replace(context, images=recorded.as_recorded(context.images))
     here = {image.name: image.base.content for image in context.images.values()}
     for image in recorded.index.get("images", []):
         if image["content"] and here.get(image["name"], image["content"]) != image["content"]:

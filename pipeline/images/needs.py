@@ -86,8 +86,8 @@ def of_steps(specs: ImageSpecs, steps: Iterable[Step]) -> dict[str, set[tuple[st
         name = step.image.base.name
         if name in specs.images:
             table = specs.images[name].needs
-            needs = (*table.get(EVERY_STEP, ()), *table.get(program_of(step), ()))
-            found.setdefault(name, set()).update((need, step.title) for need in needs)
+            found.setdefault(name, set()).update((need, EVERY_STEP) for need in table.get(EVERY_STEP, ()))
+            found[name].update((need, step.title) for need in table.get(program_of(step), ()))
     return found
 
 

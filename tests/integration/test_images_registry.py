@@ -44,7 +44,7 @@ NOW = "2026-01-01T00:00:00Z"
 
 CONFIGURATION = """\
 version: 0.1
-storage: {{filesystem: {{rootdirectory: {folder}/data}}}}
+storage: {{filesystem: {{rootdirectory: {folder}/data}}, delete: {{enabled: true}}}}
 http: {{addr: "127.0.0.1:0"}}
 log: {{level: info, accesslog: {{disabled: true}}}}
 {auth}

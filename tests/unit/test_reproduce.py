@@ -6,6 +6,9 @@ import hashlib
 import struct
 from pathlib import Path
 
+from pipeline.cli import build_parser
+from pipeline.commands.reproduce import Recorded
+from pipeline.model.image import Base, Image
 from pipeline.reproduce import (
     Compared,
     Outcome,
@@ -17,6 +20,7 @@ from pipeline.reproduce import (
     table,
     without_signature,
 )
+from pipeline.session import parse_overrides
 
 SOURCE = {"tree": "git-tree:" + "a" * 40, "commit": "c" * 40, "url": "https://git.example.org/weed"}
 
@@ -32,6 +36,30 @@ def rpm(signature: bytes, rest: bytes) -> bytes:
     """Return an RPM with one entry of `signature` in its signature header."""
     header = struct.pack(">4s4xII16s", b"\x8e\xad\xe8\x01", 1, len(signature), b"entry") + signature
     return b"\xed\xab\xee\xdb".ljust(96, b"\0") + header + b"\0" * (-(len(header)) % 8) + rest
+
+
+def test_the_images_of_registries_are_those_that_the_release_records() -> None:
+    digest = "sha256:" + "a" * 64
+    reference = f"docker.io/library/debian:x@{digest}"
+    images = [
+        {"name": "bootstrap", "base": "go", "reference": reference, "resolved": True},
+        {"name": "go", "base": "go", "reference": reference, "resolved": True},
+        {"name": "debian", "base": "debian", "reference": f"docker.io/library/debian:y@{digest}", "resolved": False},
+        {"name": "rpm-ol9", "base": "rpm-ol9", "reference": ""},
+    ]
+    index = {
+        "product": {"name": "example"}, "version": "1.2.3", "artifacts": [], "source": {}, "snapshot": False,
+        "images": images,
+    }  # fmt: skip
+    recorded = Recorded(Path("release"), index, "F" * 40)
+    options = build_parser().parse_args(["reproduce", "release", "--image", "debian=bootstrap", "--locked"])
+    again = recorded.command(options)
+    assert again.locked
+    assert parse_overrides(again.image) == {"go": reference, "debian": "bootstrap"}
+    base = Base("go", digest, reference=reference)
+    found = recorded.as_recorded({"go": Image("go", base), "debian": Image("debian", base)})
+    assert {name: image.base.resolved for name, image in found.items()} == {"go": True, "debian": False}
+    assert found["go"] == Image("go", base)
 
 
 def test_signatures_are_not_compared_and_everything_else_is(tmp_path: Path) -> None:
