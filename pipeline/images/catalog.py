@@ -80,6 +80,7 @@ class Catalog:
         self._origins = origins(specs, self._lock, chosen, Mode.REFERENCE if pull else Mode.BOOTSTRAP)
         self._pins: dict[Pulled, Pin] = {}
         self._sources: dict[str, Source] = {}
+        self._looked: dict[tuple[Origin, str, tuple[str, ...]], Source] = {}
         self._roots: dict[str, Root] = {}
         for name in self._origins:
             self._look(name)
@@ -283,8 +284,11 @@ class Catalog:
             if not self._local:
                 return
             origin = Pulled(self._pins[origin].reference)
-        source = await read_source(origin, self.specs.image(name), self.specs.mounts)
-        self._sources[name] = source
+        spec = self.specs.image(name)
+        key = (origin, spec.manager, spec.packages)
+        if key not in self._looked:  # registries count how often they are asked
+            self._looked[key] = await read_source(origin, spec, self.specs.mounts)
+        source = self._sources[name] = self._looked[key]
         self._roots[name] = await materialise(source, self._store, progress=progress)
 
     def _content(self, name: str) -> str:
