@@ -9,8 +9,11 @@ import pytest
 from dagger._exceptions import QueryErrorValue
 from gql import GraphQLRequest
 
+from pipeline import dagger_images
 from pipeline.engine import dagger_step
 from pipeline.errors import EngineError, StepFailedError
+from pipeline.images.pin import NoSuchImageError
+from pipeline.images.reference import Reference
 from pipeline.model.image import Base, Image
 from pipeline.model.step import Step
 from pipeline.stages.checkout import unusable
@@ -38,6 +41,39 @@ def test_a_program_that_the_engine_did_not_start_has_not_failed(message: str, sa
     found = dagger_step.step_failure(step, refused(message, -1))
     assert isinstance(found, EngineError)
     assert said in str(found)
+
+
+FAILED = 'failed to resolve image "NAME" (platform: "linux/amd64"): '
+
+
+@pytest.mark.parametrize(
+    ("name", "why", "absent"),
+    [
+        ("127.0.0.1:5577/library/python:nosuch", "127.0.0.1:5577/library/python:nosuch: not found", True),
+        (
+            f"docker.io/library/debian:x@sha256:{'a' * 64}",
+            f"docker.io/library/debian:x@sha256:{'a' * 64}: not found",
+            True,
+        ),
+        ("a.invalid/x:1", 'failed to do request: Head "https://a.invalid/v2/x/manifests/1": no such host', False),
+        ("127.0.0.1:1/x:1", 'failed to do request: Head "http://127.0.0.1:1/v2/x": connect: connection refused', False),
+        ("ghcr.io/x/y:1", "unexpected status from HEAD request to https://ghcr.io/v2/x/y: 403 Forbidden", False),
+    ],
+)
+def test_only_an_answer_that_an_image_is_not_there_is_one(name: str, why: str, absent: bool) -> None:
+    found = dagger_images.refused(Reference.parse(name), FAILED.replace("NAME", name) + why)
+    assert isinstance(found, NoSuchImageError) is absent
+    assert why in str(found)
+    assert name in found.brief
+
+
+def test_packages_that_cannot_be_added_name_the_image_and_what_the_manager_printed() -> None:
+    base = Base("go", "sha256:1", reference="debian@sha256:1", manager="apt", packages=("gcc", "git"))
+    found = dagger_images.not_added(
+        base, refused("exit code: 100", 100, "Reading...", "E: Unable to locate package git")
+    )
+    assert found.brief == "apt could not add packages to the image go (gcc, git)"
+    assert "Unable to locate package git" in found.details
 
 
 def test_a_source_that_cannot_be_used_is_an_error_of_the_source() -> None:
