@@ -143,10 +143,10 @@ async def verify(tests: list[Check], run: Run) -> None:
 
 
 def _bare(image: Image) -> Image:
-    """Return the root of `image` alone, with the standard places first, so that similar images are tested once."""
+    """Return the root of `image` alone. Images that have nothing but the standard places are tested as one."""
     laid = tuple(mount.rstrip("/") for mount, _ in image.layers)
-    own = [path for path in image.path if not any(f"{path}/".startswith(f"{mount}/") for mount in laid)]
-    return Image(image.name, image.base, path=tuple(dict.fromkeys((*DEFAULT_PATH, *own))))
+    own = tuple(path for path in image.path if not any(f"{path}/".startswith(f"{mount}/") for mount in laid))
+    return Image(image.name, image.base, path=DEFAULT_PATH if set(own) <= set(DEFAULT_PATH) else own)
 
 
 def _step(image: Image, needs: set[str]) -> Step:
