@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from pipeline.images.roots import make_mount_points
 from pipeline.images.spec import load_images
 from pipeline.project import packaging_folder
@@ -13,6 +15,7 @@ from tests.conftest import require_tool
 from tests.integration.released import RELEASE, pipeline
 
 
+@pytest.mark.usefixtures("dist")  # which has made the other images
 def test_a_release_names_the_image_the_program_and_the_step_before_anything_else_runs(tmp_path: Path) -> None:
     for tool in ("bwrap", "mmdebstrap"):
         require_tool(tool)
