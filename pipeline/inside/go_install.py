@@ -79,6 +79,7 @@ def main() -> None:
     folder = prepare(params["module"])
     settings = {
         "CGO_ENABLED": "0",
+        "GODEBUG": "goindex=0",  # it tells files by size and time, and those of two versions of a program can have both
         "GOENV": "off",
         "GOFLAGS": "",
         "GOPROXY": "off",

@@ -71,7 +71,7 @@ def sum_of(version: str, platform: str) -> str:
     except ValueError:
         said = {}
     if done.returncode or "Error" in said or not str(said.get("Sum", "")).startswith("h1:"):
-        stop(f"the go command could not download {module}", *str(said.get("Error", done.stderr)).splitlines()[-5:])
+        stop(f"the go command could not download {module}", *str(said.get("Error", done.stderr)).splitlines())
     return str(said["Sum"])
 
 

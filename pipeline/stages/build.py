@@ -232,8 +232,14 @@ def openssl_fips(context: Context) -> Artifact:
 
 
 def _environment(*, modules: str, flags: str, **extra: str) -> tuple[tuple[str, str], ...]:
+    """Return the environment of the go command.
+
+    With `goindex` it would remember the imports of a folder's files by their sizes and times, beside what it compiled.
+    All files of a source have the same time, so it would take those of one version for those of another.
+    """
     env = {
         "GOCACHE": f"{WORK}/go-build",
+        "GODEBUG": ",".join(["goindex=0", *filter(None, [extra.pop("GODEBUG", "")])]),
         "GOENV": "off",
         "GOFLAGS": flags,
         "GOMODCACHE": modules,

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import SourceError
 from pipeline.location import is_url, local, parse_url
-from pipeline.model.source import Source, check_go, go_directive, go_floor, go_module, go_order
+from pipeline.model.source import Source, check_go, go_directive, go_floor, go_module, go_order, go_toolchain
 
 TREE = "git-tree:" + "ab" * 20
 COMMIT = "c0ffee" + "0" * 34
@@ -39,6 +39,20 @@ def test_two_ways_to_the_same_files_are_the_same_tree() -> None:
 def test_the_go_line_of_a_go_mod(text: str, directive: str) -> None:
     assert go_directive(text) == directive
     assert go_module(text) == "a"
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("module a\n\ngo 1.24\n\ntoolchain go1.24.1\n", "1.24.1"),
+        ("module a\ngo 1.24\r\ntoolchain go1.26rc1\r\n", "1.26rc1"),
+        ("module a\ntoolchain go1.23.4-custom // ours\n", "1.23.4"),
+        ("module a\ngo 1.24\ntoolchain default\n", ""),
+        ("module a\n// toolchain go1.24.1\n", ""),
+    ],
+)
+def test_the_toolchain_line_of_a_go_mod(text: str, version: str) -> None:
+    assert go_toolchain(text) == version
 
 
 def test_go_versions_are_ordered_as_the_go_command_orders_them() -> None:
@@ -74,11 +88,14 @@ def test_a_toolchain_that_is_too_old_is_refused_with_the_reason() -> None:
     check_go("go1.26.8", "1.26", native_fips=True)
     check_go("1.22.0", "1.22.0")
     with pytest.raises(
-        SourceError, match=r"needs Go 1\.26 or newer \(its go\.mod says so\), and the toolchain is Go 1\.25\.1"
+        SourceError, match=r"go\.mod needs Go 1\.26 or newer, and the toolchain of this release is Go 1\.25\.1"
     ):
         check_go("1.25.1", "1.26")
-    with pytest.raises(SourceError, match=r"needs Go 1\.24 or newer \(Go's own FIPS module begins there\)"):
-        check_go("1.23.4", "1.22.0", native_fips=True)
+    with pytest.raises(
+        SourceError, match=r"Go's own FIPS module needs Go 1\.24 or newer, .* by Go 1\.22\.12"
+    ) as caught:
+        check_go("1.22.12", "1.22.0", native_fips=True)
+    assert "--fips-module boringcrypto" in caught.value.resolution
 
 
 @pytest.mark.parametrize(
