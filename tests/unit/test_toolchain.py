@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.errors import ConfigError, ImageError
 from pipeline.images.catalog import Catalog
-from pipeline.images.spec import load_images
+from pipeline.images.spec import ToolchainSpec, load_images
 from pipeline.images.toolchains import (
     LOCK,
     Pinned,
@@ -160,10 +160,23 @@ def test_only_images_that_compile_or_read_go_source_have_the_toolchain_of_the_so
     before, after = ({name: catalog.image(name) for name in catalog.names()}, catalog.images(toolchain))
     assert {name for name in before if before[name] != after[name]} == {"go", "govulncheck"}
     fetched = {name: {step.title for _, tree in after[name].layers for step in steps_of(tree)} for name in after}
-    pinned = f"fetch Go {catalog.specs.tools['go'].version}"  # type: ignore[union-attr]
+    scanners = catalog.specs.tools["go"]
+    assert isinstance(scanners, ToolchainSpec)
+    pinned = f"fetch Go {scanners.version}"
     assert fetched["go"] == {"fetch Go 1.22.12"}
     assert fetched["govulncheck"] >= {"fetch Go 1.22.12", pinned}, "govulncheck itself is built with the pinned one"
     assert "fetch Go 1.22.12" not in fetched["grype"]
+
+
+def test_the_example_is_compiled_by_the_toolchain_that_is_there_for_the_scanners() -> None:
+    example, pinned = (
+        load_product(packaging_folder() / "products" / "example"),
+        load_images(packaging_folder()).tools["go"],
+    )
+    found = ToolchainLock().toolchain(wanted(example, parse_tag("v1.2.3"), source("1.24.0")))
+    assert isinstance(pinned, ToolchainSpec)
+    assert found
+    assert (found.version, found.sum) == (pinned.version, pinned.sum)
 
 
 def test_looking_up_is_another_step_in_another_run_and_needs_the_network(tmp_path: Path) -> None:
