@@ -8,8 +8,8 @@ from pipeline.model.product import Product
 from pipeline.model.source import Source, go_order
 from pipeline.model.version import Version
 
-OLDEST = "1.20"
-"""The first Go with all that the build uses: `go -C`, and build information with settings."""
+OLDEST = "1.21"
+"""The first Go with all that the build uses: `go -C` before the name of the command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
