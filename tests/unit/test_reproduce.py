@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.cli import build_parser
 from pipeline.commands.reproduce import Recorded
+from pipeline.local import parse_overrides
 from pipeline.model.image import Base, Image
 from pipeline.reproduce import (
     Compared,
@@ -20,7 +21,7 @@ from pipeline.reproduce import (
     table,
     without_signature,
 )
-from pipeline.session import parse_overrides
+from pipeline.request import from_command_line
 
 SOURCE = {"tree": "git-tree:" + "a" * 40, "commit": "c" * 40, "url": "https://git.example.org/weed"}
 
@@ -53,7 +54,7 @@ def test_the_images_of_registries_are_those_that_the_release_records() -> None:
     }  # fmt: skip
     recorded = Recorded(Path("release"), index, "F" * 40)
     options = build_parser().parse_args(["reproduce", "release", "--image", "debian=bootstrap", "--locked"])
-    again = recorded.command(options)
+    again = recorded.request(from_command_line(options))
     assert again.locked
     assert parse_overrides(again.image) == {"go": reference, "debian": "bootstrap"}
     base = Base("go", digest, reference=reference)
