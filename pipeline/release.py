@@ -108,7 +108,7 @@ def _stages(context: Context, schemas: Files) -> _Stages:
     judged, approval, reports = None, None, None
     statements: tuple[Artifact, ...] = ()
     if "scan" in context.product.stages:
-        scanned, judged = scan.scan(context, binaries)
+        scanned, judged = scan.scan(context, binaries, schemas)
         approval = scan.approval(context, judged)
         reports = Merge.of(*(artifact.tree for artifact in scanned))
         statements = scan.statements(binaries, judged)

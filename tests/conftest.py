@@ -16,6 +16,9 @@ from pipeline.request import this_day
 HOME = "PIPELINE_TEST_HOME"
 """The variable that names the home of all tests: roots, scanners, compiled steps, keys. It stays warm between runs."""
 
+DAGGER_HOST = "_EXPERIMENTAL_DAGGER_RUNNER_HOST"
+"""The variable that names a running Dagger engine. Without it, no test is made for one."""
+
 SECRETS = ("PIPELINE_SIGNING_KEY", "PIPELINE_SIGNING_PASSPHRASE")
 
 FIRST = "test_the_release_holds_everything_the_requirement_names"
@@ -44,6 +47,13 @@ _isolate()  # before any other module of the tests is read
 def pytest_addoption(parser: pytest.Parser) -> None:
     text = "also run what is heavy: more booted machines, second releases, peers that must be compiled"
     parser.addoption("--all", action="store_true", help=text)
+
+
+def pytest_report_header() -> str:
+    """Say which engines the contract tests run over."""
+    if os.environ.get(DAGGER_HOST):
+        return "engines under test: the embedded engine and Dagger"
+    return f"engines under test: the embedded engine alone; set {DAGGER_HOST} to add Dagger"
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -3,7 +3,8 @@
 Params:
   artifacts_dir  the folder with every artifact, and nothing else (default `/in/artifacts`)
   artifacts      what each one is: `name`, `kind`, `media_type`, and where they apply `target`, `variant`, `subject`
-                 (the artifact it speaks about), `step` (the digest of the step that made it), `step_title`
+                 (the artifact it speaks about), `step` (the digest of the step that made it), `step_title`,
+                 `optional` (true for one that may be absent: then nothing is said of it)
   approval       the gate's approval (`approve.py`); absent: default `/in/approval/approval.json` when that exists
   product        `name`, `title`, `license`, ... copied
   version        the release's version, as text
@@ -45,8 +46,9 @@ SEVERITIES = ("critical", "high", "medium", "low", "negligible", "unknown")
 
 def collect(folder: Path, described: list[Json]) -> tuple[list[Json], dict[str, dict[str, str]]]:
     """Return (artifacts with size and digest, digests by name), sorted. Raises Problem with everything amiss."""
-    names = [entry["name"] for entry in described]
     there = {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
+    described = [entry for entry in described if entry["name"] in there or not entry.get("optional")]
+    names = [entry["name"] for entry in described]
     problems = [f"{name} is described twice" for name in sorted({n for n in names if names.count(n) > 1})]
     problems += [f"{name} is in the release, but nothing describes it" for name in sorted(set(there) - set(names))]
     problems += [f"{name} is described, but is not in the release" for name in sorted(set(names) - set(there))]
@@ -67,7 +69,7 @@ def collect(folder: Path, described: list[Json]) -> tuple[list[Json], dict[str, 
 
 def _entry(described: Json, path: Path, sums: dict[str, str]) -> Json:
     """Return what release.json says of one artifact: its description without empty values, its size and digest."""
-    kept = {key: value for key, value in described.items() if value not in ("", None)}
+    kept = {key: value for key, value in described.items() if value not in ("", None) and key != "optional"}
     return {**kept, "size": path.stat().st_size, "sha256": sums["sha256"]}
 
 

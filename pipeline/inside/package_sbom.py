@@ -25,10 +25,12 @@ from urllib.parse import quote
 if TYPE_CHECKING or __package__:
     from pipeline.inside import common, sbom
     from pipeline.inside.common import Json, Params, Problem
+    from pipeline.inside.schemas import validate
 else:
     import common
     import sbom
     from common import Json, Params, Problem
+    from schemas import validate
 
 ROOT, DOCUMENT = "SPDXRef-DocumentRoot-Package", "SPDXRef-DOCUMENT"
 NOTHING = "NOASSERTION"
@@ -183,10 +185,10 @@ def spdx(params: Params, contents: Json, binary: Json) -> Json:
 
 def main(params: Params) -> None:
     """Write both documents."""
-    contents, schemas = common.read_object(Path(params["contents"])), params.path("schemas", "/in/schemas")
+    contents, folder = common.read_object(Path(params["contents"])), params.path("schemas", "/in/schemas")
     for make, key, schema in ((cyclonedx, "cyclonedx", sbom.CYCLONEDX_SCHEMA), (spdx, "spdx", sbom.SPDX_SCHEMA)):
         document = make(params, contents, common.read_object(Path(params[key])) if params.get(key) else {})
-        sbom.validate(document, schemas, schema)
+        validate(document, folder, schema)
         common.write_json(Path(params[f"out_{key}"]), document)
 
 

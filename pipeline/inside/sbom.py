@@ -20,7 +20,6 @@ Needs the library jsonschema in its image.
 
 from __future__ import annotations
 
-import importlib
 import json
 import uuid
 from pathlib import Path
@@ -31,14 +30,15 @@ if TYPE_CHECKING or __package__:
     from pipeline.inside import common
     from pipeline.inside.common import Json, Params, Problem
     from pipeline.inside.license_policy import UNRECOGNISED, notice, refusals
+    from pipeline.inside.schemas import validate
 else:
     import common
     from common import Json, Params, Problem
     from license_policy import UNRECOGNISED, notice, refusals
+    from schemas import validate
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:release-pipeline:sbom")
 CYCLONEDX_SCHEMA, SPDX_SCHEMA = "bom-1.6.schema.json", "spdx-schema-2.3.json"
-MAX_ERRORS = 10
 
 
 def content_uuid(document: Json) -> str:
@@ -182,42 +182,17 @@ def check_subject(spdx: Json, sha256: str) -> None:
         raise Problem(f"the SPDX document is not about the file with SHA-256 {sha256}")
 
 
-def validator(schemas: Path, name: str) -> Any:
-    """Return a validator for the schema `name`, which finds the others that it refers to beside it."""
-    try:
-        library = importlib.import_module("jsonschema")
-    except ImportError:
-        raise Problem("this image lacks the Python library jsonschema") from None
-    schema = common.read_object(schemas / name)
-    others = {str(other["$id"]): other for other in map(common.read_object, sorted(schemas.glob("*.json")))}
-    try:
-        referencing = importlib.import_module("referencing")
-    except ImportError:  # before jsonschema 4.18
-        resolver = library.RefResolver.from_schema(schema, store=others)
-        return library.Draft7Validator(schema, resolver=resolver)
-    resources = [(name, referencing.Resource.from_contents(other)) for name, other in others.items()]
-    return library.Draft7Validator(schema, registry=referencing.Registry().with_resources(resources))
-
-
-def validate(document: Json, schemas: Path, name: str) -> None:
-    """Raise Problem with the places in `document` that the schema `name` refuses."""
-    errors = sorted(validator(schemas, name).iter_errors(document), key=lambda error: str(error.json_path))
-    if errors:
-        shown = [f"{name}: {error.json_path}: {error.message[:200]}" for error in errors[:MAX_ERRORS]]
-        raise Problem(*shown, *([f"and {len(errors) - MAX_ERRORS} more"] if len(errors) > MAX_ERRORS else []))
-
-
 def main(params: Params) -> None:
     """Write both documents."""
-    binary, schemas = Path(params["binary"]), params.path("schemas", "/in/schemas")
+    binary, folder = Path(params["binary"]), params.path("schemas", "/in/schemas")
     sha256, epoch = common.sha256_of(binary), common.source_date_epoch()
     cyclonedx = without_folder(common.read_object(Path(params["cyclonedx"])), str(binary.parent))
     spdx = without_folder(common.read_object(Path(params["spdx"])), str(binary.parent))
     check_subject(spdx, sha256)
     cyclonedx = normalise_cyclonedx(cyclonedx, params, binary.name, sha256, epoch)
     spdx = normalise_spdx(spdx, params, binary.name, sha256, epoch)
-    validate(cyclonedx, schemas, CYCLONEDX_SCHEMA)
-    validate(spdx, schemas, SPDX_SCHEMA)
+    validate(cyclonedx, folder, CYCLONEDX_SCHEMA)
+    validate(spdx, folder, SPDX_SCHEMA)
     refused = list(refusals(cyclonedx["components"], params.get("licenses") or {}))
     if refused:
         raise Problem(*refused)

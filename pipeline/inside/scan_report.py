@@ -1,15 +1,18 @@
 """Renders the judged findings for its readers: SARIF for tools, Markdown for people, OpenVEX for other scanners.
 
 Params: `scan`, the file that `gate.py` wrote (default `/in/scan/scan.json`); `author`, who makes the statements of the
-OpenVEX document (required); `out` (default `/out`).
+OpenVEX document (required); `schemas`, a folder with the schema of SARIF (default `/in/schemas`); `out` (default
+`/out`).
 
 Outputs:
   scan.sarif    SARIF 2.1.0, one rule for each weakness, one result for each binary it is in; what the policy accepts is
                 suppressed there, with the reason
   scan.md       the same for people, with what the scanners could not do
-  openvex.json  OpenVEX 0.2.0: what the policy accepts, and what govulncheck could decide; see `statement`
+  openvex.json  OpenVEX 0.2.0: what the policy accepts, and what govulncheck could decide; see `statement`. Its schema
+                wants at least one statement: without any, there is no such file
 
-The only time in them is SOURCE_DATE_EPOCH, and the document's id is a UUID of version 5 over its content.
+The SARIF log is validated, which needs the library jsonschema in the image. The only time in the files is
+SOURCE_DATE_EPOCH, and the OpenVEX document's id is a UUID of version 5 over its content.
 """
 
 from __future__ import annotations
@@ -22,9 +25,11 @@ from urllib.parse import quote
 if TYPE_CHECKING or __package__:
     from pipeline.inside import common
     from pipeline.inside.common import Json, Params
+    from pipeline.inside.schemas import validate
 else:
     import common
     from common import Json, Params
+    from schemas import validate
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:release-pipeline:openvex")
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -213,11 +218,15 @@ def markdown(scan: Json) -> str:
 
 
 def main(params: Params) -> None:
-    """Write the three files."""
+    """Write the files. Raises Problem with the places in the SARIF log that its schema refuses."""
     scan, out = common.read_object(params.path("scan", "/in/scan/scan.json")), params.path("out", "/out")
-    common.write_json(out / "scan.sarif", sarif(scan))
+    log = sarif(scan)
+    validate(log, params.path("schemas", "/in/schemas"), SARIF_SCHEMA.rpartition("/")[2])
+    common.write_json(out / "scan.sarif", log)
     common.write_text(out / "scan.md", markdown(scan))
-    common.write_json(out / "openvex.json", openvex(scan, str(params["author"]), common.source_date_epoch()))
+    vex = openvex(scan, str(params["author"]), common.source_date_epoch())
+    if vex["statements"]:
+        common.write_json(out / "openvex.json", vex)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,11 @@ class Artifact:
         return f"{self.target.replace('/', '-')} {self.variant}".strip()
 
     @property
+    def optional(self) -> bool:
+        """Whether a release may lack the file, because its step had nothing to say in it."""
+        return isinstance(self.tree, Pick) and self.name in self.tree.optional
+
+    @property
     def made_by(self) -> Step | None:
         """The step that makes the file, or None for one that was given."""
         tree = self.tree

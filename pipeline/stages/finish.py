@@ -142,7 +142,7 @@ def verify(image: Image, inputs: Mapping[str, Tree], *, key: str, fingerprint: s
     )
 
 
-def _describe(artifact: Artifact) -> dict[str, str]:
+def _describe(artifact: Artifact) -> dict[str, str | bool]:
     step = artifact.made_by
     return {
         "name": artifact.name,
@@ -153,6 +153,7 @@ def _describe(artifact: Artifact) -> dict[str, str]:
         "subject": artifact.subject,
         "step": step.digest if step else "",
         "step_title": step.title if step else "",
+        **({"optional": True} if artifact.optional else {}),
     }
 
 

@@ -78,7 +78,7 @@ def sboms(context: Context, built: Artifact, schemas: Files, licenses: Tree) -> 
         inputs={"raw": catalogue(context, built, licenses), "binary": built.tree, "schemas": schemas},
         outputs=(*names.values(), notice),
         epoch=context.epoch,
-        uses=("license_policy",),
+        uses=("license_policy", "schemas"),
     )
     return (*_documents(step, built), _about(step, built, notice, Kind.NOTICE, "text/plain"))
 
@@ -127,7 +127,7 @@ def _of_package(
         },
         outputs=tuple(names.values()),
         epoch=context.epoch,
-        uses=("license_policy", "sbom"),
+        uses=("license_policy", "sbom", "schemas"),
     )
     return _documents(step, package)
 
@@ -153,6 +153,6 @@ def _about(step: Step, subject: Artifact, name: str, kind: Kind, media_type: str
 
 
 def load_schemas(packaging: Path) -> Files:
-    """Read the official JSON schemas of both formats. The one place of this stage that reads files."""
+    """Read the official JSON schemas of SBOMs and reports. The one place of this stage that reads files."""
     folder = packaging / "schemas"
     return Files.of({path.name: path.read_bytes() for path in sorted(folder.glob("*.json"))})

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.step import WORK, Effect, ExitCode, Step
 from pipeline.model.target import TARGETS
-from pipeline.model.tree import EMPTY, Merge, Pick, Tree
+from pipeline.model.tree import EMPTY, Files, Merge, Pick, Tree
 from pipeline.stages.build import modules, settings
 from pipeline.stages.context import Context, Databases
 from pipeline.stages.inside import inside
@@ -216,23 +216,29 @@ def judge(context: Context, binaries: Sequence[Artifact], raw: Tree, trivy_datab
     )
 
 
-def reports(context: Context, judged: Step) -> tuple[Artifact, ...]:
-    """Return what was found, for each kind of reader."""
+def reports(context: Context, judged: Step, schemas: Files) -> tuple[Artifact, ...]:
+    """Return what was found, for each kind of reader.
+
+    A release about which OpenVEX can state nothing has no `openvex.json`.
+    """
     rendered = inside(
         "scan_report",
         {"author": context.product.vendor},
         title="scan reports",
         image=context.image("debian"),
-        inputs={"scan": Pick(judged.out, paths=("scan.json",))},
-        outputs=("openvex.json", "scan.md", "scan.sarif"),
+        inputs={"scan": Pick(judged.out, paths=("scan.json",)), "schemas": schemas},
+        outputs=("scan.md", "scan.sarif"),
         epoch=context.epoch,
+        uses=("schemas",),
     )
     return tuple(
         Artifact(
             name=name,
             kind=kind,
             media_type=media_type,
-            tree=Pick((judged if name == "scan.json" else rendered).out, paths=(name,)),
+            tree=Pick(rendered.out, optional=(name,))
+            if kind is Kind.VEX
+            else Pick((judged if name == "scan.json" else rendered).out, paths=(name,)),
         )
         for name, (kind, media_type) in REPORTS.items()
     )
@@ -253,8 +259,8 @@ def approval(context: Context, judged: Step) -> Tree:
     ).out
 
 
-def scan(context: Context, binaries: Sequence[Artifact]) -> tuple[tuple[Artifact, ...], Step]:
-    """Return the scan artifacts of `binaries`, and the step that judged them."""
+def scan(context: Context, binaries: Sequence[Artifact], schemas: Files) -> tuple[tuple[Artifact, ...], Step]:
+    """Return the scan artifacts of `binaries`, and the step that judged them. `schemas` are those of the reports."""
     found = databases(context)
     raw: list[tuple[str, Tree]] = []
     for built in binaries:
@@ -265,7 +271,7 @@ def scan(context: Context, binaries: Sequence[Artifact]) -> tuple[tuple[Artifact
         reached = govulncheck(context, binaries, found["govulncheck"])
         raw += [(f"{built.name}/govulncheck", Pick(reached.out, root=built.name)) for built in binaries]
     judged = judge(context, binaries, Merge.of(*raw), found.get("trivy", EMPTY))
-    return reports(context, judged), judged
+    return reports(context, judged, schemas), judged
 
 
 def statements(binaries: Sequence[Artifact], judged: Step) -> tuple[Artifact, ...]:

@@ -1,10 +1,12 @@
 """The engines that the contract suite runs over, each behind the same small face.
 
-To add one: write a class with the members of `Adapter`, and a line in `ADAPTERS`.
+To add one: write a class with the members of `Adapter`, and a line in `ADAPTERS`. Dagger is among them only where
+there is an engine.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +20,7 @@ from pipeline.model.image import Image
 from pipeline.model.step import Step
 from pipeline.model.tree import Tree
 from tests import tiny_root
-from tests.conftest import require_tool
+from tests.conftest import DAGGER_HOST, require_tool
 
 
 class Adapter(Protocol):
@@ -110,4 +112,6 @@ def _dagger(folder: Path, root: Path) -> Adapter:
     return DaggerAdapter(folder, root)
 
 
-ADAPTERS: dict[str, Callable[[Path, Path], Adapter]] = {"dagger": _dagger, "local": LocalAdapter}
+ADAPTERS: dict[str, Callable[[Path, Path], Adapter]] = {"local": LocalAdapter}
+if os.environ.get(DAGGER_HOST):
+    ADAPTERS["dagger"] = _dagger

@@ -20,7 +20,7 @@ from tests.conftest import require_tool
 ROOT = Path(__file__).parent.parent.parent
 DATA = ROOT / "tests" / "data" / "inside"
 NAME = "weed-1.0-linux-amd64"
-PARTS = {"gate": ("scanners", "statements"), "prove": ("elf",)}
+PARTS = {"gate": ("scanners", "statements"), "prove": ("elf",), "scan_report": ("schemas",)}
 SOURCE = 'package main\n\nimport "fmt"\n\nfunc main() { fmt.Println("version 1.0 abc1234") }\n'
 
 
@@ -78,8 +78,14 @@ class Chain:
 
     def index(self) -> None:
         """Render the scan, index everything, and put the index beside it."""
-        self.must("scan_report", scan=str(self.root / "scan" / "scan.json"), author="Us", out=str(self.root / "scan"))
-        kinds = {"scan.json": ("scan-report", "application/json"), "openvex.json": ("vex", "application/json")}
+        self.must(
+            "scan_report", scan=str(self.root / "scan" / "scan.json"), author="Us", out=str(self.root / "scan"),
+            schemas=str(ROOT / "packaging" / "schemas"),
+        )  # fmt: skip
+        kinds = {
+            "scan.json": ("scan-report", "application/json"),
+            "scan.sarif": ("scan-report", "application/sarif+json"),
+        }
         described = [
             {"name": NAME, "kind": "binary", "media_type": "application/x-executable"},
             {"name": f"{NAME}.proof.json", "kind": "proof", "media_type": "application/json", "subject": NAME},

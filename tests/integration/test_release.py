@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents import check_openvex, check_sarif, check_statement
 from tests.integration.released import PROJECT, RELEASE, contents, pipeline, succeeded
 
 STATED = "example-1.2.3-linux-amd64.trivy.vulns.intoto.json"
@@ -298,8 +299,15 @@ def test_a_high_finding_is_let_through_by_what_its_authors_state_if_the_policy_b
 
 def test_what_is_accepted_or_reachable_is_in_the_vex_document(dist: Path) -> None:
     vex = json.loads((dist / "openvex.json").read_text())
+    check_openvex(vex)
     statements = {statement["vulnerability"]["name"]: statement["status"] for statement in vex["statements"]}
     assert statements == {"EXAMPLE-2026-0001": "affected", "EXAMPLE-2026-0002": "not_affected"}
+
+
+def test_other_tools_can_read_what_was_found(dist: Path) -> None:
+    log = json.loads((dist / "scan.sarif").read_text())
+    check_sarif(log)
+    assert {result["ruleId"] for result in log["runs"][0]["results"]} == {"EXAMPLE-2026-0001", "EXAMPLE-2026-0002"}
 
 
 def test_govulncheck_knows_of_every_binary_which_weak_code_can_be_called(dist: Path) -> None:
@@ -321,6 +329,7 @@ def test_every_scan_is_stated_about_the_very_binary(dist: Path) -> None:
     assert len(release["statements"]) == 8
     for named in release["statements"]:
         stated = json.loads((dist / named["name"]).read_text())
+        check_statement(stated)
         assert stated["subject"] == [{"name": named["subject"], "digest": {"sha256": digests[named["subject"]]}}]
         assert stated["predicate"]["scanner"]["db"]["lastUpdate"].startswith("2026-02-01T00:00:00")
         found = {

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents import check_statement
 from tests.integration.released import PROJECT, RELEASE, pipeline, succeeded
 
 ONLY = ("--target", "linux/amd64", "--variant", "standard")
@@ -30,6 +31,7 @@ def test_everything_comes_out_the_same_and_a_statement_says_so(release: Path, tm
     assert "✓ build linux-amd64 standard" in done.stderr, "it must really be built again"
     assert "✓ govulncheck" in done.stderr
     stated = json.loads(output.read_text())
+    check_statement(stated)
     files = {path.name for path in release.iterdir() if path.suffix not in (".asc", ".gpg")}
     assert f"{len(files)} of {len(files)} files are the same" in said
     assert stated["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"

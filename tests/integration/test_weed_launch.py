@@ -352,7 +352,6 @@ def test_an_option_reaches_the_server(machine: Machine) -> None:
     assert "-garbageThreshold=0.2" in Path(f"/proc/{one.weed()}/cmdline").read_text().split("\0")
 
 
-@pytest.mark.skipif("WEED_BINARY" in os.environ, reason="the binary that was given has no FIPS twin")
 def test_a_fips_host_runs_the_fips_binary(machine: Machine, dist: Path) -> None:
     binary = dist / "example-1.2.3-linux-amd64-fips"
     (machine.host.root / "opt/weed/weed").unlink()

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.inside import approve, gate, scanners
 from pipeline.inside.common import Params, Problem, sha256_of
+from tests.documents import check_statement
 
 DATA = Path(__file__).parent.parent / "data" / "inside"
 AMD64, ARM64 = "weed-1-linux-amd64", "weed-1-linux-arm64"
@@ -76,7 +77,11 @@ class Scan:
             self.put(name, "govulncheck", {"scanner": scanner, "findings": list(entries)})
 
     def statements(self) -> dict[str, dict[str, Any]]:
-        return {path.name: json.loads(path.read_text()) for path in (self.folder / "out" / "statements").iterdir()}
+        folder = self.folder / "out" / "statements"
+        found = {path.name: json.loads(path.read_text()) for path in folder.iterdir()}
+        for statement in found.values():
+            check_statement(statement)
+        return found
 
     def findings(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads((self.folder / "out" / "scan.json").read_text())["findings"]

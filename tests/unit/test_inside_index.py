@@ -72,6 +72,19 @@ def test_everything_is_covered_and_checks_out(params: Params) -> None:
     assert verify.verify({"release": str(folder), "unsigned": True})["problems"] == []
 
 
+def test_what_may_be_absent_is_named_only_where_it_is_there(params: Params) -> None:
+    vex = {"name": "openvex.json", "kind": "vex", "media_type": "application/json"}
+    described = params["artifacts"]
+    index.main(Params(params, artifacts=[*described, {**vex, "optional": True}]))
+    assert "openvex.json" not in [entry["name"] for entry in release(params)["artifacts"]]
+    with pytest.raises(Problem, match=r"openvex\.json is described, but is not in the release"):
+        index.main(Params(params, artifacts=[*described, vex]))
+    (Path(params["artifacts_dir"]) / "openvex.json").write_text("{}")
+    index.main(Params(params, artifacts=[*described, {**vex, "optional": True}]))
+    (found,) = [entry for entry in release(params)["artifacts"] if entry["name"] == "openvex.json"]
+    assert set(found) == {"name", "kind", "media_type", "size", "sha256"}
+
+
 def test_empty_values_are_left_out(params: Params) -> None:
     index.main(params)
     scan = next(entry for entry in release(params)["artifacts"] if entry["name"] == "weed.scan.json")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.inside import scan_report
-from pipeline.inside.common import Params
+from pipeline.inside.common import Params, Problem
+from tests.documents import SCHEMAS, check_openvex, check_sarif
 
 EPOCH = 1717992646
 
@@ -85,7 +87,10 @@ BY = {"name": "govulncheck", "version": "1.6.0", "database": {"built": "2026-11-
 
 def stated(*findings: dict[str, Any]) -> list[dict[str, Any]]:
     scan = {**SCAN, "scanners": [*SCAN["scanners"], BY], "findings": list(findings)}
-    statements: list[dict[str, Any]] = scan_report.openvex(scan, "Example", EPOCH)["statements"]
+    document = scan_report.openvex(scan, "Example", EPOCH)
+    check_openvex(document)
+    check_sarif(scan_report.sarif(scan))
+    statements: list[dict[str, Any]] = document["statements"]
     return statements
 
 
@@ -168,8 +173,59 @@ def test_text_of_advisories_cannot_break_the_table() -> None:
     assert "javascript" not in text
 
 
-def test_all_files_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return what runs the program over a scan and returns the files by name; those in JSON as values."""
     monkeypatch.setenv("SOURCE_DATE_EPOCH", str(EPOCH))
-    (tmp_path / "scan.json").write_text(json.dumps(SCAN))
-    scan_report.main(Params(scan=str(tmp_path / "scan.json"), author="Example", out=str(tmp_path / "out")))
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["openvex.json", "scan.md", "scan.sarif"]
+
+    def run(scan: dict[str, Any]) -> dict[str, Any]:
+        (tmp_path / "scan.json").write_text(json.dumps(scan))
+        places = {"scan": str(tmp_path / "scan.json"), "schemas": str(SCHEMAS), "out": str(tmp_path / "out")}
+        scan_report.main(Params(author="Example", **places))
+        texts = {path.name: path.read_text() for path in (tmp_path / "out").iterdir()}
+        return {name: text if name.endswith(".md") else json.loads(text) for name, text in texts.items()}
+
+    return run
+
+
+def test_all_files_are_written_and_valid(written: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    files = written(SCAN)
+    assert sorted(files) == ["openvex.json", "scan.md", "scan.sarif"]
+    check_sarif(files["scan.sarif"])
+    check_openvex(files["openvex.json"])
+
+
+def test_where_nothing_can_be_stated_there_is_no_openvex_document(
+    written: Callable[[dict[str, Any]], dict[str, Any]],
+) -> None:
+    files = written({**SCAN, "findings": []})
+    assert sorted(files) == ["scan.md", "scan.sarif"]
+    check_sarif(files["scan.sarif"])
+
+
+def test_a_log_that_its_schema_refuses_is_not_written(
+    written: Callable[[dict[str, Any]], dict[str, Any]], tmp_path: Path
+) -> None:
+    with pytest.raises(Problem, match=r"sarif-schema-2\.1\.0\.json: \$\.runs\[0\]\.results\[0\]\.ruleId"):
+        written({**SCAN, "findings": [finding(7, "high", "fails")]})  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda d: d.update(statements=[]),
+        lambda d: d.update(severity="high"),
+        lambda d: d["statements"][0].pop("justification"),
+        lambda d: d["statements"][0].update(status="harmless"),
+        lambda d: d["statements"][0]["products"][0].update(name="weed"),
+        lambda d: d.pop("@id"),
+    ],
+    ids=["no statement", "unknown member", "no justification", "unknown status", "unknown product member", "no id"],
+)
+def test_what_openvex_does_not_allow_is_seen(wrong: Callable[[dict[str, Any]], object]) -> None:
+    document = scan_report.openvex(SCAN, "Example", EPOCH)
+    check_openvex(document)
+    wrong(document)
+    with pytest.raises((AssertionError, ValueError)):
+        check_openvex(document)

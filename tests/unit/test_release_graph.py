@@ -136,10 +136,10 @@ def test_a_change_touches_only_what_is_downstream(change: Callable[[Context], Co
     assert {title for title in found if not title.startswith((*SCANNERS, *PACKAGING))} <= downstream
 
 
-def test_other_schemas_touch_only_the_sboms_and_what_lists_them() -> None:
+def test_other_schemas_touch_only_the_sboms_the_reports_and_what_lists_them() -> None:
     found = changed(made(), made(schemas=Files.of({"other.json": "{}"})))
     assert {title.split(" ")[0] for title in found} == {
-        "sbom", "archive", "deb", "source", "rpm", "contents", "index", "sign",
+        "sbom", "scan", "archive", "deb", "source", "rpm", "contents", "index", "sign",
     }  # fmt: skip
 
 

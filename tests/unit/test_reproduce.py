@@ -22,6 +22,7 @@ from pipeline.reproduce import (
     without_signature,
 )
 from pipeline.request import from_command_line
+from tests.documents import check_statement
 
 SOURCE = {"tree": "git-tree:" + "a" * 40, "commit": "c" * 40, "url": "https://git.example.org/weed"}
 
@@ -107,6 +108,7 @@ def test_the_worst_file_decides() -> None:
 def test_the_statement_names_every_file_its_digest_and_the_source(tmp_path: Path) -> None:
     release = folder(tmp_path / "1", release_json="{}")
     made = statement(results(a=Outcome.PASSED, b=Outcome.FAILED), release=release, source=SOURCE)
+    check_statement(made)
     assert made["_type"] == "https://in-toto.io/Statement/v1"
     assert made["subject"] == [{"name": name, "digest": {"sha256": "1" * 64}} for name in "ab"]
     predicate = made["predicate"]

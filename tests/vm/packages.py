@@ -15,6 +15,9 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
 
 from tests.integration.released import pipeline, succeeded
 
@@ -23,6 +26,17 @@ ONLY = ("--target", "linux/amd64", "--variant", "standard")
 
 INSTALLABLE = ("_amd64.deb", ".x86_64.rpm", ".noarch.rpm", "-linux-amd64.tar.gz", "signing-key.asc")
 """How the names end of what an x86-64 machine gets."""
+
+
+GIVEN = ("WEED_RELEASE", "WEED_SOURCE")
+"""The variables with which a person chooses what is installed, instead of the example."""
+
+
+def without(what: str) -> NoReturn:
+    """Skip a test that the release under test lacks something for. The example must have everything."""
+    if any(os.environ.get(name) for name in GIVEN):
+        pytest.skip(what)
+    pytest.fail(f"{what}, and the example must have it")
 
 
 @dataclass(frozen=True, slots=True)

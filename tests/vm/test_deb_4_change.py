@@ -19,7 +19,7 @@ from tests.vm.host import (
     version,
 )
 from tests.vm.machine import Machine
-from tests.vm.packages import Packages
+from tests.vm.packages import Packages, without
 
 pytestmark = pytest.mark.heavy
 
@@ -52,7 +52,7 @@ def unchanged(machine: Machine) -> None:
 
 def test_a_downgrade_keeps_data_and_edited_configuration(edited: Machine, built: Packages) -> None:
     if built.older is None:
-        pytest.skip("no older release: set WEED_OLDER_RELEASE")
+        without("no older release: set WEED_OLDER_RELEASE")
     said = apt_install(edited, f"older/{built.product}_*_amd64.deb", "--allow-downgrades")
     assert version(edited) == built.older_version
     assert "run 'weed-rolling-restart' when it suits" in said
@@ -64,7 +64,7 @@ def test_a_downgrade_keeps_data_and_edited_configuration(edited: Machine, built:
 
 def test_an_upgrade_keeps_data_and_edited_configuration(edited: Machine, built: Packages) -> None:
     if built.older is None:
-        pytest.skip("no older release: set WEED_OLDER_RELEASE")
+        without("no older release: set WEED_OLDER_RELEASE")
     edited.run("touch /etc/weed/restart-on-upgrade")
     apt_install(edited, f"current/{built.product}_*_amd64.deb")
     assert version(edited) == built.version
@@ -87,7 +87,7 @@ def test_a_configuration_that_cannot_work_stops_a_change_before_it_begins(edited
 def test_the_fips_flavour_takes_over_and_back(edited: Machine, built: Packages) -> None:
     fips = edited.run(f"ls /payload/packages/current/{built.product}-fips_*_amd64.deb", check=False)
     if fips.code != 0:
-        pytest.skip("this release has no FIPS flavour")
+        without("this release has no FIPS flavour")
     said = apt_install(edited, f"current/{built.product}-fips_*_amd64.deb")
     assert "VARIANT=fips" in edited.read("/opt/weed/release")
     unchanged(edited)
@@ -145,7 +145,7 @@ def test_without_a_package_the_archive_installs_what_runs(deb: Machine, built: P
     """On a host that has no package, or has none any more."""
     archive = f"/payload/packages/current/{built.product}-{built.version}-linux-amd64.tar.gz"
     if deb.run(f"test -e {archive}", check=False).code:
-        pytest.skip("this release has no archive")
+        without("this release has no archive")
     deb.run(f"mkdir /var/tmp/archive; tar -xzf {archive} -C /var/tmp/archive --strip-components=1", timeout=300)
     deb.run("make -C /var/tmp/archive install setup FORMAT=tar", timeout=300)
     assert deb.run("stat -c '%a %U:%G' /etc/weed /etc/default/weed/security.toml /var/log/weed").text.splitlines() == [

@@ -27,7 +27,7 @@ from tests.vm.host import (
     with_room,
 )
 from tests.vm.machine import Machine
-from tests.vm.packages import Packages
+from tests.vm.packages import Packages, without
 
 pytestmark = pytest.mark.heavy
 
@@ -61,7 +61,7 @@ def modules(machine: Machine) -> list[str]:
 
 def test_both_packages_are_signed_by_our_key_and_no_other(rpm: Machine, built: Packages) -> None:
     if rpm.run(f"test -e {HERE}/current/signing-key.asc", check=False).code:
-        pytest.skip("not a finished release: nothing is signed")
+        without("not a finished release: nothing is signed")
     packages = f"{HERE}/current/*.rpm"
     check = f"rpm --checksig --define '_pkgverify_level all' {packages}"
     unknown = rpm.run(check, check=False)
@@ -152,7 +152,7 @@ def test_s3_works(host: Machine) -> None:
 
 def test_an_upgrade_keeps_data_and_edited_configuration_and_interrupts_nothing(host: Machine, built: Packages) -> None:
     if built.older is None:
-        pytest.skip("no older release: set WEED_OLDER_RELEASE")
+        without("no older release: set WEED_OLDER_RELEASE")
     host.run("cat >> /etc/default/weed/weed.conf", given=EDITED.encode())
     with load(host, least=20):
         said = host.run(
@@ -172,7 +172,7 @@ def test_a_swap_of_flavours_says_what_still_runs_or_restarts_it(host: Machine, b
     """As `dnf swap`: the new one comes before the old one goes. rpm has no command for both in one transaction."""
     fips = host.run(f"ls {HERE}/current/{built.product}-fips-{built.version}-*.el9.x86_64.rpm", check=False)
     if fips.code != 0:
-        pytest.skip("this release has no FIPS flavour")
+        without("this release has no FIPS flavour")
     before = host.run("systemctl show --value --property MainPID 'weed-*@*.service'").text
     said = host.run(f"{RPM} --install --replacefiles {fips.text} 2>&1", timeout=900).stdout
     assert "the running instances still are of the other flavour: run 'weed-rolling-restart'" in said
