@@ -17,6 +17,7 @@ WORDS = {
     "home": "--home",
     "image": "--image",
     "pull_images": "--pull-images",
+    "roots": "--roots",
     "product": "--product",
     "tag": "--tag",
     "source": "--source",

@@ -96,6 +96,13 @@ def _machine(parser: argparse.ArgumentParser) -> None:
         help="use the OCI references of packaging/images.lock, not bootstrapped roots",
     )
     group.add_argument(
+        "--roots",
+        choices=("stand-in", "distribution"),
+        default="stand-in",
+        help="without a registry, make the images for packages from Debian, as a stand-in for their distributions, "
+        "or from the distributions' own archives (default: stand-in)",
+    )
+    group.add_argument(
         "--no-build-cache", action="store_true", help="compile from nothing, without the compiler's cache"
     )
 

@@ -223,7 +223,13 @@ def open_session(options: Namespace) -> Session:
     """Return a session for the parsed command line."""
     home, packaging = home_folder(options.home), packaging_folder()
     overrides = parse_overrides(options.image)
-    catalog = Catalog(load_images(packaging), home=home, overrides=overrides, pull=options.pull_images)
+    catalog = Catalog(
+        load_images(packaging),
+        home=home,
+        overrides=overrides,
+        pull=options.pull_images,
+        distribution=options.roots == "distribution",
+    )
     return Session(options=options, home=home, packaging=packaging, catalog=catalog, progress=Progress())
 
 

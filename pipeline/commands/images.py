@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from pipeline.commands.cache import size
 from pipeline.errors import ImageError, UsageError
 from pipeline.images import exported
 from pipeline.images.lock import save_lock
 from pipeline.images.oci import export as write_archive
-from pipeline.model.image import DEFAULT_PATH
+from pipeline.model.image import DEFAULT_PATH, Base
 from pipeline.session import Session, open_session, with_progress
 
 
@@ -77,9 +78,13 @@ def export(options: Namespace) -> int:
                 output / archive, [("/", session.catalog.roots()[base.content])], path=DEFAULT_PATH, name=name
             )
             print(f"{output / archive}  {manifest}")
-        described[name] = exported.Exported(archive=archive, content=base.content, stands_in_for=base.stands_in_for)
+        described[name] = exported.Exported(archive=archive, content=base.content, **_known(base))
     exported.write(output / exported.INDEX, described)
     return 0
+
+
+def _known(base: Base) -> dict[str, Any]:
+    return {"stands_in_for": base.stands_in_for, "made_from": base.made_from, "installed": base.installed}
 
 
 def _names(session: Session, chosen: list[str]) -> list[str]:

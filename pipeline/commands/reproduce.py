@@ -26,7 +26,7 @@ from pipeline.stages.sbom import load_schemas
 
 SCANNED = {Kind.SCAN_REPORT.value, Kind.VEX.value, "notes"}
 INDEX = ("SHA256SUMS", "SHA512SUMS", "release.json")
-MACHINE = ("home", "jobs", "image", "pull_images", "no_build_cache")
+MACHINE = ("home", "jobs", "image", "pull_images", "roots", "no_build_cache")
 NOT_SCANNED = "scans were left out"
 
 

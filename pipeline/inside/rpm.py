@@ -6,7 +6,7 @@ Params: `binaries`, `binary`, `approval` and `out` of `package.py`, and
   rpmlint  the `rpmlint.toml` of the packaging files
 
 The binary is compiled already, so the package of another architecture is put together with `--target`. Every finding of
-rpmlint is an error; `Filters` in `rpmlint.toml` are the exceptions, each with its reason. rpmlint 1.10 and later will do.
+rpmlint is an error; `Filters` in `rpmlint.toml` are the exceptions, each with its reason. rpmlint 1.10 is enough.
 
 Output: the package `out`, without a signature and the same bytes whatever the machine, as the spec file sees to. It is
 rebuilt here, too, because `rpmbuild -bb` makes other bytes of the same spec: rpm notes in a package (`RPMTAG_COOKIE`)

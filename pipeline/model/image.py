@@ -18,6 +18,8 @@ class Base(Identified):
     system's content listing; an empty string while it is not known (a root that this machine has yet to build).
     `reference` is the OCI reference to pull, empty for a root that was bootstrapped.
     `packages` are still to be added with `manager` (`apt` or `dnf`) after pulling; a bootstrapped root has them.
+    A root that was made from the packages of a distribution says which in `made_from`, and `installed` lists them with
+    their versions. What a root stands in for or is made from is not part of its identity.
     """
 
     name: str
@@ -26,6 +28,8 @@ class Base(Identified):
     manager: str = ""
     packages: tuple[str, ...] = ()
     stands_in_for: str = ""
+    made_from: str = ""
+    installed: tuple[str, ...] = ()
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
