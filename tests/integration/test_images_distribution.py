@@ -252,8 +252,16 @@ def test_ubuntus_root_is_made_of_its_own_signed_packages(
 
 
 def test_an_archive_of_apt_that_another_key_signed_is_refused(
-    apt_archive: Path, signers: tuple[Signer, Signer], tmp_path: Path, replaced: Replaced
+    apt_archive: Path,
+    signers: tuple[Signer, Signer],
+    tmp_path: Path,
+    replaced: Replaced,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Even if this machine's apt is told to take anything."""
+    settings = tmp_path / "apt.conf"
+    settings.write_text('Acquire::AllowInsecureRepositories "true";\nAPT::Get::AllowUnauthenticated "true";\n')
+    monkeypatch.setenv("APT_CONFIG", str(settings))
     sign_apt(apt_archive, signers[1])
     with served(apt_archive) as url:
         replaced("UBUNTU", url, signers[0].binary)
