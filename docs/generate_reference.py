@@ -31,6 +31,9 @@ Made from the program's own help by `docs/generate_reference.py`; a test compare
 | variable | meaning |
 |---|---|
 | `PIPELINE_HOME` | store, images, logs and keys of this machine (default: `~/.cache/pipeline`) |
+| `PIPELINE_DEBIAN_MIRROR` | mirrors of Debian for roots, one a line (default: Debian's own, with security updates) |
+| `PIPELINE_<NAME>_MIRROR` | with `--roots distribution`: another URL of that distribution's archive |
+| `PIPELINE_<NAME>_KEYRING` | the file with the keys that sign it; `UBUNTU`, `ORACLE_LINUX_8`, `ORACLE_LINUX_9` |
 | `PIPELINE_PROJECT` | the checkout whose `packaging/` is used (default: the one the program lies in) |
 | `PIPELINE_SIGNING_KEY` | the OpenPGP private key, armored or base64, when `--signing-key` names no file |
 | `FIPS_ENABLED` | `true`: only FIPS variants; `false`: only the others; unset: both |

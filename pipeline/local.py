@@ -153,6 +153,7 @@ def local_backend(request: Request, watcher: Watcher, *, home: Path | None = Non
         home=where,
         overrides=overrides,
         pull=request.pull_images,
+        distribution=request.roots == "distribution",
         locked=request.locked,
     )
     backend = LocalBackend(request, home or where, catalog, watcher)

@@ -207,6 +207,15 @@ class Request:
     pull_images: bool = option(
         Group.MACHINE, Kind.FLAG, "pull images instead of bootstrapping their roots", argument=""
     )
+    roots: str = option(
+        Group.MACHINE,
+        Kind.TEXT,
+        "without a registry, make the images for packages from Debian, as a stand-in for their distributions, or from "
+        "the distributions' own archives",
+        default="stand-in",
+        choices=("stand-in", "distribution"),
+        argument="",
+    )
     locked: bool = option(Group.MACHINE, Kind.FLAG, "refuse what packaging/*.lock does not pin", identity=False)
     no_build_cache: bool = option(
         Group.MACHINE, Kind.FLAG, "compile from nothing, without the compiler's cache", argument="", identity=False

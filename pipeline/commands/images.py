@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from pipeline.cli_run import Run, opened
 from pipeline.commands.cache import size
@@ -12,7 +13,7 @@ from pipeline.errors import ImageError, UsageError
 from pipeline.images import exported, needs
 from pipeline.images.lock import save_lock
 from pipeline.images.oci import export as write_archive
-from pipeline.model.image import DEFAULT_PATH
+from pipeline.model.image import DEFAULT_PATH, Base
 from pipeline.project import packaging_folder
 
 
@@ -122,9 +123,13 @@ def export(options: Namespace) -> int:
                 output / archive, [("/", catalog.roots()[base.content])], path=DEFAULT_PATH, name=name
             )
             print(f"{output / archive}  {manifest}")
-        described[name] = exported.Exported(archive=archive, content=base.content, stands_in_for=base.stands_in_for)
+        described[name] = exported.Exported(archive=archive, content=base.content, **_known(base))
     exported.write(output / exported.INDEX, described)
     return 0
+
+
+def _known(base: Base) -> dict[str, Any]:
+    return {"stands_in_for": base.stands_in_for, "made_from": base.made_from, "installed": base.installed}
 
 
 def _names(run: Run, chosen: list[str]) -> list[str]:

@@ -30,11 +30,11 @@ _RELEASE = re.compile(r"^(Codename|Date): (.*)$", re.MULTILINE)
 _CAUSES = (
     (
         r"NO_PUBKEY|not signed|public key is not available",
-        "the archive's signature cannot be checked: install debian-archive-keyring (on Debian, its newest version)",
+        "the archive's signature cannot be checked: {keyring}",
     ),
     (
         r"Could not resolve|Could not connect|Unable to connect|Connection timed out|Temporary failure|Failed to fetch",
-        "check the network and the proxy settings (http_proxy), or name a Debian mirror in PIPELINE_DEBIAN_MIRROR",
+        "check the network and the proxy settings (http_proxy), or name a mirror in {mirror_variable}",
     ),
     (r"Unable to locate package|has no installation candidate", "correct the packages of this root in images.toml"),
     (r"No space left on device", "make room, or set PIPELINE_HOME (and TMPDIR) to a folder on a larger disk"),
@@ -56,12 +56,19 @@ class Recipe:
     exclude: tuple[str, ...]
     keep: tuple[str, ...]
     mounts: tuple[str, ...]
+    title: str = ""
+    """The distribution, when it is not Debian; then `sources` has its archive, with the keyring that signs it."""
+    sources: tuple[str, ...] = ()
+    keyring: str = ""
+    variables: tuple[str, str] = ("PIPELINE_DEBIAN_MIRROR", "")
+    """Which variables of the environment name another mirror and keyring."""
 
     @property
     def key(self) -> str:
         """The digest that names the root's folder."""
         listed = [sorted(part) for part in (self.components, self.packages, self.mounts)]
-        return identify("root/1", [self.suite, *listed, list(self.exclude), list(self.keep)])
+        fields = [self.suite, *listed, list(self.exclude), list(self.keep)]
+        return identify("root-apt/1", [*fields, list(self.sources)]) if self.sources else identify("root/1", fields)
 
 
 def recipe_of(specs: ImageSpecs, name: str) -> Recipe:
@@ -188,7 +195,7 @@ async def _build(recipe: Recipe, rootfs: Path, mirrors: tuple[str, ...], progres
 
 def _finish(recipe: Recipe, rootfs: Path, made_with: str) -> Facts:
     facts = Facts(
-        origin=f"debian:{recipe.suite}",
+        origin=recipe.title or f"debian:{recipe.suite}",
         packages=tuple(installed_packages(rootfs)),
         snapshot=tuple(_snapshot(rootfs)),
         made_with=made_with,
@@ -265,9 +272,12 @@ def _failure(recipe: Recipe, done: Completed) -> ImageError:
     telling = [line for line in said.splitlines() if re.match(r"(E|W|Err|  )[: ]", line)] or said.splitlines()
     evidence = "\n".join(telling[-20:])
     advice = next((advice for pattern, advice in _CAUSES if re.search(pattern, evidence)), "read what it said above")
+    mirror_variable, keyring_variable = recipe.variables
+    own = f"name the keyring of {recipe.title} in {keyring_variable}, not {recipe.keyring}"
+    keyring = own if recipe.keyring else "install debian-archive-keyring (on Debian, its newest version)"
     took = f" within {TIMEOUT:g} seconds" if done.timed_out else ""
     return ImageError(
         f"mmdebstrap could not make the root file system {recipe.name!r} ({recipe.suite}){took}",
         details=evidence,
-        resolution=advice,
+        resolution=advice.format(keyring=keyring, mirror_variable=mirror_variable),
     )

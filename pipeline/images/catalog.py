@@ -8,15 +8,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.images.bootstrap import bootstrap, debian_mirrors, recipe_of
+from pipeline.images.bootstrap import Recipe, bootstrap, debian_mirrors, recipe_of
+from pipeline.images.distribution import Rpms, distribution_of, make_distribution
 from pipeline.images.exported import Exported
 from pipeline.images.lock import Age, Lock, Staleness, load_lock
-from pipeline.images.origin import EVERY, Archived, Bootstrapped, Folder, Mode, Origin, Pulled, origins
+from pipeline.images.origin import EVERY, Archived, Bootstrapped, Folder, Mode, Origin, Pulled, distributions, origins
 from pipeline.images.pin import Answer, Ask, Pin, answers, pin
 from pipeline.images.pull import Source, materialise, read_source
 from pipeline.images.reference import Reference
 from pipeline.images.registry import ask_registry, resolve
-from pipeline.images.roots import Progress, Root, Roots
+from pipeline.images.roots import Facts, Progress, Root, Roots
 from pipeline.images.spec import BUILDER, ImageSpecs, ProgramSpec, ToolchainSpec, load_images, pick
 from pipeline.images.tools import bootstrap as bootstrap_image
 from pipeline.images.tools import go_program, go_toolchain
@@ -48,7 +49,8 @@ class Catalog:
     """Images by name. Everything but `prepare` is free of I/O once the catalog is made.
 
     An image is bootstrapped, or with `pull` taken from its registry as images.lock says. `overrides` are by image
-    name: another reference, `oci-archive:FILE`, `oci:FOLDER`, `root-dir:FOLDER`, `bootstrap` or `reference`; the name
+    name: another reference, `oci-archive:FILE`, `oci:FOLDER`, `root-dir:FOLDER`, `bootstrap`, `distribution` or
+    `reference`; with `distribution`, images that can be are made from their distribution's archive; the name
     `*` moves all references to a mirror. With `local`, images of registries are unpacked on this machine by
     `prepare`; without, an engine pulls them itself, and `ask` is how it asks a registry. `locked` refuses an image of a
     registry that images.lock does not pin. `exported` are bootstrapped roots of another machine, which an
@@ -63,6 +65,7 @@ class Catalog:
         lock: Lock | None = None,
         overrides: Mapping[str, str] | None = None,
         pull: bool = False,
+        distribution: bool = False,
         local: bool = True,
         locked: bool = False,
         ask: Ask = ask_registry,
@@ -76,7 +79,8 @@ class Catalog:
         self._mirror = (overrides or {}).get(EVERY, "")
         self._mirrors = debian_mirrors(os.environ) if mirrors is None else mirrors
         self._store = Roots(home)
-        chosen = {**dict.fromkeys(self._exported, Mode.BOOTSTRAP.value), **(overrides or {})}
+        own = distributions(specs) if distribution and not pull else {}
+        chosen = {**own, **dict.fromkeys(self._exported, Mode.BOOTSTRAP.value), **(overrides or {})}
         self._origins = origins(specs, self._lock, chosen, Mode.REFERENCE if pull else Mode.BOOTSTRAP)
         self._pins: dict[Pulled, Pin] = {}
         self._sources: dict[str, Source] = {}
@@ -96,9 +100,7 @@ class Catalog:
         root = self._roots.get(name)
         match origin:
             case Bootstrapped():
-                given = self._exported.get(name)
-                content = given.content if given else (root.content if root else "")
-                return Base(name, content, stands_in_for=spec.bootstrap.stands_in_for)
+                return self._bootstrapped(name, origin, root)
             case Pulled():
                 pinned = self._pin(origin)
                 at, resolved = str(pinned.reference), pinned.resolved
@@ -109,6 +111,21 @@ class Catalog:
                 return Base(name, content, reference=at, manager=manager, packages=packages, resolved=resolved)
             case _:
                 return Base(name, self._content(name))
+
+    def _bootstrapped(self, name: str, origin: Bootstrapped, root: Root | None) -> Base:
+        given = self._exported.get(name)
+        if given:
+            return given.base(name)
+        content = root.content if root else ""
+        if not origin.distribution:
+            return Base(name, content, stands_in_for=self.specs.image(name).bootstrap.stands_in_for)
+        facts = root.facts if root else Facts(origin="")
+        return Base(name, content, made_from=facts.origin, installed=facts.packages)
+
+    def _recipe(self, origin: Bootstrapped) -> Recipe | Rpms:
+        if origin.distribution:
+            return distribution_of(self.specs, origin.root, os.environ)
+        return recipe_of(self.specs, origin.root)
 
     def image(self, name: str) -> Image:
         """Return the image `name`: its base, the tools laid over it, and its PATH."""
@@ -164,8 +181,11 @@ class Catalog:
             if isinstance(origin, Bootstrapped) and not self._local:
                 continue  # the engine has it as an archive
             if isinstance(origin, Bootstrapped):
-                recipe = recipe_of(self.specs, origin.root)
-                await bootstrap(recipe, self._store, mirrors=self._mirrors, progress=told)
+                recipe = self._recipe(origin)
+                if origin.distribution:
+                    await make_distribution(recipe, self._store, progress=told)
+                elif isinstance(recipe, Recipe):
+                    await bootstrap(recipe, self._store, mirrors=self._mirrors, progress=told)
             else:
                 await self._get(name, origin, told, progress)
             for other in self._origins:
@@ -220,15 +240,16 @@ class Catalog:
     def _row(self, name: str) -> Row:
         spec = self.specs.image(name)
         root = self._roots.get(name)
-        bootstrapped = isinstance(self._origins[name], Bootstrapped)
+        origin = self._origins[name]
+        stand_in = isinstance(origin, Bootstrapped) and not origin.distribution
         return Row(
             name=name,
             reference=spec.reference,
             digest=self._lock.digest(spec.reference),
             used=self._used(name),
             content=self.base(name).content,
-            stands_in_for=spec.bootstrap.stands_in_for if bootstrapped else "",
-            note=spec.bootstrap.note if bootstrapped else "",
+            stands_in_for=spec.bootstrap.stands_in_for if stand_in else "",
+            note=spec.bootstrap.note if stand_in else "",
             ready=root is not None or (not self._local and self.base(name).known),
             size=root.size if root else 0,
         )
@@ -238,6 +259,8 @@ class Catalog:
 
     def _describe(self, name: str) -> str:
         match self._origins[name]:
+            case Bootstrapped(distribution=True):
+                return f"distribution {self.specs.image(name).reference}"
             case Bootstrapped(root):
                 return f"bootstrap {root}"
             case Pulled() as origin:
@@ -264,7 +287,7 @@ class Catalog:
         """See whether this machine has the image `name` already."""
         origin = self._origins[name]
         if isinstance(origin, Bootstrapped):
-            found = self._store.find(recipe_of(self.specs, origin.root).key)
+            found = self._store.find(self._recipe(origin).key)
         elif name in self._sources and self._local:
             found = self._store.find(self._sources[name].key)
         else:

@@ -10,16 +10,24 @@ from pydantic import TypeAdapter, ValidationError
 
 from pipeline.errors import ImageError
 from pipeline.model.document import Document
+from pipeline.model.image import Base
 
 INDEX = "images.json"
 
 
 class Exported(Document):
-    """One image: the archive in the same folder, the content of the root in it, and what it stands in for."""
+    """One image: the archive in the same folder, the content of the root in it, and what it stands in for or is."""
 
     archive: str
     content: str
     stands_in_for: str = ""
+    made_from: str = ""
+    installed: tuple[str, ...] = ()
+
+    def base(self, name: str) -> Base:
+        """Return it as the base of the image `name`."""
+        stands_in_for, made_from, installed = self.stands_in_for, self.made_from, self.installed
+        return Base(name, self.content, stands_in_for=stands_in_for, made_from=made_from, installed=installed)
 
 
 _INDEX = TypeAdapter(dict[str, Exported])

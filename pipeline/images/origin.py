@@ -13,6 +13,9 @@ from pipeline.images.lock import Lock
 from pipeline.images.reference import Reference
 from pipeline.images.spec import ImageSpecs
 
+DISTRIBUTION = "distribution"
+"""The override that makes an image from its distribution's archive."""
+
 EVERY = "*"
 """The name of the override that moves all references to a mirror."""
 
@@ -26,9 +29,10 @@ class Mode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Bootstrapped:
-    """The root `root` of images.toml with its tools laid over it."""
+    """The root `root` of images.toml with its tools laid over it; with `distribution`, that of the image `root`."""
 
     root: str
+    distribution: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,11 @@ class Folder:
 Origin: TypeAlias = Bootstrapped | Pulled | Archived | Folder
 
 
+def distributions(specs: ImageSpecs) -> dict[str, str]:
+    """Return the overrides that make every image from its distribution's archive that can be."""
+    return {name: DISTRIBUTION for name, image in specs.images.items() if image.distribution}
+
+
 def origins(specs: ImageSpecs, lock: Lock, overrides: Mapping[str, str], mode: Mode) -> dict[str, Origin]:
     """Return the origin of every image. Raises UsageError for an override of an image that does not exist."""
     unknown = sorted(set(overrides) - set(specs.images) - {EVERY})
@@ -81,6 +90,13 @@ def _origin(specs: ImageSpecs, lock: Lock, overrides: Mapping[str, str], mode: M
         return Archived(Path(rest).expanduser().absolute())
     if colon and kind == "root-dir":
         return Folder(Path(rest).expanduser().absolute())
+    if given == DISTRIBUTION:
+        if spec.distribution is None:
+            raise UsageError(
+                f"images.toml does not say from which archive {name} could be made",
+                resolution=f"use --image {name}=bootstrap, or add a table [images.{name}.distribution]",
+            )
+        return Bootstrapped(name, distribution=True)
     if given == Mode.BOOTSTRAP.value:
         return Bootstrapped(spec.bootstrap.root)
     if given and given != Mode.REFERENCE.value:

@@ -94,8 +94,13 @@ def _sandbox(rootfs: Path, script: str) -> tuple[str, ...]:
         "-euc",
         script,
     ]
+    return as_root(tuple(command), rootfs)
+
+
+def as_root(command: tuple[str, ...], rootfs: Path) -> tuple[str, ...]:
+    """Return the command line that runs `command` with the rights that package managers need to fill `rootfs`."""
     if os.geteuid() == 0:
-        return tuple(command)
+        return command
     # Package managers give files to other users. A user namespace with a range of users allows that; afterwards
     # everything belongs to its root again, which is the person who runs this and must be able to delete it.
     find_program_of_uidmap()

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, Field, StringConstraints
 
 from pipeline.errors import ConfigError
+from pipeline.images.archive import Archive
 from pipeline.images.reference import Reference
 from pipeline.images.sources import module_sources
 from pipeline.model.document import Document, parse_document, read_document
@@ -109,6 +110,8 @@ class ImageSpec(Document):
     needs: dict[Program, tuple[Need, ...]] = Field(default_factory=dict)
     """What the steps that run in it need of its root, by program; `pipeline.images.needs` says what can be written."""
     bootstrap: Bootstrap
+    distribution: Archive | None = None
+    """What `--roots distribution` makes it from: `packages`, out of the distribution's own archive."""
 
 
 class _Images(Document):
@@ -215,6 +218,8 @@ def _image_contradictions(
         problems.append(f"{at}.reference: {error.brief} ({error.details})")
     if image.packages and not image.manager:
         problems.append(f'{at}.manager: says how to add `packages`: "apt" or "dnf"')
+    if image.distribution and image.distribution.manager != image.manager:
+        problems.append(f"{at}.distribution: is an archive of {image.distribution.manager}, and `manager` is another")
     if image.bootstrap.root not in document.roots:
         problems.append(f"{at}.bootstrap.root: {image.bootstrap.root!r} is not one of: {', '.join(document.roots)}")
     allowed = ", ".join(sorted(tools)) or "(there are no tools)"

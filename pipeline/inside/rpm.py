@@ -6,7 +6,7 @@ Params: `binaries`, `binary`, `approval` and `out` of `package.py`, and
   rpmlint  the `rpmlint.toml` of the packaging files
 
 The binary is compiled already, so the package of another architecture is put together with `--target`. Every finding of
-rpmlint is an error; `Filters` in `rpmlint.toml` are the exceptions, each with its reason.
+rpmlint is an error; `Filters` in `rpmlint.toml` are the exceptions, each with its reason. rpmlint 1.10 is enough.
 
 Output: the package `out`, without a signature and the same bytes whatever the machine, as the spec file sees to. It is
 rebuilt here, too, because `rpmbuild -bb` makes other bytes of the same spec: rpm notes in a package (`RPMTAG_COOKIE`)
@@ -51,28 +51,48 @@ def build(params: Params, work: Path) -> Path:
     return out
 
 
-def filters(text: str) -> list[str]:
-    """Return the filters of an `rpmlint.toml`: literal strings, each on a line of its own.
+def converted(text: str) -> str:
+    """Return an `rpmlint.toml` as rpmlint 1.x reads it: Python, which begins with that import (its own `config`).
 
-    There is no TOML parser in the Python of OL 8 and 9.
+    Literal strings, each on a line of its own, are filters, and `Name = "text"` sets an option. There is no TOML parser
+    in the Python of OL 8 and 9.
     """
-    return re.findall(r"^\s*'([^']*)',", text, re.MULTILINE)
+    options = re.findall(r'^(\w+) = "([^"]*)"$', text, re.MULTILINE)
+    filters = re.findall(r"^\s*'([^']*)',", text, re.MULTILINE)
+    lines = [f"setOption({name!r}, {value!r})" for name, value in options] + [
+        f"addFilter({text!r})" for text in filters
+    ]
+    return "\n".join(["from Config import *", *lines, ""])
 
 
-def configuration(toml: Path, version: str) -> list[str]:
-    """Return the arguments of rpmlint for its exceptions. Before 2.0, rpmlint reads Python (rpmlint(1))."""
-    if re.search(r"\b2\.\d", version):
+def release_of(version: str) -> tuple[int, ...]:
+    """Return rpmlint's release, such as (2, 4), from what it says of itself."""
+    found = re.search(r"(\d+)\.(\d+)", version)
+    if not found:
+        raise Problem(f"rpmlint does not say which release it is: {version.strip() or 'no output'}")
+    return int(found[1]), int(found[2])
+
+
+def configuration(toml: Path, release: tuple[int, ...]) -> list[str]:
+    """Return the arguments of rpmlint, of that release, for its exceptions."""
+    if release >= (2,):
         return ["--strict", "--config", str(toml)]
     old = toml.with_suffix(".config")
-    old.write_text("".join(f"addFilter({text!r})\n" for text in filters(toml.read_text("utf-8"))), "utf-8")
+    old.write_text(converted(toml.read_text("utf-8")), "utf-8")
     return ["--file", str(old)]
 
 
 def check(package: Path, exceptions: Path, work: Path) -> None:
-    """Raise Problem with every finding of rpmlint but the `exceptions`, an `rpmlint.toml`."""
+    """Raise Problem with every finding of rpmlint but the `exceptions`, an `rpmlint.toml`.
+
+    rpmlint 1.10 cannot read a source package that lacks a source: there it reads the spec file instead.
+    """
     toml = Path(shutil.copyfile(exceptions, work / "rpmlint.toml"))
-    version = attempt("rpmlint", "--version", cwd=work).stdout
-    done = attempt("rpmlint", *configuration(toml, version), str(package), cwd=work, TMPDIR=str(work / "tmp"))
+    release = release_of(attempt("rpmlint", "--version", cwd=work).stdout)
+    specs = sorted((work / "SPECS").glob("*.spec"))
+    subjects = specs if package.name.endswith(".nosrc.rpm") and release < (1, 11) else [package]
+    argv = ["rpmlint", *configuration(toml, release), *map(str, subjects)]
+    done = attempt(*argv, cwd=work, TMPDIR=str(work / "tmp"))
     found = [line for line in done.stdout.splitlines() if re.search(r": [EW]: ", line)]
     if found or done.returncode:
         raise Problem(f"rpmlint objects to {package.name}", *(found or done.stdout.splitlines()))

@@ -19,6 +19,8 @@ class Base(Identified):
     `reference` is the OCI reference to pull, empty for a root that was bootstrapped. `resolved` tells that images.lock
     does not pin it: the registry named its digest in this run.
     `packages` are still to be added with `manager` (`apt` or `dnf`) after pulling; a bootstrapped root has them.
+    A root that was made from the packages of a distribution says which in `made_from`, and `installed` lists them with
+    their versions. What a root stands in for or is made from is not part of its identity.
     """
 
     name: str
@@ -28,6 +30,8 @@ class Base(Identified):
     packages: tuple[str, ...] = ()
     stands_in_for: str = ""
     resolved: bool = False
+    made_from: str = ""
+    installed: tuple[str, ...] = ()
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:

@@ -177,4 +177,5 @@ def _image(image: Image) -> dict[str, object]:
         "resolved": image.base.resolved,
         "stands_in_for": image.base.stands_in_for,
         "layers": layers,
+        **({"made_from": image.base.made_from, "packages": list(image.base.installed)} if image.base.made_from else {}),
     }

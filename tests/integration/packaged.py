@@ -30,8 +30,8 @@ from tests.conftest import require_tool
 MARK = "== done "
 
 
-def catalog() -> Catalog:
-    return Catalog(load_images(packaging_folder()), home=home_folder(None))
+def catalog(overrides: Mapping[str, str] | None = None) -> Catalog:
+    return Catalog(load_images(packaging_folder()), home=home_folder(None), overrides=overrides)
 
 
 def context(version: str, images: Catalog, changes: Mapping[str, tuple[str, str]] | None = None) -> Context:
@@ -58,13 +58,18 @@ def context(version: str, images: Catalog, changes: Mapping[str, tuple[str, str]
 
 
 def build(
-    binary: Path, version: str, out: Path, *wanted: str, changes: Mapping[str, tuple[str, str]] | None = None
+    binary: Path,
+    version: str,
+    out: Path,
+    *wanted: str,
+    changes: Mapping[str, tuple[str, str]] | None = None,
+    images: Catalog | None = None,
 ) -> list[Path]:
     """Make the packages of `version` whose names begin with one of `wanted`, of a binary that is there.
 
-    Beside it lies its notice. `changes`: see `context`.
+    Beside it lies its notice. `changes`: see `context`. `images` are the project's own unless told otherwise.
     """
-    images = catalog()
+    images = images or catalog()
     given = Given("dist", content.digest_of(binary.parent))
     built = Artifact(
         name=binary.name,
@@ -139,14 +144,14 @@ exec chroot "$2/root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_
 
 
 @contextmanager
-def machine(packages: Path, scratch: Path, image: str = "deb-ubuntu22.04") -> Iterator[Machine]:
-    """Yield a machine with the root of `image` that sees the folder `packages` at /packages.
+def machine(packages: Path, scratch: Path, image: str | Path = "deb-ubuntu22.04") -> Iterator[Machine]:
+    """Yield a machine with the root of `image`, or in that folder, that sees the folder `packages` at /packages.
 
     Nothing of it is left afterwards.
     """
     unshare = require_tool("unshare")
     images = catalog()
-    root = images.roots()[images.base(image).content]
+    root = image if isinstance(image, Path) else images.roots()[images.base(image).content]
     scratch.mkdir()
     # Not root: with a range of subordinate ids, because packages have files of other users.
     mapped = [] if os.geteuid() == 0 else ["--user", "--map-root-user", "--map-auto"]

@@ -366,7 +366,7 @@ def expected_plan() -> str:
 
     folder = packaging_folder() / "products" / "example"
     specs, product = load_images(packaging_folder()), load_product(folder)
-    roots = {name: Exported(**entry) for name, entry in IMAGES.items()}
+    roots = {name: Exported.model_validate(entry) for name, entry in IMAGES.items()}
     catalog = Catalog(specs, home=Path("/nonexistent"), pull=True, local=False, exported=roots)
     advisories = digest_of(folder / product.scan.advisories)
     request = Request(product="example", tag="v1.2.3")

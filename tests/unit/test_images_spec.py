@@ -54,11 +54,11 @@ def write(folder: Path, text: str = GOOD) -> Path:
     return folder
 
 
-def problem(folder: Path, old: str, new: str) -> str:
-    """Return what is said of GOOD with `old` replaced by `new`."""
+def problem(folder: Path, old: str, new: str, more: str = "") -> str:
+    """Return what is said of GOOD with `old` replaced by `new`, and `more` after it."""
     assert old in GOOD
     with pytest.raises(ConfigError) as caught:
-        load_images(write(folder, GOOD.replace(old, new)))
+        load_images(write(folder, GOOD.replace(old, new) + more))
     assert caught.value.resolution
     return str(caught.value)
 

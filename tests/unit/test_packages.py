@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from pipeline.errors import ConfigError, UsageError
-from pipeline.inside import common, package, rpm, rpm_sign
+from pipeline.inside import common, deb, package, rpm, rpm_sign
 from pipeline.model.artifact import Artifact
 from pipeline.model.distribution import DISTRIBUTIONS
 from pipeline.model.graph import predecessors, steps_of
@@ -290,14 +290,57 @@ def test_exceptions_of_rpmlint_are_the_same_before_version_2(tmp_path: Path) -> 
     import tomllib
 
     toml = PRODUCTS / "seaweedfs" / "rpm" / "rpmlint.toml"
-    assert rpm.filters(toml.read_text()) == tomllib.loads(toml.read_text())["Filters"]
     copy = tmp_path / "rpmlint.toml"
     copy.write_text(toml.read_text())
-    assert rpm.configuration(copy, "rpmlint 2.4.0") == ["--strict", "--config", str(copy)]
-    assert rpm.configuration(copy, "rpmlint version 1.11") == ["--file", str(tmp_path / "rpmlint.config")]
+    for version in ("rpmlint 2.4.0", "2.7.0\n", "2.10.0"):
+        assert rpm.configuration(copy, rpm.release_of(version)) == ["--strict", "--config", str(copy)]
+    old = rpm.release_of("rpmlint version 1.11 Copyright (C) 1999-2007 Frederic Lepied, Mandriva")
+    assert rpm.configuration(copy, old) == ["--file", str(tmp_path / "rpmlint.config")]
+    # As /usr/bin/rpmlint of 1.x reads it: only this import makes these functions known.
+    first, *rest = (tmp_path / "rpmlint.config").read_text().splitlines()
+    assert first == "from Config import *"
     found: list[str] = []
-    exec((tmp_path / "rpmlint.config").read_text(), {"addFilter": found.append})
-    assert found == rpm.filters(toml.read_text())
+    options: dict[str, str] = {}
+    exec("\n".join(rest), {"addFilter": found.append, "setOption": options.__setitem__})
+    document = tomllib.loads(toml.read_text())
+    assert found == document.pop("Filters")
+    assert options == document
+
+
+def test_an_rpmlint_that_says_nothing_of_its_release_is_an_error() -> None:
+    with pytest.raises(common.Problem, match="no output"):
+        rpm.release_of("")
+
+
+LINTIAN = json.loads((Path(__file__).parents[1] / "data" / "lintian.json").read_text())
+"""What lintian said of the example's package without overrides: one finding of each kind, by release."""
+
+
+def overrides() -> list[tuple[str, str]]:
+    """Return (tag, pattern) of the overrides."""
+    text = (PRODUCTS / "seaweedfs" / "deb" / "lintian-overrides").read_text()
+    pairs = [line.partition(" ") for line in text.splitlines() if line and not line.startswith("#")]
+    return [(tag, pattern or "*") for tag, _, pattern in pairs]
+
+
+@pytest.mark.parametrize("release", LINTIAN)
+def test_overrides_match_what_every_lintian_says(release: str) -> None:
+    """Every finding has its override, and every override its finding: another one is an error, too."""
+    exceptions = (PRODUCTS / "seaweedfs" / "deb" / "lintian-exceptions").read_text()
+    unused = set(overrides())
+    found = deb.findings("\n".join(LINTIAN[release]), exceptions)
+    for line in found:
+        tag, _, rest = line.split(": ", 2)[2].partition(" ")
+        matching = {(name, pattern) for name, pattern in overrides() if name == tag and fnmatchcase(rest, pattern)}
+        assert matching, f"{release}: {line}"
+        unused -= matching
+    assert not unused, release
+    assert len(found) >= len(overrides())
+
+
+def test_only_what_lintian_calls_a_finding_is_one() -> None:
+    output = "N: example: masked\nW: example: one [a]\nI: example: two\nE: example source: three x\nO: example: four\n"
+    assert deb.findings(output, "# one is fine\n two \n") == ["W: example: one [a]", "E: example source: three x"]
 
 
 def key(algorithm: str, created: int, kind: str = "sec") -> list[str]:
