@@ -6,11 +6,20 @@ from enum import Enum
 from typing import Annotated, Any, TypeVar, cast
 
 import dagger
-from dagger import Doc, enum_type, function
+from dagger import DefaultPath, Doc, Ignore, enum_type, function
 
 from pipeline.request import OPTIONS, VERBS, Group, Kind, Option, Request, options_of
 
 Result = TypeVar("Result")
+
+
+Repository = Annotated[
+    dagger.Directory | None,
+    Doc("the git repository of the products that live in it (default: the one that the module was loaded from)"),
+    DefaultPath("/"),
+    # Git's own files without what changes and says nothing of a commit, and the rules for what git ignores.
+    Ignore(["*", "!.git", "!.gitignore", ".git/hooks", ".git/index", ".git/logs", ".git/*_HEAD", ".git/COMMIT_EDITMSG"]),
+]
 
 
 @enum_type

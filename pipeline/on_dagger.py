@@ -44,6 +44,8 @@ class DaggerBackend:
     catalog: Catalog
     engine: DaggerEngine
     epoch: int
+    repository: dagger.Directory | None = None
+    """The repository that the module is in: its `.git`, and its rules for what git ignores."""
     given: dict[str, dagger.Directory] = field(default_factory=dict)
     secrets: dict[str, dagger.Secret] = field(default_factory=dict)
 
@@ -61,7 +63,7 @@ class DaggerBackend:
         ref = version.git_ref(product.source.tag)
         given, revision = request.source, ""
         if given is None and product.source.path:
-            given = self.own(product.source.path)
+            given = await self._own_repository(product.source.path)
         elif given is None:
             given, revision = await self._cloned(product, version, ref)
         if request.commit and revision and request.commit != revision:
@@ -90,6 +92,16 @@ class DaggerBackend:
         source = source_of(json.loads(await found.file(FOUND).contents()), product, version)
         self.given[GIVEN_NAME] = found.directory(FILES)
         return source
+
+    async def _own_repository(self, folder: str) -> dagger.Directory:
+        """Return a folder of this project in the repository that the module is in; alone, where there is none.
+
+        In a work tree that was added to another one, `.git` is a file that leads nowhere here.
+        """
+        own, repository = self.own(folder), self.repository
+        if repository is None or not await repository.exists(".git", expected_type=dagger.ExistsType.DIRECTORY_TYPE):
+            return own
+        return repository.with_directory(folder, own)
 
     async def _cloned(self, product: Product, version: Version, ref: str) -> tuple[dagger.Directory, str]:
         """Return the product's own repository at the tag, and the commit that the tag names."""
@@ -120,7 +132,7 @@ class DaggerBackend:
             return Given(name, await asyncio.to_thread(content.digest_of, Path(folder) / name))
 
     def own(self, folder: str) -> dagger.Directory:
-        # It comes with the module, and without its history.
+        # It comes with the module.
         return self.client.current_module().source().directory(folder)
 
     async def names(self, place: Place, folder: str = "") -> list[str] | None:
@@ -162,7 +174,9 @@ class DaggerBackend:
         """Forget it: a module has no memory."""
 
 
-async def dagger_backend(client: dagger.Client, request: Request) -> DaggerBackend:
+async def dagger_backend(
+    client: dagger.Client, request: Request, repository: dagger.Directory | None = None
+) -> DaggerBackend:
     """Return the backend for `request`: images come from its folder of `pipeline images export`, or from registries."""
     _check(request)
     images = request.images
@@ -180,7 +194,7 @@ async def dagger_backend(client: dagger.Client, request: Request) -> DaggerBacke
     variables = {"GOPROXY": request.go_proxy} if request.go_proxy else {}
     engine = DaggerEngine(client, catalog.image(BUILDER), archives=archives, variables=variables)
     engine.jobs = request.jobs or engine.jobs
-    return DaggerBackend(client, catalog, engine, given_epoch(request.source_date_epoch))
+    return DaggerBackend(client, catalog, engine, given_epoch(request.source_date_epoch), repository)
 
 
 def _check(request: Request) -> None:
