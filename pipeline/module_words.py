@@ -18,7 +18,9 @@ Repository = Annotated[
     Doc("the git repository of the products that live in it (default: the one that the module was loaded from)"),
     DefaultPath("/"),
     # Git's own files without what changes and says nothing of a commit, and the rules for what git ignores.
-    Ignore(["*", "!.git", "!.gitignore", ".git/hooks", ".git/index", ".git/logs", ".git/*_HEAD", ".git/COMMIT_EDITMSG"]),
+    Ignore(
+        ["*", "!.git", "!.gitignore", ".git/hooks", ".git/index", ".git/logs", ".git/*_HEAD", ".git/COMMIT_EDITMSG"]
+    ),
 ]
 
 

@@ -35,7 +35,7 @@ def constructor() -> dict[str, Any]:
 
 
 def test_how_the_engine_is_used_is_said_to_the_module_itself() -> None:
-    assert sorted(constructor()) == ["go_proxy", "jobs", "locked", "source_date_epoch"]
+    assert sorted(constructor()) == ["go_proxy", "jobs", "locked", "repository", "source_date_epoch"]
     assert all(len(parameter.doc or "") > 10 for parameter in constructor().values())
 
 
