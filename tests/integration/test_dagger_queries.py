@@ -241,8 +241,8 @@ def test_without_a_source_the_products_own_repository_is_cloned_at_the_tag(tag: 
 def test_a_product_of_the_modules_own_repository_is_read_with_its_git_folder() -> None:
     async def work() -> Any:
         client = dagger.dag
-        module = Pipeline(repository=client.address("repository").directory())
-        return await module.plan("v1.2.3", "example", images=client.address("images").directory())
+        settings = {"repository": client.address("repository").directory()}
+        return await Pipeline(**settings).plan("v1.2.3", "example", images=client.address("images").directory())
 
     api, _ = call(work)
     (looked,) = {(c.arguments["path"], c.arguments["expectedType"]) for c in api.named("exists") if ".git" in str(c)}
