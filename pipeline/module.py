@@ -16,7 +16,7 @@ from pipeline.choice import part, verified_text
 from pipeline.drawing import listing, mermaid, svg
 from pipeline.errors import PipelineError
 from pipeline.model.tree import BASE_EPOCH
-from pipeline.module_words import Drawing, Repository, documented, of_request, uncached
+from pipeline.module_words import Drawing, documented, of_request, uncached
 from pipeline.on_dagger import DaggerBackend, dagger_backend
 from pipeline.request import Request
 from pipeline.stages import finish
@@ -33,7 +33,6 @@ class Pipeline:
     source_date_epoch: Annotated[str, documented("source_date_epoch")] = ""
     jobs: Annotated[int, documented("jobs")] = 0
     locked: Annotated[bool, documented("locked")] = False
-    repository: Repository = None
 
     @asynccontextmanager
     async def _walk(self, request: Request) -> AsyncIterator[Walk[dagger.Directory]]:
@@ -44,7 +43,7 @@ class Pipeline:
     async def _backend(self, request: Request) -> AsyncIterator[DaggerBackend]:
         """Open a backend, and let an error for people reach them as its text, without a traceback around it."""
         try:
-            yield await dagger_backend(dag, request, self.repository)
+            yield await dagger_backend(dag, request)
         except PipelineError as error:
             # The SDK logs a traceback of every other exception.
             raise FunctionError(str(error), extra={"exit_code": error.exit_code}) from None

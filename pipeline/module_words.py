@@ -13,15 +13,16 @@ from pipeline.request import OPTIONS, VERBS, Group, Kind, Option, Request, optio
 Result = TypeVar("Result")
 
 
-Repository = Annotated[
-    dagger.Directory | None,
-    Doc("the git repository of the products that live in it (default: the one that the module was loaded from)"),
-    DefaultPath("/"),
-    # Git's own files without what changes and says nothing of a commit, and the rules for what git ignores.
-    Ignore(
-        ["*", "!.git", "!.gitignore", ".git/hooks", ".git/index", ".git/logs", ".git/*_HEAD", ".git/COMMIT_EDITMSG"]
-    ),
-]
+CONTEXT: dict[str, tuple[Any, ...]] = {
+    # Of the repository: git's own files without what changes and says nothing of a commit, and what it ignores.
+    "repository": (
+        DefaultPath("/"),
+        Ignore(
+            ["*", "!.git", "!.gitignore", ".git/hooks", ".git/index", ".git/logs", ".git/*_HEAD", ".git/COMMIT_EDITMSG"]
+        ),
+    )
+}
+"""What Dagger passes for an option that is not given, by the name of the option: part of what the module is in."""
 
 
 @enum_type
@@ -104,11 +105,13 @@ def _parameter(each: Option) -> inspect.Parameter:
     kind, default = TYPES[each.kind], None if each.kind in MANY else each.default
     if each.choices:
         kind, default = Fips, Fips[each.default.upper()]
+    if each.name == "tag" or each.name in CONTEXT:  # Dagger takes one default: none, or what lies at a path
+        kind, default = getattr(kind, "__args__", (kind,))[0], inspect.Parameter.empty
     return inspect.Parameter(
         each.argument,
         inspect.Parameter.KEYWORD_ONLY,
-        default=inspect.Parameter.empty if each.name == "tag" else default,
-        annotation=Annotated[kind, Doc(each.text)],
+        default=default,
+        annotation=Annotated[(kind, Doc(each.text), *CONTEXT.get(each.name, ()))],
     )
 
 

@@ -44,8 +44,6 @@ class DaggerBackend:
     catalog: Catalog
     engine: DaggerEngine
     epoch: int
-    repository: dagger.Directory | None = None
-    """The repository that the module is in: its `.git`, and its rules for what git ignores."""
     given: dict[str, dagger.Directory] = field(default_factory=dict)
     secrets: dict[str, dagger.Secret] = field(default_factory=dict)
 
@@ -63,7 +61,7 @@ class DaggerBackend:
         ref = version.git_ref(product.source.tag)
         given, revision = request.source, ""
         if given is None and product.source.path:
-            given = await self._own_repository(product.source.path)
+            given = await self._own_repository(product.source.path, request.repository)
         elif given is None:
             given, revision = await self._cloned(product, version, ref)
         if request.commit and revision and request.commit != revision:
@@ -93,12 +91,12 @@ class DaggerBackend:
         self.given[GIVEN_NAME] = found.directory(FILES)
         return source
 
-    async def _own_repository(self, folder: str) -> dagger.Directory:
-        """Return a folder of this project in the repository that the module is in; alone, where there is none.
+    async def _own_repository(self, folder: str, repository: dagger.Directory | None) -> dagger.Directory:
+        """Return a folder of this project in `repository`, of which only `.git` is needed; alone, if it has none.
 
         In a work tree that was added to another one, `.git` is a file that leads nowhere here.
         """
-        own, repository = self.own(folder), self.repository
+        own = self.own(folder)
         if repository is None or not await repository.exists(".git", expected_type=dagger.ExistsType.DIRECTORY_TYPE):
             return own
         return repository.with_directory(folder, own)
@@ -174,9 +172,7 @@ class DaggerBackend:
         """Forget it: a module has no memory."""
 
 
-async def dagger_backend(
-    client: dagger.Client, request: Request, repository: dagger.Directory | None = None
-) -> DaggerBackend:
+async def dagger_backend(client: dagger.Client, request: Request) -> DaggerBackend:
     """Return the backend for `request`: images come from its folder of `pipeline images export`, or from registries."""
     _check(request)
     images = request.images
@@ -194,7 +190,7 @@ async def dagger_backend(
     variables = {"GOPROXY": request.go_proxy} if request.go_proxy else {}
     engine = DaggerEngine(client, catalog.image(BUILDER), archives=archives, variables=variables)
     engine.jobs = request.jobs or engine.jobs
-    return DaggerBackend(client, catalog, engine, given_epoch(request.source_date_epoch), repository)
+    return DaggerBackend(client, catalog, engine, given_epoch(request.source_date_epoch))
 
 
 def _check(request: Request) -> None:

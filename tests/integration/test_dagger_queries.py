@@ -241,8 +241,8 @@ def test_without_a_source_the_products_own_repository_is_cloned_at_the_tag(tag: 
 def test_a_product_of_the_modules_own_repository_is_read_with_its_git_folder() -> None:
     async def work() -> Any:
         client = dagger.dag
-        settings = {"repository": client.address("repository").directory()}
-        return await Pipeline(**settings).plan("v1.2.3", "example", images=client.address("images").directory())
+        folders = {name: client.address(name).directory() for name in ("repository", "images")}
+        return await Pipeline().plan(tag="v1.2.3", product="example", **folders)
 
     api, _ = call(work)
     (looked,) = {(c.arguments["path"], c.arguments["expectedType"]) for c in api.named("exists") if ".git" in str(c)}

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import anyio
 import pytest
@@ -155,7 +155,7 @@ def test_the_module_reads_a_folder_of_its_own_repository_from_what_dagger_passes
 ) -> None:
     top = make(repository)
     here, content = read_here(tmp_path, top, OWN)
-    (only,) = (part.patterns for part in get_args(module_words.Repository) if isinstance(part, Ignore))
+    (only,) = (part.patterns for part in module_words.CONTEXT["repository"] if isinstance(part, Ignore))
     kept = {pattern.removeprefix("!") for pattern in only if pattern.startswith("!")}
     for path in [path for path in top.iterdir() if path.name not in {*kept, "examples"}]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()

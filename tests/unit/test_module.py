@@ -35,7 +35,7 @@ def constructor() -> dict[str, Any]:
 
 
 def test_how_the_engine_is_used_is_said_to_the_module_itself() -> None:
-    assert sorted(constructor()) == ["go_proxy", "jobs", "locked", "repository", "source_date_epoch"]
+    assert sorted(constructor()) == ["go_proxy", "jobs", "locked", "source_date_epoch"]
     assert all(len(parameter.doc or "") > 10 for parameter in constructor().values())
 
 
@@ -64,6 +64,14 @@ def test_a_function_is_documented_with_all_its_arguments_and_never_cached(name: 
     assert len(function.doc or "") > 20
     for parameter in function.parameters.values():
         assert len(parameter.doc or "") > 10, parameter.name
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_an_argument_has_one_default(name: str) -> None:
+    """An engine refuses a module with an argument that has a default and a path to take another from."""
+    parameters = registered()[name].parameters.values()
+    assert [each.name for each in parameters if each.default_path and each.has_default] == []
+    assert ("repository" in {each.name for each in parameters if each.default_path}) is (name in VERBS)
 
 
 def test_the_words_are_those_of_the_command_line() -> None:
