@@ -6,11 +6,23 @@ from enum import Enum
 from typing import Annotated, Any, TypeVar, cast
 
 import dagger
-from dagger import Doc, enum_type, function
+from dagger import DefaultPath, Doc, Ignore, enum_type, function
 
 from pipeline.request import OPTIONS, VERBS, Group, Kind, Option, Request, options_of
 
 Result = TypeVar("Result")
+
+
+CONTEXT: dict[str, tuple[Any, ...]] = {
+    # Of the repository: git's own files without what changes and says nothing of a commit, and what it ignores.
+    "repository": (
+        DefaultPath("/"),
+        Ignore(
+            ["*", "!.git", "!.gitignore", ".git/hooks", ".git/index", ".git/logs", ".git/*_HEAD", ".git/COMMIT_EDITMSG"]
+        ),
+    )
+}
+"""What Dagger passes for an option that is not given, by the name of the option: part of what the module is in."""
 
 
 @enum_type
@@ -93,11 +105,13 @@ def _parameter(each: Option) -> inspect.Parameter:
     kind, default = TYPES[each.kind], None if each.kind in MANY else each.default
     if each.choices:
         kind, default = Fips, Fips[each.default.upper()]
+    if each.name == "tag" or each.name in CONTEXT:  # Dagger takes one default: none, or what lies at a path
+        kind, default = getattr(kind, "__args__", (kind,))[0], inspect.Parameter.empty
     return inspect.Parameter(
         each.argument,
         inspect.Parameter.KEYWORD_ONLY,
-        default=inspect.Parameter.empty if each.name == "tag" else default,
-        annotation=Annotated[kind, Doc(each.text)],
+        default=default,
+        annotation=Annotated[(kind, Doc(each.text), *CONTEXT.get(each.name, ()))],
     )
 
 

@@ -61,7 +61,7 @@ class DaggerBackend:
         ref = version.git_ref(product.source.tag)
         given, revision = request.source, ""
         if given is None and product.source.path:
-            given = self.own(product.source.path)
+            given = await self._own_repository(product.source.path, request.repository)
         elif given is None:
             given, revision = await self._cloned(product, version, ref)
         if request.commit and revision and request.commit != revision:
@@ -90,6 +90,16 @@ class DaggerBackend:
         source = source_of(json.loads(await found.file(FOUND).contents()), product, version)
         self.given[GIVEN_NAME] = found.directory(FILES)
         return source
+
+    async def _own_repository(self, folder: str, repository: dagger.Directory | None) -> dagger.Directory:
+        """Return a folder of this project in `repository`, of which only `.git` is needed; alone, if it has none.
+
+        In a work tree that was added to another one, `.git` is a file that leads nowhere here.
+        """
+        own = self.own(folder)
+        if repository is None or not await repository.exists(".git", expected_type=dagger.ExistsType.DIRECTORY_TYPE):
+            return own
+        return repository.with_directory(folder, own)
 
     async def _cloned(self, product: Product, version: Version, ref: str) -> tuple[dagger.Directory, str]:
         """Return the product's own repository at the tag, and the commit that the tag names."""
@@ -120,7 +130,7 @@ class DaggerBackend:
             return Given(name, await asyncio.to_thread(content.digest_of, Path(folder) / name))
 
     def own(self, folder: str) -> dagger.Directory:
-        # It comes with the module, and without its history.
+        # It comes with the module.
         return self.client.current_module().source().directory(folder)
 
     async def names(self, place: Place, folder: str = "") -> list[str] | None:

@@ -112,6 +112,13 @@ class Request:
         "a repository or a directory, and on the command line also a git URL (default: the product's own repository)",
         metavar="WHERE",
     )
+    repository: Place = option(
+        Group.WHAT,
+        Kind.FOLDER,
+        "the git repository of products that live in it (default: the one that the module was loaded from)",
+        flag="",
+        identity=False,
+    )
     commit: str = option(Group.WHAT, Kind.TEXT, "the commit that a directory without .git was made from", metavar="SHA")
     accept_moved_tag: bool = option(
         Group.WHAT,

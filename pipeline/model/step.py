@@ -14,7 +14,9 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 MAX_EPOCH = 2**33
 WORK = "/work"
-"""Where a step's program starts, in every engine: empty, private, and gone afterwards."""
+"""Where a step's program starts, in every engine."""
+PRIVATE = (WORK, "/run", "/tmp", "/var/tmp")
+"""What a step's program may write besides `/out`, in every engine: empty, private, and gone afterwards."""
 
 
 class Effect(Enum):
@@ -51,9 +53,10 @@ class Cache:
 class Step(Identified):
     """One program run in one image, read-only inputs in, `/out` out, and no other effect.
 
-    The program sees its inputs at `/in/<name>`, starts in `/work` (empty, private, gone afterwards, like `/tmp`
-    and `/var/tmp`), and writes its result to `/out`. Its environment is `env`, plus `PATH` from the image and
-    `SOURCE_DATE_EPOCH` from `epoch`, and nothing else. A secret named `x` is the file `/run/secrets/x`.
+    The program sees its inputs at `/in/<name>`, starts in `/work`, and writes its result to `/out`. Besides `/out`
+    it may write the directories of PRIVATE and those of `caches`, and nothing else of its root: not the image, not
+    `/in`, not `/dev` (docs/architecture.md has the exception). Its environment is `env`, plus `PATH` from the image
+    and `SOURCE_DATE_EPOCH` from `epoch`, and nothing else. A secret named `x` is the file `/run/secrets/x`.
 
     `title` is what people read and not part of the identity. `epoch`, in seconds since 1970, becomes the
     modification time of all outputs. `outputs` are paths that must exist below `/out` when the program has

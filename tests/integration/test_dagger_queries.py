@@ -238,6 +238,19 @@ def test_without_a_source_the_products_own_repository_is_cloned_at_the_tag(tag: 
     assert {c.arguments["depth"] for c in api.named("tree")} == {1}
 
 
+def test_a_product_of_the_modules_own_repository_is_read_with_its_git_folder() -> None:
+    async def work() -> Any:
+        client = dagger.dag
+        folders = {name: client.address(name).directory() for name in ("repository", "images")}
+        return await Pipeline().plan(tag="v1.2.3", product="example", **folders)
+
+    api, _ = call(work)
+    (looked,) = {(c.arguments["path"], c.arguments["expectedType"]) for c in api.named("exists") if ".git" in str(c)}
+    assert looked[0] == ".git"
+    (laid,) = {c.arguments["path"]: c for c in api.named("withDirectory") if c.arguments["path"] == "examples/weed"}
+    assert laid == "examples/weed"
+
+
 def test_a_tag_that_the_products_repository_lacks_is_an_error() -> None:
     async def work() -> Any:
         return await Pipeline().plan("v3.70", images=dagger.dag.address("images").directory())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,9 @@ from typing import Any
 
 import anyio
 import pytest
+from dagger import Ignore
 
+from pipeline import module_words
 from pipeline.content import digest_of
 from pipeline.errors import PipelineError, SourceError, VersionError
 from pipeline.model.product import parse_product
@@ -136,6 +139,32 @@ def test_the_same_source_as_on_this_machine(
     here = read_here(tmp_path, where, text, **options)
     assert read_inside(tmp_path, where, text, **options) == here
     assert here[0].identity.startswith("git-tree:")
+
+
+def with_ignored(repository: Repository) -> Path:
+    (repository.path / ".gitignore").write_text("*.log\n")
+    own(repository)
+    repository.git("fetch", "--quiet", ".")
+    (repository.path / "examples" / "thing" / "run.log").write_text("not in it\n")
+    return repository.path
+
+
+@pytest.mark.parametrize("make", [own, own_dirty, with_ignored])
+def test_the_module_reads_a_folder_of_its_own_repository_from_what_dagger_passes_of_it(
+    tmp_path: Path, repository: Repository, make: Callable[[Repository], Path]
+) -> None:
+    top = make(repository)
+    here, content = read_here(tmp_path, top, OWN)
+    (only,) = (part.patterns for part in module_words.CONTEXT["repository"] if isinstance(part, Ignore))
+    kept = {pattern.removeprefix("!") for pattern in only if pattern.startswith("!")}
+    for path in [path for path in top.iterdir() if path.name not in {*kept, "examples"}]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in [path for pattern in only if pattern.startswith(".git/") for path in top.glob(pattern)]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert {path.name for path in (top / ".git").iterdir()} >= {"HEAD", "objects", "refs"}
+    assert not (top / ".git" / "index").exists()
+    assert read_inside(tmp_path, top, OWN) == (here, content)
+    assert here.snapshot is here.dirty is (make is own_dirty)
 
 
 def test_a_fetched_commit_needs_no_tag(tmp_path: Path, repository: Repository) -> None:

@@ -66,6 +66,14 @@ def test_a_function_is_documented_with_all_its_arguments_and_never_cached(name: 
         assert len(parameter.doc or "") > 10, parameter.name
 
 
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_an_argument_has_one_default(name: str) -> None:
+    """An engine refuses a module with an argument that has a default and a path to take another from."""
+    parameters = registered()[name].parameters.values()
+    assert [each.name for each in parameters if each.default_path and each.has_default] == []
+    assert ("repository" in {each.name for each in parameters if each.default_path}) is (name in VERBS)
+
+
 def test_the_words_are_those_of_the_command_line() -> None:
     verbs: Any = next(a for a in build_parser()._actions if a.dest == "verb").choices
     for name in ("release", "build", "sbom", "scan", "package", "plan", "graph"):

@@ -71,7 +71,7 @@ class Sandbox:
             *self._inputs(),
             *self._secrets(),
             *_each_bind(placed),
-            *("--remount-ro", INPUTS, "--remount-ro", "/"),
+            *_each("--remount-ro", ("/dev", INPUTS, "/")),
             *("--chdir", WORK, "--", *argv),
         ]
 

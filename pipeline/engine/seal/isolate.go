@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"unsafe"
 )
@@ -27,7 +28,7 @@ var (
 	readOnly = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 )
 
-func isolate() error {
+func isolate(spec *Spec) error {
 	steps := []struct {
 		doing string
 		do    func() error
@@ -38,6 +39,7 @@ func isolate() error {
 		{"making /dev", privateDevices},
 		{"protecting /proc", protectProc},
 		{"hiding what is of the host", hideHost},
+		{"making /run", func() error { return privateRun(spec) }},
 		{"making the image read-only", freeze},
 	}
 	for _, step := range steps {
@@ -70,7 +72,7 @@ func loopbackUp() error {
 	return nil
 }
 
-// privateDevices lays a /dev with nothing but harmless devices over the one with all of the host's.
+// privateDevices lays a read-only /dev with nothing but harmless devices over the one with all of the host's.
 func privateDevices() error {
 	staging := "/tmp/.seal-dev"
 	if err := os.Mkdir(staging, 0o755); err != nil {
@@ -111,6 +113,52 @@ func privateDevices() error {
 	if err := syscall.Mount(staging, "/dev", "", syscall.MS_MOVE, ""); err != nil {
 		return err
 	}
+	if err := os.Remove(staging); err != nil {
+		return err
+	}
+	return remountReadOnly("/dev")
+}
+
+// privateRun lays an empty /run in memory over that of the image, in which the engine has put this program and its
+// specification. Secrets, and the caches below it, stay where they are.
+func privateRun(spec *Spec) error {
+	staging := "/tmp/.seal-run"
+	if err := os.Mkdir(staging, 0o755); err != nil {
+		return err
+	}
+	if err := syscall.Mount("tmpfs", staging, "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV, "mode=0755"); err != nil {
+		return err
+	}
+	inside := func(path string) string { return staging + strings.TrimPrefix(path, RunFolder) }
+	if len(spec.Secrets) > 0 {
+		if err := os.Mkdir(inside(SecretsFolder), 0o700); err != nil {
+			return err
+		}
+	}
+	kept := []string{}
+	for _, name := range spec.Secrets {
+		path := SecretsFolder + "/" + name
+		if err := os.WriteFile(inside(path), nil, 0o400); err != nil {
+			return err
+		}
+		kept = append(kept, path)
+	}
+	for _, path := range spec.Caches {
+		if strings.HasPrefix(path, RunFolder+"/") {
+			if err := os.MkdirAll(inside(path), 0o755); err != nil {
+				return err
+			}
+			kept = append(kept, path)
+		}
+	}
+	for _, path := range kept {
+		if err := syscall.Mount(path, inside(path), "", syscall.MS_BIND|syscall.MS_REC, ""); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	if err := syscall.Mount(staging, RunFolder, "", syscall.MS_MOVE, ""); err != nil {
+		return err
+	}
 	return os.Remove(staging)
 }
 
@@ -146,7 +194,7 @@ func protectProc() error {
 // hideHost takes away what an engine mounts into every container: the machine's devices and settings as /sys, and the
 // files by which names are resolved on a network that this step does not have.
 func hideHost() error {
-	for _, path := range []string{"/sys", "/etc/resolv.conf", "/etc/hosts", "/etc/hostname", "/run/pipeline/seal", SpecPath} {
+	for _, path := range []string{"/sys", "/etc/resolv.conf", "/etc/hosts", "/etc/hostname"} {
 		for {
 			err := syscall.Unmount(path, syscall.MNT_DETACH)
 			if err == nil {

@@ -25,8 +25,10 @@ const (
 	Out = "/out"
 	// Work is where the program starts.
 	Work = "/work"
+	// RunFolder is empty and in memory in a step without network, except for secrets.
+	RunFolder = "/run"
 	// SecretsFolder holds one file for each secret.
-	SecretsFolder = "/run/secrets"
+	SecretsFolder = RunFolder + "/secrets"
 	// FirstFailure is the first exit code that says that a program could not run or was killed, and is never a
 	// result (POSIX, XCU 2.8.2).
 	FirstFailure = 126

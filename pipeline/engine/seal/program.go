@@ -33,7 +33,7 @@ func become(spec *Spec, argv []string) error {
 
 func prepare(spec *Spec) error {
 	if spec.Isolate {
-		if err := isolate(); err != nil {
+		if err := isolate(spec); err != nil {
 			return err
 		}
 	}
