@@ -24,9 +24,9 @@ from typing import Any
 
 import anyio
 
-from pipeline.cli import build_parser
-from pipeline.cli_run import opened
-from pipeline.project import home_folder
+from pipeline.cli.parser import build_parser
+from pipeline.cli.running import opened
+from pipeline.host.folders import home_folder
 from tests.integration.released import PROJECT, RELEASE, second_home, succeeded
 
 RATIO_BUDGET = 1.10

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.cli import EPILOG, build_parser
+from pipeline.cli.parser import EPILOG, build_parser
 
 INTRODUCTION = """\
 # Reference

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import pytest
 
-from pipeline.request import this_day
+from pipeline.run.request import this_day
 
 HOME = "PIPELINE_TEST_HOME"
 """The variable that names the home of all tests: roots, scanners, compiled steps, keys. It stays warm between runs."""

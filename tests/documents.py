@@ -17,7 +17,7 @@ from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.statement import Statement
 from vexipy.document import Document
 
-from pipeline.inside.schemas import validate
+from pipeline.programs.schemas import validate
 
 PROJECT = Path(__file__).resolve().parents[1]
 SCHEMAS = PROJECT / "packaging" / "schemas"

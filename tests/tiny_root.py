@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from pipeline import content
+from pipeline.host import content
 from pipeline.model.image import Base, Image
 
 TOOLS = (

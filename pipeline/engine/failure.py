@@ -7,8 +7,8 @@ import signal
 from collections.abc import Iterable, Sequence
 
 from pipeline.errors import EngineError, StepFailedError
+from pipeline.host.process import describe_signal
 from pipeline.model.step import Step
-from pipeline.process import describe_signal
 
 FIRST_FAILURE = 126
 """Exit codes from here on say that the program could not run or was killed (POSIX, XCU 2.8.2), never a result."""

@@ -8,22 +8,22 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.images.bootstrap import Recipe, bootstrap, debian_mirrors, recipe_of
-from pipeline.images.distribution import Rpms, distribution_of, make_distribution
+from pipeline.config.images import BUILDER, ImageSpecs, ProgramSpec, ToolchainSpec, load_images, pick
+from pipeline.config.toolchain import Toolchain
 from pipeline.images.exported import Exported
 from pipeline.images.lock import Age, Lock, Staleness, load_lock
 from pipeline.images.origin import EVERY, Archived, Bootstrapped, Folder, Mode, Origin, Pulled, distributions, origins
 from pipeline.images.pin import Answer, Ask, Pin, answers, pin
 from pipeline.images.pull import Source, materialise, read_source
-from pipeline.images.reference import Reference
-from pipeline.images.registry import ask_registry, resolve
-from pipeline.images.roots import Facts, Progress, Root, Roots
-from pipeline.images.spec import BUILDER, ImageSpecs, ProgramSpec, ToolchainSpec, load_images, pick
 from pipeline.images.tools import bootstrap as bootstrap_image
 from pipeline.images.tools import go_program, go_toolchain
 from pipeline.model.image import DEFAULT_PATH, Base, Image
-from pipeline.model.toolchain import Toolchain
 from pipeline.model.tree import Tree
+from pipeline.oci.reference import Reference
+from pipeline.oci.registry import ask_registry, resolve
+from pipeline.roots.bootstrap import Recipe, bootstrap, debian_mirrors, recipe_of
+from pipeline.roots.distribution import Rpms, distribution_of, make_distribution
+from pipeline.roots.root import Facts, Progress, Root, Roots
 
 __all__ = ["Catalog", "Row", "load_images"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.config.document import Document
 from pipeline.errors import ImageError
-from pipeline.model.document import Document
 from pipeline.model.image import Base
 
 INDEX = "images.json"

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
+from pipeline.config.document import Document, parse_document, read_document
 from pipeline.errors import ConfigError
-from pipeline.images.reference import Reference
-from pipeline.model.document import Document, parse_document, read_document
+from pipeline.oci.reference import Reference
 
 PLATFORM = "linux/amd64"
 """The platform that steps run on, and so the one that is pulled."""

@@ -1,6 +1,6 @@
 """What steps need of the root file system that they run in, and the steps that test whether a root has it.
 
-images.toml names the needs of each image, by program of `pipeline/inside`, or by the command that a step runs. `*` is
+images.toml names the needs of each image, by program of `pipeline/programs`, or by the command that a step runs. `*` is
 for every step. A need is a command (`git`), one of several (`qemu-aarch64-static|qemu-aarch64`), a file (an absolute
 path), a Python version (`python3>=3.9`) or a Python module (`python3:jsonschema`). What is laid over an image is not
 tested: the step that made it has promised it.
@@ -14,8 +14,8 @@ from pathlib import PurePosixPath
 
 import anyio
 
+from pipeline.config.images import EVERY_STEP, ImageSpecs
 from pipeline.errors import ImageError, PipelineError, StepFailedError
-from pipeline.images.spec import EVERY_STEP, ImageSpecs
 from pipeline.model.image import DEFAULT_PATH, Image
 from pipeline.model.step import Step
 

@@ -8,10 +8,10 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
 
+from pipeline.config.images import ImageSpecs
 from pipeline.errors import UsageError
 from pipeline.images.lock import Lock
-from pipeline.images.reference import Reference
-from pipeline.images.spec import ImageSpecs
+from pipeline.oci.reference import Reference
 
 DISTRIBUTION = "distribution"
 """The override that makes an image from its distribution's archive."""

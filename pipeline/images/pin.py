@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from pipeline.errors import ImageError
 from pipeline.images.origin import Origin, Pulled
-from pipeline.images.reference import Reference
+from pipeline.oci.reference import Reference
 
 Ask: TypeAlias = Callable[[Reference], Awaitable[str]]
 """Asks a registry what a reference means: the digest of an index or of a manifest.

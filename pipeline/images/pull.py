@@ -9,18 +9,18 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from pipeline.content import FILE, SpecialFileError, content_digest, scan
+from pipeline.config.images import ImageSpec
 from pipeline.errors import ImageError
-from pipeline.images.layout import Layout
+from pipeline.host.content import FILE, SpecialFileError, content_digest, scan
 from pipeline.images.lock import PLATFORM
-from pipeline.images.manifest import Blobs, Manifest
 from pipeline.images.origin import Archived, Bootstrapped, Folder, Origin, Pulled
-from pipeline.images.packages import add_packages, list_packages
-from pipeline.images.registry import Registry
-from pipeline.images.roots import Facts, Progress, Root, Roots, make_mount_points, missing_mount_points
-from pipeline.images.spec import ImageSpec
-from pipeline.images.unpack import unpack
 from pipeline.model.identity import identify
+from pipeline.oci.layout import Layout
+from pipeline.oci.manifest import Blobs, Manifest
+from pipeline.oci.registry import Registry
+from pipeline.roots.packages import add_packages, list_packages
+from pipeline.roots.root import Facts, Progress, Root, Roots, make_mount_points, missing_mount_points
+from pipeline.roots.unpack import unpack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,14 +11,14 @@ from typing import Any
 
 from pydantic import Field
 
+from pipeline.config.document import Document, parse_document, read_document
+from pipeline.config.images import GoVersion, Sum
+from pipeline.config.toolchain import OLDEST, Toolchain, Wanted, minor_of
 from pipeline.errors import ConfigError, ImageError
-from pipeline.images.spec import GoVersion, Sum
 from pipeline.images.tools import argv, program
-from pipeline.model.document import Document, parse_document, read_document
 from pipeline.model.image import Image
 from pipeline.model.source import go_order
 from pipeline.model.step import Effect, Step
-from pipeline.model.toolchain import OLDEST, Toolchain, Wanted, minor_of
 
 LOCK = "toolchains.lock"
 FOUND = "toolchains.json"

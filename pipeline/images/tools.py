@@ -12,8 +12,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from pipeline.config.images import ImageSpecs, ProgramSpec, ToolchainSpec
 from pipeline.errors import ConfigError
-from pipeline.images.spec import ImageSpecs, ProgramSpec, ToolchainSpec
 from pipeline.model.image import DEFAULT_PATH, Base, Image
 from pipeline.model.step import WORK, Cache, Effect, Step
 from pipeline.model.tree import Files, Pick, Tree
@@ -141,12 +141,12 @@ def _version(source: Files, module: str, package: str) -> str:
 
 
 def argv(program: str) -> tuple[str, ...]:
-    """Return the command line of one of the programs of `pipeline/inside`, with its parameters."""
+    """Return the command line of one of the programs of `pipeline/programs`, with its parameters."""
     return ("python3", "-B", "-s", f"/in/program/{program}.py", "/in/program/params.json")
 
 
 def program(name: str, *, uses: tuple[str, ...] = (), **params: Any) -> Files:
-    """Return the program with its parameters, and those of `pipeline/inside` that it imports.
+    """Return the program with its parameters, and those of `pipeline/programs` that it imports.
 
     Without the module that other programs inside steps share: a change there must not build the scanners again.
     """
@@ -156,4 +156,4 @@ def program(name: str, *, uses: tuple[str, ...] = (), **params: Any) -> Files:
 
 @cache
 def _source(name: str) -> bytes:
-    return files("pipeline.inside").joinpath(f"{name}.py").read_bytes()
+    return files("pipeline.programs").joinpath(f"{name}.py").read_bytes()

@@ -8,7 +8,7 @@ from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.tree import Merge, Pick, Tree
 from pipeline.stages import package
 from pipeline.stages.context import Context
-from pipeline.stages.inside import inside
+from pipeline.stages.program import inside
 
 NOTICE = "NOTICE"
 """The list of licenses, by the name that the packaging files have for it."""

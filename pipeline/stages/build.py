@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from pipeline.config.product import Variant
+from pipeline.config.toolchain import OLDEST
 from pipeline.model.artifact import Artifact, Kind
-from pipeline.model.product import Variant
 from pipeline.model.source import go_order
 from pipeline.model.step import WORK, Cache, Effect, Step
 from pipeline.model.target import Target
-from pipeline.model.toolchain import OLDEST
 from pipeline.model.tree import Files, Pick, Tree
 from pipeline.stages.context import Context, FipsModule
-from pipeline.stages.inside import inside, sources
+from pipeline.stages.program import inside, sources
 
 GO = "go"
 CROSS_COMPILERS = {("linux", "arm64"): "aarch64-linux-gnu-gcc"}

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.config.product import Product
 from pipeline.errors import SourceError, StepFailedError, VersionError
-from pipeline.git import ATTRIBUTES, CONFIG
-from pipeline.location import parse_url
 from pipeline.model.guard import unknown_tag
 from pipeline.model.image import Image
-from pipeline.model.product import Product
 from pipeline.model.source import Source, go_directive, go_module, go_toolchain
 from pipeline.model.step import Step
 from pipeline.model.tree import BASE_EPOCH, Tree
 from pipeline.model.version import Version
-from pipeline.stages.inside import inside
+from pipeline.source.git import ATTRIBUTES, CONFIG
+from pipeline.source.location import parse_url
+from pipeline.stages.program import inside
 
 FOUND = "source.json"
 FILES = "tree"

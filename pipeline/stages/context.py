@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from pipeline.config.policy import Policy
+from pipeline.config.product import Product
+from pipeline.config.toolchain import Toolchain
 from pipeline.errors import ConfigError
 from pipeline.model.image import Image
-from pipeline.model.policy import Policy
-from pipeline.model.product import Product
 from pipeline.model.source import Source
-from pipeline.model.toolchain import Toolchain
 from pipeline.model.tree import EMPTY, Files, Given
 from pipeline.model.version import Version
 

@@ -9,8 +9,8 @@ from pipeline.model.distribution import Format
 from pipeline.model.tree import Files, Tree
 from pipeline.stages import package
 from pipeline.stages.context import Context
-from pipeline.stages.inside import inside
 from pipeline.stages.package import Packaged
+from pipeline.stages.program import inside
 
 NAME = Format.DEB.value
 OTHERS = ("rpm", "selinux")

@@ -6,7 +6,7 @@ from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.distribution import Format
 from pipeline.stages import deb, package, rpm
 from pipeline.stages.context import Context
-from pipeline.stages.inside import inside
+from pipeline.stages.program import inside
 
 IMAGE = "rpm-ol9"
 """Of the distributions that packages are made for, the one whose systemd (252) can judge units of files: 250 is the

@@ -10,13 +10,13 @@ from email.utils import format_datetime
 from functools import lru_cache
 from pathlib import Path
 
+from pipeline.config.packages import Packages
+from pipeline.config.product import Product, Variant
+from pipeline.config.template import render_files
 from pipeline.errors import ConfigError
 from pipeline.model.artifact import Artifact
 from pipeline.model.distribution import Distribution, Format
-from pipeline.model.packages import Packages
-from pipeline.model.product import Product, Variant
 from pipeline.model.target import TARGETS, Target
-from pipeline.model.template import render_files
 from pipeline.model.tree import File, Files, Merge, Tree
 from pipeline.stages.context import Context
 

@@ -13,8 +13,8 @@ from pipeline.model.distribution import Distribution, Format
 from pipeline.model.tree import Files, Merge, Tree
 from pipeline.stages import package
 from pipeline.stages.context import Context
-from pipeline.stages.inside import inside
 from pipeline.stages.package import Packaged, Prebuilt
+from pipeline.stages.program import inside
 
 MEDIA_TYPE = "application/x-rpm"
 NAME = Format.RPM.value

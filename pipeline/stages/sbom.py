@@ -9,7 +9,7 @@ from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.step import WORK, Step
 from pipeline.model.tree import Files, Merge, Pick, Tree
 from pipeline.stages.context import Context
-from pipeline.stages.inside import inside
+from pipeline.stages.program import inside
 
 FORMATS = {"cdx.json": "application/vnd.cyclonedx+json", "spdx.json": "application/spdx+json"}
 

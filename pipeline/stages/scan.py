@@ -14,7 +14,7 @@ from pipeline.model.target import TARGETS
 from pipeline.model.tree import EMPTY, Files, Merge, Pick, Tree
 from pipeline.stages.build import modules, settings
 from pipeline.stages.context import Context, Databases
-from pipeline.stages.inside import inside
+from pipeline.stages.program import inside
 
 GRYPE_ENV = {
     "GRYPE_CHECK_FOR_APP_UPDATE": "false",

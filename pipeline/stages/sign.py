@@ -14,9 +14,9 @@ from pipeline.model.distribution import Format
 from pipeline.model.image import Image
 from pipeline.model.step import Effect
 from pipeline.model.tree import Merge, Pick, Tree
-from pipeline.stages import finish
+from pipeline.stages import index as finish
 from pipeline.stages.context import Context
-from pipeline.stages.inside import inside
+from pipeline.stages.program import inside
 from pipeline.stages.rpm import MEDIA_TYPE
 
 

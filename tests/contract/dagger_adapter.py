@@ -18,17 +18,17 @@ from typing import Any, TypeVar
 
 import dagger
 
-from pipeline.dagger_images import looker
+from pipeline.config.images import BUILDER, load_images
 from pipeline.engine.base import Event
-from pipeline.engine.dagger import DaggerEngine
+from pipeline.engine.dagger.engine import DaggerEngine
+from pipeline.host.folders import packaging_folder
 from pipeline.images import exported
 from pipeline.images.catalog import Catalog
-from pipeline.images.oci import export
-from pipeline.images.spec import BUILDER, load_images
 from pipeline.model.image import Image
 from pipeline.model.step import Step
 from pipeline.model.tree import Tree
-from pipeline.project import packaging_folder
+from pipeline.oci.archive import export
+from pipeline.run.dagger_images import looker
 from tests import tiny_root
 
 IMAGES = "PIPELINE_TEST_IMAGES"

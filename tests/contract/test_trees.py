@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.content import digest_of
 from pipeline.errors import EngineError, StepFailedError
+from pipeline.host.content import digest_of
 from pipeline.model.image import Image
 from pipeline.model.step import WORK, Cache, Effect, Step
 from pipeline.model.tree import BASE_EPOCH, File, Files, Given, Merge, Pick

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import anyio
 
-from pipeline import content
+from pipeline.config.policy import load_policy
+from pipeline.config.product import load_product
+from pipeline.config.toolchain import Toolchain
 from pipeline.engine.local import LocalEngine
+from pipeline.host import content
+from pipeline.host.folders import home_folder, packaging_folder
 from pipeline.images.catalog import Catalog, load_images
 from pipeline.model.artifact import Artifact, Kind
-from pipeline.model.policy import load_policy
-from pipeline.model.product import load_product
 from pipeline.model.source import Source
-from pipeline.model.toolchain import Toolchain
 from pipeline.model.tree import Files, Given, Pick
 from pipeline.model.version import parse_tag
-from pipeline.project import home_folder, packaging_folder
 from pipeline.stages import deb, rpm
 from pipeline.stages.context import Context, Options
 from pipeline.stages.package import load_packaging

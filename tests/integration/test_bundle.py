@@ -8,9 +8,9 @@ from pathlib import Path
 
 import anyio
 
-from pipeline.cli import build_parser
-from pipeline.cli_run import opened
-from pipeline.commands.inspect import find_step
+from pipeline.cli.parser import build_parser
+from pipeline.cli.running import opened
+from pipeline.cli.verbs.inspect import find_step
 from pipeline.model.graph import steps_of
 from tests.conftest import require_tool
 from tests.integration.released import RELEASE, contents, pipeline, succeeded

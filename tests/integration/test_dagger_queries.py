@@ -13,19 +13,19 @@ import pytest
 from dagger.client._connection import _shared
 from dagger.mod._exceptions import FunctionError
 
-from pipeline.engine import dagger_step
+from pipeline.config.images import load_images
+from pipeline.dagger_module.pipeline import Pipeline
 from pipeline.engine.base import Event, What
-from pipeline.engine.dagger import DaggerEngine
+from pipeline.engine.dagger import step as dagger_step
+from pipeline.engine.dagger.engine import DaggerEngine
 from pipeline.errors import EngineError, ImageError
+from pipeline.host.folders import packaging_folder
 from pipeline.images.catalog import Catalog
 from pipeline.images.exported import Exported
 from pipeline.images.lock import load_lock
-from pipeline.images.spec import load_images
 from pipeline.model.image import Base, Image
 from pipeline.model.step import WORK, Cache, Effect, ExitCode, Step
 from pipeline.model.tree import Files, Given, Merge, Pick
-from pipeline.module import Pipeline
-from pipeline.project import packaging_folder
 from tests.dagger_api import Api, Call, serving
 
 ARCHIVED = Base("archived", "sha256:archived")
@@ -364,16 +364,16 @@ def test_an_image_that_lacks_what_a_step_needs_is_refused_before_anything_runs()
 
 def expected_plan() -> str:
     """Return the plan that the graph of the same choice has, made without Dagger."""
-    from pipeline.choice import context_of, version_of
-    from pipeline.content import digest_of
-    from pipeline.drawing import listing
+    from pipeline.config.policy import load_policy
+    from pipeline.config.product import load_product
+    from pipeline.config.toolchain import wanted
+    from pipeline.host.content import digest_of
     from pipeline.images.toolchains import LOCK, load_toolchains
-    from pipeline.model.policy import load_policy
-    from pipeline.model.product import load_product
     from pipeline.model.source import Source
-    from pipeline.model.toolchain import wanted
-    from pipeline.release import plan
-    from pipeline.request import Request
+    from pipeline.release.drawing import listing
+    from pipeline.release.plan import plan
+    from pipeline.run.choice import context_of, version_of
+    from pipeline.run.request import Request
     from pipeline.stages.package import load_packaging
     from pipeline.stages.sbom import load_schemas
 

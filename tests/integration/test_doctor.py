@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.commands import doctor
+from pipeline.cli.verbs import doctor
 from tests.conftest import require_tool
 from tests.integration.released import RELEASE, pipeline
 

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.engine.local import LocalEngine
 from pipeline.errors import StepFailedError
-from pipeline.project import home_folder
+from pipeline.host.folders import home_folder
 from pipeline.stages import exposure
 from tests.integration.packaged import catalog, context
 

@@ -16,18 +16,18 @@ from pathlib import Path
 import anyio
 import pytest
 
-from pipeline import content
+from pipeline.config.images import ToolchainSpec, load_images
 from pipeline.engine.local.engine import LocalEngine
 from pipeline.errors import ImageError, StepFailedError
-from pipeline.images.bootstrap import bootstrap, recipe_of
+from pipeline.host import content
+from pipeline.host.folders import home_folder, packaging_folder
 from pipeline.images.catalog import Catalog
-from pipeline.images.packages import add_packages, list_packages
-from pipeline.images.roots import Roots
-from pipeline.images.spec import ToolchainSpec, load_images
 from pipeline.images.tools import go_toolchain
 from pipeline.model.image import Image
 from pipeline.model.step import Step
-from pipeline.project import home_folder, packaging_folder
+from pipeline.roots.bootstrap import bootstrap, recipe_of
+from pipeline.roots.packages import add_packages, list_packages
+from pipeline.roots.root import Roots
 from tests.conftest import require_root, require_tool
 
 

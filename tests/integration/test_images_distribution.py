@@ -21,10 +21,10 @@ from pathlib import Path
 import anyio
 import pytest
 
+from pipeline.config.images import ImageSpecs, load_images
 from pipeline.errors import ConfigError, ImageError
+from pipeline.host.folders import packaging_folder
 from pipeline.images.catalog import Catalog
-from pipeline.images.spec import ImageSpecs, load_images
-from pipeline.project import packaging_folder
 from tests.conftest import require_root, require_tool
 
 DEB, RPM = "deb-ubuntu22.04", "rpm-ol9"

@@ -10,15 +10,15 @@ from pathlib import Path
 import anyio
 import pytest
 
-from pipeline import cli
+from pipeline.cli import parser as cli
+from pipeline.config.images import load_images
 from pipeline.errors import ImageError
 from pipeline.images.catalog import Catalog
 from pipeline.images.lock import load_lock
-from pipeline.images.oci import export
-from pipeline.images.reference import Reference
-from pipeline.images.registry import resolve
-from pipeline.images.spec import load_images
-from pipeline.stages.finish import _image
+from pipeline.oci.archive import export
+from pipeline.oci.reference import Reference
+from pipeline.oci.registry import resolve
+from pipeline.stages.index import _image
 from tests import tiny_root
 from tests.conftest import require_tool
 from tests.integration.test_images_registry import push_index, registry, skopeo

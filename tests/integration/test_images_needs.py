@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.images.roots import make_mount_points
-from pipeline.images.spec import load_images
-from pipeline.project import packaging_folder
+from pipeline.config.images import load_images
+from pipeline.host.folders import packaging_folder
+from pipeline.roots.root import make_mount_points
 from tests import tiny_root
 from tests.conftest import require_tool
 from tests.integration.released import RELEASE, pipeline

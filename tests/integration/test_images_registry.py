@@ -18,19 +18,19 @@ from pathlib import Path
 import anyio
 import pytest
 
-from pipeline import content
+from pipeline.config.images import ImageSpec, ImageSpecs, load_images
 from pipeline.errors import ImageError
+from pipeline.host import content
 from pipeline.images.catalog import Catalog
-from pipeline.images.layout import Layout
 from pipeline.images.lock import Lock, load_lock, save_lock
-from pipeline.images.manifest import INDEX, find_manifest
-from pipeline.images.oci import export
 from pipeline.images.origin import Archived, Pulled
 from pipeline.images.pull import materialise, read_source
-from pipeline.images.reference import Reference
-from pipeline.images.registry import Registry, resolve
-from pipeline.images.roots import Roots, make_mount_points
-from pipeline.images.spec import ImageSpec, ImageSpecs, load_images
+from pipeline.oci.archive import export
+from pipeline.oci.layout import Layout
+from pipeline.oci.manifest import INDEX, find_manifest
+from pipeline.oci.reference import Reference
+from pipeline.oci.registry import Registry, resolve
+from pipeline.roots.root import Roots, make_mount_points
 from tests.conftest import require_tool
 from tests.unit.test_images_spec import write
 from tests.waiting import until

@@ -21,12 +21,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.x509.oid import NameOID
 
 from pipeline.errors import ImageError
-from pipeline.images import registry as subject
-from pipeline.images.manifest import MANIFEST, Descriptor
-from pipeline.images.oci import export
-from pipeline.images.reference import Reference
-from pipeline.images.registry import Registry, resolve
 from pipeline.model.identity import sha256_hex
+from pipeline.oci import registry as subject
+from pipeline.oci.archive import export
+from pipeline.oci.manifest import MANIFEST, Descriptor
+from pipeline.oci.reference import Reference
+from pipeline.oci.registry import Registry, resolve
 from tests.integration.test_images_registry import registry, skopeo, small_root
 
 Answer = Callable[[BaseHTTPRequestHandler], tuple[int, dict[str, str], bytes]]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.inside import common
+from pipeline.programs import common
 from tests.conftest import require_tool
 
 ROOT = Path(__file__).parent.parent.parent

@@ -15,13 +15,13 @@ import anyio
 import pytest
 from dagger import Ignore
 
-from pipeline import module_words
-from pipeline.content import digest_of
+from pipeline.config.product import parse_product
+from pipeline.dagger_module import words as module_words
 from pipeline.errors import PipelineError, SourceError, VersionError
-from pipeline.model.product import parse_product
+from pipeline.host.content import digest_of
 from pipeline.model.source import Source
 from pipeline.model.version import parse_tag
-from pipeline.source import resolve
+from pipeline.source.resolve import resolve
 from pipeline.stages.checkout import parameters, source_of
 from tests.conftest import require_tool
 from tests.integration.test_source import OWN, PRODUCT, Repository, repository

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.inside import openssl_fips
+from pipeline.programs.build import openssl_fips
 from tests.conftest import require_tool
 from tests.integration.released import RELEASE, pipeline, succeeded
 

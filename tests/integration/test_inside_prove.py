@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.inside import prove
-from pipeline.inside.elf import SHT_SYMTAB, Elf, build_info
+from pipeline.programs.build import prove
+from pipeline.programs.build.elf import SHT_SYMTAB, Elf, build_info
 from tests.conftest import require_tool
 
 SOURCE = """\

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.inside import sbom
-from pipeline.inside.common import sha256_of
+from pipeline.programs.common import sha256_of
+from pipeline.programs.sbom import sbom
 
 ROOT = Path(__file__).parent.parent.parent
 DATA = ROOT / "tests" / "data" / "inside"

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.inside import sign, verify
+from pipeline.programs.sign import sign
+from pipeline.programs.verify import verify
 from tests.conftest import require_tool, running
 
 PASSPHRASE = 'Träger 7 "quoted"'

@@ -14,10 +14,10 @@ from typing import Any
 import anyio
 import pytest
 
-from pipeline.content import digest_of
 from pipeline.engine.base import Event, Secret, What
 from pipeline.engine.local import LocalEngine, NetworkSettings
 from pipeline.errors import EngineError, ImageError, StepFailedError
+from pipeline.host.content import digest_of
 from pipeline.model.image import Base, Image
 from pipeline.model.step import Effect, Step
 from pipeline.model.tree import Files

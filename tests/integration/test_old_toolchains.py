@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.config.toolchain import minor_of
+from pipeline.host.folders import packaging_folder
 from pipeline.images.toolchains import LOCK, load_toolchains
-from pipeline.model.toolchain import minor_of
-from pipeline.project import packaging_folder
 from tests.conftest import require_tool
 from tests.integration.released import pipeline, succeeded
 

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StepFailedError
-from pipeline.inside import index, rpm_sign, sign, verify
-from pipeline.stages.finish import EPHEMERAL_IDENTITY
+from pipeline.programs.sign import index, rpm_sign, sign
+from pipeline.programs.verify import verify
+from pipeline.stages.index import EPHEMERAL_IDENTITY
 from tests.conftest import require_tool
 from tests.integration.packaged import build
 from tests.integration.released import PROJECT
@@ -262,7 +263,7 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Key:
 
 
 def program(name: str, folder: Path, params: dict[str, object]) -> subprocess.CompletedProcess[str]:
-    """Run a program of `pipeline/inside` in the new folder `folder`."""
+    """Run a program of `pipeline/programs` in the new folder `folder`."""
     folder.mkdir()
     (folder / "params.json").write_text(json.dumps(params))
     argv = [sys.executable, "-B", "-s", str(INSIDE / f"{name}.py"), "params.json"]

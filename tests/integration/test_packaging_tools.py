@@ -16,10 +16,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from pipeline.images.bootstrap import bootstrap, debian_mirrors, recipe_of
+from pipeline.host.folders import home_folder
 from pipeline.images.catalog import Catalog
-from pipeline.images.roots import Roots
-from pipeline.project import home_folder
+from pipeline.roots.bootstrap import bootstrap, debian_mirrors, recipe_of
+from pipeline.roots.root import Roots
 from tests.conftest import require_tool
 from tests.integration.packaged import build, catalog, machine
 from tests.integration.test_packages import field

@@ -10,8 +10,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from pipeline import process
 from pipeline.errors import EngineError, SourceError
+from pipeline.host import process
 from tests.waiting import until
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine import dagger_step
+from pipeline.engine.dagger import step as dagger_step
 from pipeline.model.image import DEFAULT_PATH
 from pipeline.model.step import WORK
 from tests import tiny_root

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.stages.finish import EPHEMERAL_IDENTITY
+from pipeline.stages.index import EPHEMERAL_IDENTITY
 from tests.conftest import require_tool
 
 INSIDE = Path(__file__).resolve().parents[2] / "pipeline" / "inside"

@@ -15,11 +15,11 @@ from pathlib import Path
 import anyio
 import pytest
 
+from pipeline.config.product import Product, parse_product
 from pipeline.errors import SourceError, VersionError
-from pipeline.model.product import Product, parse_product
 from pipeline.model.tree import BASE_EPOCH
 from pipeline.model.version import parse_tag
-from pipeline.source import Checkout, dirty_paths, list_tags, resolve, tags_at_head
+from pipeline.source.resolve import Checkout, dirty_paths, list_tags, resolve, tags_at_head
 from tests.conftest import require_tool
 
 EPOCH = 1_700_000_000

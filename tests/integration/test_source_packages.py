@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.reproduce import difference_of
+from pipeline.release.compare import difference_of
 from tests.conftest import require_tool
 from tests.integration.packaged import machine
 from tests.integration.released import PROJECT, RELEASE, pipeline, succeeded

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.content import digest_of
-from pipeline.engine.local import Store, disk
+from pipeline.engine.local import Store
+from pipeline.host import disk
+from pipeline.host.content import digest_of
 from tests import tiny_root
 from tests.conftest import lacking, require_tool
 from tests.waiting import elapse, until

@@ -20,7 +20,7 @@ BIN = Path(sys.executable).parent
         ("ruff", "format", "--check", "."),
         ("mypy",),
         ("vermin", "--target=3.6-", "--violations", "packaging/products"),
-        ("vermin", "--target=3.9-", "--violations", "pipeline/inside"),  # of Oracle Linux 9, and of python39 on 8
+        ("vermin", "--target=3.9-", "--violations", "pipeline/programs"),  # of Oracle Linux 9, and of python39 on 8
     ],
     ids=["lint", "format", "types", "scripts run on Python 3.6", "programs of steps run on Python 3.9"],
 )

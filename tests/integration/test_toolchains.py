@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.host.folders import home_folder, packaging_folder
 from pipeline.images.toolchains import LOCK, load_toolchains
-from pipeline.project import home_folder, packaging_folder
 from tests.conftest import require_tool
 from tests.integration.module_mirror import Mirror, served
 from tests.integration.released import pipeline, succeeded

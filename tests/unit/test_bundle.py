@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.bundle import Installed, carry, install, needed, tools, write
 from pipeline.errors import UsageError
 from pipeline.model.image import Base, Image
 from pipeline.model.step import Effect, Step
+from pipeline.release.bundle import Installed, carry, install, needed, tools, write
 
 BASE = Base("root", "sha256:1")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import errors
-from pipeline.cli import EPILOG, build_parser, main, run
+from pipeline.cli.parser import EPILOG, build_parser, main, run
 
 
 def leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
@@ -29,7 +29,7 @@ LEAVES = {parser.prog: parser for parser in leaves(build_parser())}
 @pytest.mark.parametrize("name", LEAVES)
 def test_every_verb_has_a_handler_that_exists(name: str) -> None:
     module, function = LEAVES[name].get_default("handler").split(":")
-    assert callable(getattr(import_module(f"pipeline.commands.{module}"), function))
+    assert callable(getattr(import_module(f"pipeline.cli.verbs.{module}"), function))
 
 
 @pytest.mark.parametrize("name", LEAVES)

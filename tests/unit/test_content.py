@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.content import (
+from pipeline.host.content import (
     Item,
     SpecialFileError,
     content_digest,

@@ -9,13 +9,13 @@ import pytest
 from dagger._exceptions import QueryErrorValue
 from gql import GraphQLRequest
 
-from pipeline import dagger_images
-from pipeline.engine import dagger_step
+from pipeline.engine.dagger import step as dagger_step
 from pipeline.errors import EngineError, StepFailedError
 from pipeline.images.pin import NoSuchImageError
-from pipeline.images.reference import Reference
 from pipeline.model.image import Base, Image
 from pipeline.model.step import Step
+from pipeline.oci.reference import Reference
+from pipeline.run import dagger_images
 from pipeline.stages.checkout import unusable
 
 IMAGE = Image("image", Base("base", "sha256:base"))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import dist
-from pipeline.dist import deliver
 from pipeline.errors import StoreError
+from pipeline.release import deliver as dist
+from pipeline.release.deliver import deliver
 
 
 def make_release(folder: Path, **files: str) -> Path:

@@ -27,7 +27,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_that_is_shown_exists(page: Path) -> None:
-    from pipeline.cli import build_parser
+    from pipeline.cli.parser import build_parser
 
     verbs = set(build_parser()._subparsers._group_actions[0].choices)  # type: ignore[union-attr,arg-type]
     shown = re.findall(r"^(?:\./)?pipelinew? +([a-z][a-z-]*)", page.read_text(), re.MULTILINE)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from pipeline.drawing import mermaid, svg
 from pipeline.model.image import Base, Image
 from pipeline.model.step import Effect, Step
 from pipeline.model.tree import Tree
+from pipeline.release.drawing import mermaid, svg
 
 IMAGE = Image("base", Base("base", "sha256:1"))
 SVG = "{http://www.w3.org/2000/svg}"

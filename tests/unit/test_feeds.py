@@ -8,10 +8,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from pipeline import feeds
 from pipeline.engine import failure
 from pipeline.errors import EngineError, StepFailedError
 from pipeline.model.tree import Output, Tree
+from pipeline.run import feeds
 from pipeline.stages.context import Context, Databases
 from tests.unit.test_release_graph import context, made
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ImageError
-from pipeline.images import bootstrap as subject
-from pipeline.images.bootstrap import Recipe, arguments, choose_mode, clean, debian_mirrors, installed_packages
-from pipeline.process import Completed
+from pipeline.host.process import Completed
+from pipeline.roots import bootstrap as subject
+from pipeline.roots.bootstrap import Recipe, arguments, choose_mode, clean, debian_mirrors, installed_packages
 
 RECIPE = Recipe(
     name="small",

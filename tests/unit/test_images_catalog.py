@@ -9,17 +9,17 @@ from pathlib import Path
 import anyio
 import pytest
 
-from pipeline import content
+from pipeline.config.images import ImageSpecs, load_images
 from pipeline.errors import ImageError, StoreError, UsageError
-from pipeline.images.bootstrap import recipe_of
+from pipeline.host import content
 from pipeline.images.catalog import Catalog
 from pipeline.images.lock import Lock, Locked
 from pipeline.images.pin import NoSuchImageError
-from pipeline.images.reference import Reference
-from pipeline.images.roots import Facts, Root, Roots, inside, make_mount_points, missing_mount_points
-from pipeline.images.spec import ImageSpecs, load_images
 from pipeline.model.graph import steps_of
 from pipeline.model.step import Effect
+from pipeline.oci.reference import Reference
+from pipeline.roots.bootstrap import recipe_of
+from pipeline.roots.root import Facts, Root, Roots, inside, make_mount_points, missing_mount_points
 from tests.unit.test_images_spec import write
 
 DIGEST = "sha256:" + "a" * 64

@@ -10,16 +10,16 @@ import anyio
 import pytest
 from pydantic import ValidationError
 
-from pipeline.cli import build_parser
+from pipeline.cli.parser import build_parser
+from pipeline.config.archive import Archive
+from pipeline.config.images import ImageSpecs, load_images
 from pipeline.errors import ConfigError, UsageError
-from pipeline.images.archive import Archive
-from pipeline.images.bootstrap import Recipe, arguments
 from pipeline.images.catalog import Catalog
-from pipeline.images.distribution import MACROS, Rpms, configuration, distribution_of
 from pipeline.images.exported import Exported
-from pipeline.images.roots import Facts, Roots
-from pipeline.images.spec import ImageSpecs, load_images
-from pipeline.stages.finish import _image
+from pipeline.roots.bootstrap import Recipe, arguments
+from pipeline.roots.distribution import MACROS, Rpms, configuration, distribution_of
+from pipeline.roots.root import Facts, Roots
+from pipeline.stages.index import _image
 from tests.unit.test_images_spec import GOOD, PACKAGING, problem, write
 
 APT = """

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.images.tools import executable
-from pipeline.inside import go_install, go_toolchain
+from pipeline.programs.toolchain import go_install, go_toolchain
 
 
 def test_the_directory_hash_covers_everything_and_the_copy_has_what_is_needed(tmp_path: Path) -> None:

@@ -13,13 +13,13 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from pipeline import content
 from pipeline.errors import ImageError
-from pipeline.images.layout import Layout
-from pipeline.images.manifest import INDEX, LAYER, MANIFEST, Descriptor, Manifest, choose, find_manifest
-from pipeline.images.oci import export
-from pipeline.images.unpack import unpack
+from pipeline.host import content
 from pipeline.model.identity import sha256_hex
+from pipeline.oci.archive import export
+from pipeline.oci.layout import Layout
+from pipeline.oci.manifest import INDEX, LAYER, MANIFEST, Descriptor, Manifest, choose, find_manifest
+from pipeline.roots.unpack import unpack
 
 PLATFORM = "linux/amd64"
 Entry = tuple[str, str, str]

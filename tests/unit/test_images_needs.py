@@ -11,21 +11,21 @@ from pathlib import Path
 import anyio
 import pytest
 
+from pipeline.config.images import EVERY_STEP, ImageSpecs, ProgramSpec, load_images
+from pipeline.config.product import load_product
 from pipeline.engine.failure import failed
 from pipeline.errors import ImageError, StoreError
 from pipeline.images import needs
 from pipeline.images.catalog import Catalog
 from pipeline.images.lock import Lock
 from pipeline.images.needs import Check, program_of
-from pipeline.images.spec import EVERY_STEP, ImageSpecs, ProgramSpec, load_images
 from pipeline.images.tools import executable
 from pipeline.model.graph import steps_of
 from pipeline.model.image import Base, Image
-from pipeline.model.product import load_product
 from pipeline.model.step import Step
 from pipeline.model.tree import Files, Given, Merge
-from pipeline.release import plan
-from pipeline.stages import finish
+from pipeline.release.plan import plan
+from pipeline.stages import index as finish
 from pipeline.stages.checkout import checkout
 from pipeline.stages.context import Context, Databases
 from pipeline.stages.package import load_packaging
@@ -33,7 +33,7 @@ from tests.unit.test_release_graph import PRODUCTS, SCHEMAS, context
 
 PACKAGING = PRODUCTS.parent
 RUNNERS = {"attempt", "run", "said"}
-"""The functions of `pipeline/inside` whose first argument is a program."""
+"""The functions of `pipeline/programs` whose first argument is a program."""
 ELSEWHERE = {
     ("deb-ubuntu22.04", "contents"): {"rpm", "rpm2cpio"},
     ("rpm-ol8", "contents"): {"dpkg-deb"},
@@ -92,7 +92,7 @@ def first(node: ast.expr) -> str:
 
 
 def called(source: bytes, known: set[str]) -> set[str]:
-    """Return the programs that a program of `pipeline/inside` starts.
+    """Return the programs that a program of `pipeline/programs` starts.
 
     They are the first arguments of what runs programs, and every list that begins with a known one.
     """

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.images import load_images
 from pipeline.errors import ConfigError, UsageError
-from pipeline.images.credentials import basic_credentials
 from pipeline.images.lock import Lock, Locked, load_lock, save_lock
 from pipeline.images.origin import Archived, Bootstrapped, Folder, Mode, Pulled, origins
-from pipeline.images.reference import Reference
-from pipeline.images.spec import load_images
+from pipeline.oci.credentials import basic_credentials
+from pipeline.oci.reference import Reference
 from tests.unit.test_images_spec import write
 
 DIGEST = "sha256:" + "a" * 64

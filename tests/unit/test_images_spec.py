@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.images import ImageSpecs, load_images
 from pipeline.errors import ConfigError
 from pipeline.images.lock import load_lock
-from pipeline.images.spec import ImageSpecs, load_images
 from pipeline.images.tools import version_of
 
 PACKAGING = Path(__file__).parents[2] / "packaging"

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.inside import exposure
-from pipeline.inside.common import Params, Problem
+from pipeline.config.product import load_product, parse_product
 from pipeline.model.artifact import Kind
 from pipeline.model.graph import predecessors
-from pipeline.model.product import load_product, parse_product
 from pipeline.model.step import Step
 from pipeline.model.tree import Files
-from pipeline.release import plan
+from pipeline.programs.common import Params, Problem
+from pipeline.programs.package import exposure
+from pipeline.release.plan import plan
 from pipeline.stages.context import Context
 from tests.unit.test_release_graph import PRODUCTS, SCHEMAS, context, made, titles
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.inside import fips_probe
-from pipeline.inside.common import Problem
+from pipeline.programs.build import fips_probe
+from pipeline.programs.common import Problem
 
 NATIVE: dict[str, Any] = {
     "boringcrypto": False, "enabled": True, "enforced": False, "version": "v1.0.0",

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.inside import approve, gate, scanners
-from pipeline.inside.common import Params, Problem, sha256_of
+from pipeline.programs.common import Params, Problem, sha256_of
+from pipeline.programs.scan import approve, gate, scanners
 from tests.documents import check_statement
 
 DATA = Path(__file__).parent.parent / "data" / "inside"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.inside import govulncheck
-from pipeline.inside.common import Params
+from pipeline.programs.common import Params
+from pipeline.programs.scan import govulncheck
 
 UUID = {"module": "github.com/google/uuid", "version": "v1.6.0"}
 METHOD = {**UUID, "package": "github.com/google/uuid", "function": "Scan", "receiver": "*github.com/google/uuid.UUID"}

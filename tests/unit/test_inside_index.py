@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.inside import index, verify
-from pipeline.inside.common import Params, Problem, sha256_of
+from pipeline.programs.common import Params, Problem, sha256_of
+from pipeline.programs.sign import index
+from pipeline.programs.verify import verify
 
 BINARY = "weed-3.68-linux-amd64"
 FINDING = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.inside import openssl_fips
+from pipeline.programs.build import openssl_fips
 
 DEFAULT = """\
 Providers:

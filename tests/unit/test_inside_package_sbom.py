@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.inside import contents, package_sbom, sbom
-from pipeline.inside.common import Params, Problem
+from pipeline.programs.common import Params, Problem
+from pipeline.programs.package import contents
+from pipeline.programs.sbom import package_sbom, sbom
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "packaging" / "schemas"
 DATA = Path(__file__).parent.parent / "data" / "inside"

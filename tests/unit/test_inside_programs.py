@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.inside import common
+from pipeline.programs import common
 
 INSIDE = Path(common.__file__).parent
 PROGRAMS = sorted(path for path in INSIDE.glob("*.py") if path.name != "__init__.py")

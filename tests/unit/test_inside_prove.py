@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.inside import prove
-from pipeline.inside.common import Params, Problem
-from pipeline.inside.elf import Elf, build_info
+from pipeline.programs.build import prove
+from pipeline.programs.build.elf import Elf, build_info
+from pipeline.programs.common import Params, Problem
 
 STRINGS = (
     b"\0_cgo_1_Cfunc__goboringcrypto_FIPS_mode\0crypto/internal/boring/sig.BoringCrypto.abi0\0unused_goboringcrypto\0"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.inside import license_policy, sbom
-from pipeline.inside.common import Params, Problem
+from pipeline.programs.common import Params, Problem
+from pipeline.programs.sbom import license_policy, sbom
 
 DATA = Path(__file__).parent.parent / "data" / "inside"
 FILE, SHA256 = "weed-1.2.3-linux-amd64", "d235c091fb56516e857aa6f482c63ea0aa72f0f9984bd5b231d6de5e80df00f9"

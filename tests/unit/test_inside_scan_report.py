@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.inside import scan_report
-from pipeline.inside.common import Params, Problem
+from pipeline.programs.common import Params, Problem
+from pipeline.programs.scan import scan_report
 from tests.documents import SCHEMAS, check_openvex, check_sarif
 
 EPOCH = 1717992646

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.inside import common, sign
-from pipeline.inside.common import Problem
+from pipeline.programs import common
+from pipeline.programs.common import Problem
+from pipeline.programs.sign import sign
 
 FINGERPRINT = "AB" * 20
 NOW = 1_800_000_000

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.inside import tarball
-from pipeline.inside.common import Params, Problem
+from pipeline.programs.common import Params, Problem
+from pipeline.programs.package import tarball
 
 EPOCH = 1717992646
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.inside import vulndb
-from pipeline.inside.common import Params, Problem
+from pipeline.programs.common import Params, Problem
+from pipeline.programs.scan import vulndb
 
 WHOLE = {
     "index/db.json": json.dumps({"modified": "2026-11-20T00:00:00Z"}),

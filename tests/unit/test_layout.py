@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.content import Item
 from pipeline.engine.local.layout import Placed, merge, pick
 from pipeline.errors import EngineError
+from pipeline.host.content import Item
 from pipeline.model.tree import Files, Pick
 
 LISTING = (

@@ -9,12 +9,12 @@ import anyio
 import dagger
 import pytest
 
-from pipeline.cli import build_parser
+from pipeline.cli.parser import build_parser
+from pipeline.dagger_module.pipeline import Pipeline
+from pipeline.dagger_module.words import Fips
 from pipeline.errors import SourceError, UsageError
-from pipeline.module import Pipeline
-from pipeline.module_words import Fips
-from pipeline.on_dagger import dagger_backend
-from pipeline.request import OPTIONS, VERBS, Request, options_of
+from pipeline.run.dagger import dagger_backend
+from pipeline.run.request import OPTIONS, VERBS, Request, options_of
 from pipeline.stages.context import FipsModule
 
 PROJECT = Path(__file__).resolve().parents[2]

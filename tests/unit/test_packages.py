@@ -10,17 +10,19 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from pipeline.config.product import Product, load_product, parse_product
+from pipeline.config.template import render_files
 from pipeline.errors import ConfigError, UsageError
-from pipeline.inside import common, deb, package, rpm, rpm_sign
 from pipeline.model.artifact import Artifact
 from pipeline.model.distribution import DISTRIBUTIONS
 from pipeline.model.graph import predecessors, steps_of
-from pipeline.model.product import Product, load_product, parse_product
 from pipeline.model.step import Effect, Step
-from pipeline.model.template import render_files
 from pipeline.model.tree import BASE_EPOCH, Files
 from pipeline.model.version import parse_tag
-from pipeline.release import plan
+from pipeline.programs import common
+from pipeline.programs.package import deb, package, rpm
+from pipeline.programs.sign import rpm_sign
+from pipeline.release.plan import plan
 from pipeline.stages.context import Context
 from pipeline.stages.package import load_packaging, rendered
 from tests.unit.test_release_graph import PACKAGING, PRODUCTS, SCHEMAS, context, made, titles
@@ -106,7 +108,7 @@ def test_a_variant_that_is_not_listed_is_not_packaged() -> None:
 
 
 def test_a_product_without_packages_has_none_and_the_verb_says_so() -> None:
-    from pipeline.choice import part
+    from pipeline.run.choice import part
 
     assert TABLE is not None
     text = EXAMPLE.replace(TABLE[0], "").replace('"deb", "rpm", ', "")

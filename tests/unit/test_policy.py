@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.policy import Policy, Severity, expired_entries, load_policy, parse_policy, unused_entries
 from pipeline.errors import ConfigError
-from pipeline.model.policy import Policy, Severity, expired_entries, load_policy, parse_policy, unused_entries
 
 PRODUCTS = Path(__file__).parents[2] / "packaging" / "products"
 ENTRY = """

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.product import Product, list_products, load_product, parse_product
 from pipeline.errors import ConfigError, UsageError
-from pipeline.model.product import Product, list_products, load_product, parse_product
 from pipeline.model.target import TARGETS
 from pipeline.model.version import parse_tag
 

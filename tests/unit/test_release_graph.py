@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.policy import load_policy
+from pipeline.config.product import load_product
+from pipeline.config.toolchain import Toolchain
 from pipeline.errors import UsageError
 from pipeline.model.graph import predecessors, steps_of
 from pipeline.model.image import Base, Image
-from pipeline.model.policy import load_policy
-from pipeline.model.product import load_product
 from pipeline.model.source import Source
 from pipeline.model.step import Effect, Step
-from pipeline.model.toolchain import Toolchain
 from pipeline.model.tree import Files, Given
 from pipeline.model.version import parse_tag
-from pipeline.release import Release, plan
+from pipeline.release.plan import Release, plan
 from pipeline.stages.context import Context, Databases, FipsModule, Options
 from pipeline.stages.package import load_packaging
 

@@ -6,11 +6,10 @@ import hashlib
 import struct
 from pathlib import Path
 
-from pipeline.cli import build_parser
-from pipeline.commands.reproduce import Recorded
-from pipeline.local import parse_overrides
+from pipeline.cli.parser import build_parser
+from pipeline.cli.verbs.reproduce import Recorded
 from pipeline.model.image import Base, Image
-from pipeline.reproduce import (
+from pipeline.release.compare import (
     Compared,
     Outcome,
     compare,
@@ -21,7 +20,8 @@ from pipeline.reproduce import (
     table,
     without_signature,
 )
-from pipeline.request import from_command_line
+from pipeline.run.local import parse_overrides
+from pipeline.run.request import from_command_line
 from tests.documents import check_statement
 
 SOURCE = {"tree": "git-tree:" + "a" * 40, "commit": "c" * 40, "url": "https://git.example.org/weed"}

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.inside import common, package, rpm, rpm_source
+from pipeline.config.product import load_product
 from pipeline.model.artifact import Kind
 from pipeline.model.distribution import DISTRIBUTIONS
 from pipeline.model.graph import predecessors
-from pipeline.model.product import load_product
 from pipeline.model.step import Step
 from pipeline.model.tree import Files
-from pipeline.release import plan
+from pipeline.programs import common
+from pipeline.programs.package import package, rpm, rpm_source
+from pipeline.release.plan import plan
 from pipeline.stages.package import Prebuilt, rendered
 from tests.unit.test_release_graph import PRODUCTS, SCHEMAS, context, made, titles
 

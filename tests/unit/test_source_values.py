@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import SourceError
-from pipeline.location import is_url, local, parse_url
 from pipeline.model.source import Source, check_go, go_directive, go_floor, go_module, go_order, go_toolchain
+from pipeline.source.location import is_url, local, parse_url
 
 TREE = "git-tree:" + "ab" * 20
 COMMIT = "c0ffee" + "0" * 34

@@ -10,9 +10,12 @@ from typing import Any
 import anyio
 import pytest
 
+from pipeline.config.images import ToolchainSpec, load_images
+from pipeline.config.product import Product, load_product
+from pipeline.config.toolchain import OLDEST, Toolchain, Wanted, wanted
 from pipeline.errors import ConfigError, ImageError
+from pipeline.host.folders import packaging_folder
 from pipeline.images.catalog import Catalog
-from pipeline.images.spec import ToolchainSpec, load_images
 from pipeline.images.toolchains import (
     LOCK,
     Pinned,
@@ -24,14 +27,11 @@ from pipeline.images.toolchains import (
     resolved,
     save_toolchains,
 )
-from pipeline.inside import go_versions
 from pipeline.model.graph import steps_of
-from pipeline.model.product import Product, load_product
 from pipeline.model.source import Source, go_order
 from pipeline.model.step import Effect
-from pipeline.model.toolchain import OLDEST, Toolchain, Wanted, wanted
 from pipeline.model.version import parse_tag
-from pipeline.project import packaging_folder
+from pipeline.programs.toolchain import go_versions
 
 SUM = "h1:" + "A" * 43 + "="
 LOCKED = lock_of([Pinned(version="1.22.12", sum=SUM), Pinned(version="1.24.13", sum=SUM)])

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.config.policy import load_policy
+from pipeline.config.vex import entries, load_vex, package_of
 from pipeline.errors import ConfigError
-from pipeline.model.policy import load_policy
-from pipeline.model.vex import entries, load_vex, package_of
 
 TOML = "github.com/pelletier/go-toml/v2"
 POLICY = """

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.images.bootstrap import INHERITED, choose_mode, debian_mirrors
-from pipeline.process import environment
-from pipeline.project import home_folder
+from pipeline.host.folders import home_folder
+from pipeline.host.process import environment
+from pipeline.roots.bootstrap import INHERITED, choose_mode, debian_mirrors
 from tests.conftest import require_tool
 
 LAYOUT = 2

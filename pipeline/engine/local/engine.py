@@ -19,9 +19,9 @@ from pipeline.engine.local import schedule
 from pipeline.engine.local.entry import Laid
 from pipeline.engine.local.evaluation import Context, Evaluation
 from pipeline.engine.local.history import History, Reason
-from pipeline.engine.local.network import NetworkSettings
 from pipeline.engine.local.runner import run_shell
 from pipeline.engine.local.store import Store
+from pipeline.engine.network import NetworkSettings
 from pipeline.errors import EngineError, PipelineError
 from pipeline.model.graph import steps_of
 from pipeline.model.step import Step

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from pipeline.content import FOLDER, Fingerprint, Item, Listing, content_digest, fingerprints, normalise, scan
+from pipeline.host.content import FOLDER, Fingerprint, Item, Listing, content_digest, fingerprints, normalise, scan
 from pipeline.model.identity import identify
 
 FORMAT = 1

@@ -14,19 +14,19 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from pipeline.content import Listing, remove_tree
 from pipeline.engine.base import Event, Observer, Secret, What
 from pipeline.engine.local import schedule
-from pipeline.engine.local.disk import full_disk, is_about_space, locked, store_errors, try_lock
 from pipeline.engine.local.entry import TREE, Laid, seal
 from pipeline.engine.local.layout import describe, lay_out
 from pipeline.engine.local.log import StepLog
 from pipeline.engine.local.needs import check_platform, find_root, granted
-from pipeline.engine.local.network import NetworkSettings
 from pipeline.engine.local.runner import Job, judge, run_job
 from pipeline.engine.local.schedule import Node, Results
 from pipeline.engine.local.store import Store
+from pipeline.engine.network import NetworkSettings
 from pipeline.errors import EngineError, PipelineError, StepFailedError
+from pipeline.host.content import Listing, remove_tree
+from pipeline.host.disk import full_disk, is_about_space, locked, store_errors, try_lock
 from pipeline.model.identity import identify, sha256_hex
 from pipeline.model.step import Step
 from pipeline.model.tree import BASE_EPOCH, Pick, Tree

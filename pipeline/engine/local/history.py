@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from pipeline.engine.local.disk import store_errors, write_whole
+from pipeline.host.disk import store_errors, write_whole
 from pipeline.model.identity import identify
 from pipeline.model.step import Step
 

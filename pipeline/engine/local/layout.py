@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from pipeline.content import FOLDER, Item, Listing, SpecialFileError, copy_items, scan
 from pipeline.engine.local.entry import Laid
 from pipeline.errors import EngineError
+from pipeline.host.content import FOLDER, Item, Listing, SpecialFileError, copy_items, scan
 from pipeline.model.tree import BASE_EPOCH, Files, Given, Merge, Output, Pick, Tree
 
 Placed = dict[str, tuple[Item, str]]

@@ -9,10 +9,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.content import remove_tree
-from pipeline.engine.local.disk import store_errors, try_lock
 from pipeline.engine.local.entry import MANIFEST
 from pipeline.engine.local.store import Store
+from pipeline.host.content import remove_tree
+from pipeline.host.disk import store_errors, try_lock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,15 +11,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline import process
-from pipeline.content import SpecialFileError, normalise
 from pipeline.engine import failure as wording
 from pipeline.engine.base import Secret
 from pipeline.engine.local.log import StepLog
-from pipeline.engine.local.network import NetworkSettings
 from pipeline.engine.local.redact import SHORT, forms
 from pipeline.engine.local.sandbox import Bind, Sandbox, make_scratch
+from pipeline.engine.network import NetworkSettings
 from pipeline.errors import EngineError, StepFailedError
+from pipeline.host import process
+from pipeline.host.content import SpecialFileError, normalise
 from pipeline.model.step import ExitCode, Step
 
 

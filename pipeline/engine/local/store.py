@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pipeline.content import fingerprints, remove_tree
 from pipeline.engine.local import entry
-from pipeline.engine.local.disk import (
+from pipeline.engine.local.entry import MANIFEST, TREE, Laid, Manifest
+from pipeline.host.content import fingerprints, remove_tree
+from pipeline.host.disk import (
     boot_id,
     flush,
     kill_users,
@@ -30,7 +31,6 @@ from pipeline.engine.local.disk import (
     with_reserve,
     write_whole,
 )
-from pipeline.engine.local.entry import MANIFEST, TREE, Laid, Manifest
 
 if TYPE_CHECKING:
     from pipeline.engine.local.prune import Usage

@@ -1,0 +1,1 @@
+"""The command line: parser, verbs, progress. It prints, and nothing below it does."""

@@ -1,0 +1,113 @@
+"""`pipeline plan`, `graph`, `shell` and `products`: looking without running."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import anyio
+
+from pipeline.cli.running import opened
+from pipeline.config.product import list_products, load_product
+from pipeline.engine.local.history import Reason
+from pipeline.errors import SigningError, UsageError
+from pipeline.host.folders import packaging_folder
+from pipeline.model.graph import steps_of
+from pipeline.model.step import Step
+from pipeline.release.drawing import mermaid, svg
+
+SHOWN_CHANGES = 3
+
+
+def plan(options: Namespace) -> int:
+    """List every step with what the next run would do about it, and why."""
+    with opened(options) as run:
+        planned, engine = anyio.run(run.walk.looked_at), run.backend.engine
+        missing = engine.missing(*planned.goals)
+        rows = [_row(step, engine.explain(step), step.digest in missing) for step in steps_of(planned.tree)]
+    print(f"compiled by {planned.context.toolchain}", file=sys.stderr if options.json else sys.stdout)
+    if options.json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    width = max(len(str(row["title"])) for row in rows)
+    for row in rows:
+        why = f"  {row['why']}" if row["state"] == "will run" else ""
+        print(f"{row['state']:<10}  {str(row['digest'])[7:19]}  {row['title']:<{width}}{why}")
+    states = Counter(str(row["state"]) for row in rows)
+    print(f"{len(rows)} steps: {', '.join(f'{count} {state}' for state, count in sorted(states.items()))}")
+    return 0
+
+
+def _row(step: Step, reason: Reason, missing: bool) -> dict[str, object]:
+    """Return what is said of a step. `not needed`: its result is gone, and what was made of it is there."""
+    state = "cached" if reason.cached else "will run" if missing else "not needed"
+    unknown = "" if step.image.base.known else f"image {step.image.base.name} is not built yet"
+    return {
+        "title": step.title,
+        "digest": step.digest,
+        "image": step.image.name,
+        "effect": step.effect.value,
+        "state": state,
+        "why": unknown or _why(reason),
+    }
+
+
+def _why(reason: Reason) -> str:
+    shown, more = reason.changes[:SHOWN_CHANGES], len(reason.changes) - SHOWN_CHANGES
+    return "; ".join([*shown, *([f"and {more} more"] if more > 0 else [])]) or reason.brief
+
+
+def graph(options: Namespace) -> int:
+    """Draw the graph."""
+    with opened(options) as run:
+        planned = anyio.run(run.walk.looked_at)
+    text = svg(planned.tree) if options.format == "svg" else mermaid(planned.tree)
+    if options.output:
+        Path(options.output).write_text(text, encoding="utf-8")
+    else:
+        print(text, end="")
+    return 0
+
+
+def shell(options: Namespace) -> int:
+    """Open a shell where a step would run."""
+    with opened(options) as run:
+        walk, backend = run.walk, run.backend
+
+        async def work() -> int:
+            try:
+                planned = await walk.planned()
+            except SigningError as error:  # the key is somewhere else: no reason to hide what has no part in it
+                backend.note(f"{error.brief}: steps that sign, and all after them, are other ones here")
+                planned = await walk.planned(signed=False)
+            step = find_step((*steps_of(planned.tree), walk.key_step()), options.step)
+            argv = ("/bin/sh", "-c", options.command) if options.command else ()
+            return await backend.engine.shell(step, given=backend.given, secrets=backend.secrets, argv=argv)
+
+        return anyio.run(work)
+
+
+def find_step(steps: Iterable[Step], wanted: str) -> Step:
+    """Return the one step whose title is `wanted` or whose digest begins with it. Raises UsageError otherwise."""
+    every = list(steps)
+    prefix = wanted.removeprefix("sha256:")
+    found = [s for s in every if s.title == wanted or s.digest.removeprefix("sha256:").startswith(prefix)]
+    if len(found) == 1:
+        return found[0]
+    what = "no step is" if not found else f"{len(found)} steps are"
+    titles = "\n".join(f"  {s.digest[7:19]}  {s.title}" for s in found or every)
+    raise UsageError(f"{what} called {wanted!r}", details=titles, resolution="name one of these")
+
+
+def products(_: Namespace) -> int:
+    """List the products."""
+    folder = packaging_folder() / "products"
+    for name in list_products(folder):
+        product = load_product(folder / name)
+        variants = ", ".join(variant.name for variant in product.variants())
+        print(f"{name:<12} {product.summary}\n{'':<12} {', '.join(product.build.targets)}; {variants}")
+    return 0

@@ -1,0 +1,1 @@
+"""Every loader of a file that people write, with its errors."""

@@ -1,0 +1,1 @@
+"""The Dagger object: arguments in, a request out, nothing else."""

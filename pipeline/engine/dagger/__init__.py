@@ -1,0 +1,1 @@
+"""The Dagger engine: a step as a container of Dagger."""

@@ -1,0 +1,1 @@
+"""The one door to this machine: processes, files, locks, folders."""

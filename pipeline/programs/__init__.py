@@ -1,0 +1,1 @@
+"""Programs that run inside a step: the standard library only, JSON in, files out."""

@@ -1,0 +1,146 @@
+"""Checks that OpenSSL's FIPS provider is there and works, and fails saying what was found instead.
+
+Params: `out` (default `/out/openssl-fips.json`); `modules_dir`, the folder with `fips.so` (default: OpenSSL's own).
+
+The provider counts as usable when it is active in the system's configuration or loads by itself (as on Oracle Linux),
+or when `openssl fipsinstall` sees it pass all its self-tests and it is active with the configuration that this makes
+(as with Debian's openssl-provider-fips, which leaves that to the administrator; that the module is the validated one
+is for the package manager's signature to say). Then, restricted to `fips=yes`, SHA-256 of a known message must be
+right and MD5 must be refused.
+
+Output: OpenSSL's version, the provider's name and version, the module's file and SHA-256, how it was activated, and
+the self-tests that passed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING or __package__:
+    from pipeline.programs.common import Json, Params, Problem, run_program, sha256_of, write_json, write_text
+else:
+    from common import Json, Params, Problem, run_program, sha256_of, write_json, write_text
+
+SCHEMA = "urn:release-pipeline:openssl-fips:v1"
+TIMEOUT = 300
+MESSAGE, SHA256 = b"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-4, example
+CONFIGURATION = """\
+openssl_conf = init
+.include {included}
+[init]
+providers = providers
+[providers]
+fips = fips_sect
+base = base_sect
+[base_sect]
+activate = 1
+"""
+
+
+def openssl(*arguments: str, config: str = "", modules: str = "", data: bytes = b"") -> tuple[int, str]:
+    """Run openssl and return (exit code, what it printed). Raises Problem when it is not there."""
+    env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+    env.update({"OPENSSL_CONF": config} if config else {}, **({"OPENSSL_MODULES": modules} if modules else {}))
+    try:
+        done = subprocess.run(["openssl", *arguments], env=env, input=data, capture_output=True, timeout=TIMEOUT)
+    except FileNotFoundError:
+        raise Problem("there is no openssl here") from None
+    except subprocess.TimeoutExpired:
+        raise Problem(f"openssl {arguments[0]} did not finish within {TIMEOUT} seconds") from None
+    return done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace")
+
+
+def providers(listing: str) -> dict[str, dict[str, str]]:
+    """Return {provider: {"name", "version", "status"}} from `openssl list -providers`."""
+    found: dict[str, dict[str, str]] = {}
+    current = ""
+    for line in listing.splitlines():
+        if re.fullmatch(r"  \S.*", line):
+            current = line.strip()
+            found[current] = {}
+        match = re.fullmatch(r"    (name|version|status): (.*)", line)
+        if match and current:
+            found[current].setdefault(match[1], match[2].strip())
+    return found
+
+
+def fips_of(listing: str) -> dict[str, str] | None:
+    """Return what is said of an active FIPS provider, or None."""
+    for key, facts in providers(listing).items():
+        if (key == "fips" or "FIPS" in facts.get("name", "")) and facts.get("status") == "active":
+            return facts
+    return None
+
+
+def install(module: Path, modules: str, folder: Path) -> tuple[str, list[str]]:
+    """Let the provider test itself; return (the configuration that activates it, the tests that passed)."""
+    included, config = folder / "fipsmodule.cnf", folder / "openssl.cnf"
+    code, said = openssl("fipsinstall", "-module", str(module), "-out", str(included), modules=modules)
+    if code != 0 or "INSTALL PASSED" not in said:
+        raise Problem(f"{module} does not pass its self-tests:", *said.splitlines()[-5:])
+    write_text(config, CONFIGURATION.format(included=included))
+    passed = {f"{m[1].strip()} {m[2]}" for m in re.finditer(r"^(\S+) : \(([^)]+)\) : Pass$", said, re.MULTILINE)}
+    return str(config), sorted(passed)
+
+
+def check_algorithms(config: str, modules: str) -> None:
+    """Check that the FIPS provider hashes rightly and refuses what is not approved."""
+    restricted = ("dgst", "-provider", "fips", "-provider", "base", "-propquery", "fips=yes")
+    code, said = openssl(*restricted, "-sha256", config=config, modules=modules, data=MESSAGE)
+    if code != 0 or SHA256 not in said:
+        raise Problem("the FIPS provider does not compute SHA-256:", *said.splitlines()[-3:])
+    code, _ = openssl(*restricted, "-md5", config=config, modules=modules, data=MESSAGE)
+    if code == 0:
+        raise Problem("MD5 works although only approved algorithms were asked for: the FIPS provider is not in force")
+
+
+def check(params: Params) -> Json:
+    """Return what `out` gets. Raises Problem saying what was found when there is no usable FIPS provider."""
+    _, version = openssl("version")
+    _, directory = openssl("version", "-m")
+    match = re.search(r'MODULESDIR: "(.*)"', directory)
+    if not match:
+        raise Problem(f"{version.strip()} has no providers: OpenSSL 3 or newer is needed")
+    chosen = str(params.get("modules_dir") or "")
+    module = Path(chosen or match[1]) / "fips.so"
+    _, default = openssl("list", "-providers", "-verbose", modules=chosen)
+    _, asked = openssl("list", "-providers", "-provider", "fips", "-verbose", modules=chosen)
+    config, tests, how = "", list[str](), "configuration"
+    facts = fips_of(default)
+    if facts is None:
+        facts, how = fips_of(asked), "by itself"
+    if facts is None and module.is_file():
+        how = "fipsinstall"
+        config, tests = install(module, chosen, Path.cwd())
+        _, listing = openssl("list", "-providers", "-verbose", config=config, modules=chosen)
+        facts = fips_of(listing)
+    if facts is None:
+        active = ", ".join(f"{key} {value.get('version', '')}".strip() for key, value in providers(default).items())
+        there = "is there, but does not become active" if module.is_file() else "is not there"
+        raise Problem(
+            f"OpenSSL has no active FIPS provider: {module} {there}",
+            f"found: {version.strip()}, providers: {active or 'none'}",
+            "install it (Debian: openssl-provider-fips) or do not require it",
+        )
+    check_algorithms(config, chosen)
+    return {
+        "schema": SCHEMA,
+        "openssl": version.strip(),
+        "provider": facts,
+        "module": {"file": str(module), "sha256": sha256_of(module)} if module.is_file() else None,
+        "activated": how,
+        "self_tests": tests,
+    }
+
+
+def main(params: Params) -> None:
+    """Write what was found."""
+    write_json(params.path("out", "/out/openssl-fips.json"), check(params))
+
+
+if __name__ == "__main__":
+    run_program(main)

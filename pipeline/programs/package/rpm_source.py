@@ -1,0 +1,95 @@
+"""Makes a source RPM: the spec file and its sources, but not what is compiled elsewhere.
+
+Params: `files` and `out` of `package.py`, and
+  name     of the package
+  spec     the path of the spec file among the packaging files; `rpmlint.toml` beside it has what rpmlint may not say
+  sources  the folder with the other sources (default `/in/sources`)
+  held     the names of those that the source RPM holds, such as the list of licenses
+  named    the names of those that it only names (`NoSource` in the spec), such as the program: whoever rebuilds the
+           package takes them from the release
+
+Source0 is `files.tar`: the packaging files but the folder of the spec. A source RPM that lacks a source is called
+`*.nosrc.rpm`, another `*.src.rpm`. It is of no architecture, and its bytes are the same whatever the machine. Every
+finding of rpmlint is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING or __package__:
+    from pipeline.programs.common import Params, Problem, run_program, source_date_epoch
+    from pipeline.programs.package.package import deliver, lay_out
+    from pipeline.programs.package.rpm import FOLDERS, check, rpmbuild
+else:
+    from common import Params, Problem, run_program, source_date_epoch
+    from package import deliver, lay_out
+    from rpm import FOLDERS, check, rpmbuild
+
+SOURCE = "files.tar"
+
+
+def pack(folder: Path, archive: Path, epoch: int, without: Path) -> None:
+    """Write `folder` as the tar archive that the spec unpacks, but the folder `without` in it."""
+
+    def owned(info: tarfile.TarInfo) -> tarfile.TarInfo:
+        info.uid = info.gid = 0
+        info.uname = info.gname = "root"
+        info.mtime = epoch
+        return info
+
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+        for path in sorted(folder.rglob("*")):
+            if path != without and without not in path.parents:
+                tar.add(path, path.relative_to(folder).as_posix(), recursive=False, filter=owned)
+
+
+def place(params: Params, folder: Path) -> None:
+    """Put the other sources into `folder`.
+
+    rpm keeps the size of a source that it only names, and never reads it: a file full of holes will do.
+    """
+    given = params.path("sources", "/in/sources")
+    for name in params.get("held") or []:
+        shutil.copyfile(given / name, folder / name)
+    for name in params.get("named") or []:
+        with (folder / name).open("wb") as file:
+            file.truncate((given / name).stat().st_size)
+
+
+def build(params: Params, work: Path) -> Path:
+    """Return the source package that rpmbuild made below `work`."""
+    for name in FOLDERS:
+        (work / name).mkdir(parents=True)
+    files, sources, epoch = work / "files", work / "SOURCES", source_date_epoch()
+    lay_out(params, files)
+    spec = files / str(params["spec"])
+    if not spec.is_file():
+        raise Problem(f"the packaging files have no {params['spec']}")
+    pack(files, sources / SOURCE, epoch, without=spec.parent)
+    place(params, sources)
+    for path in sources.iterdir():
+        path.chmod(0o644)
+        os.utime(path, (epoch, epoch))
+    # Of the architecture of whatever machine it is made on, unless told otherwise.
+    named = Path(shutil.copy2(spec, work / "SPECS" / f"{params['name']}.spec"))
+    rpmbuild("-bs", "--target", "noarch-linux", str(named), work=work, what="the source package was not made")
+    out = Path(params["out"])
+    deliver(sorted((work / "SRPMS").iterdir()), out)
+    return out
+
+
+def main(params: Params) -> None:
+    """Make the source package, and check it."""
+    os.umask(0o022)
+    work = Path.cwd() / "package"
+    package = build(params, work)
+    check(package, work / "files" / Path(str(params["spec"])).parent / "rpmlint.toml", work)
+
+
+if __name__ == "__main__":
+    run_program(main)

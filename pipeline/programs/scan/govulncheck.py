@@ -1,0 +1,150 @@
+"""Runs govulncheck over the source of each binary and writes what can be called in it: `<binary>/govulncheck.json`.
+
+Params:
+  folder    the folder with go.mod
+  package   the main package, seen from there
+  binaries  `name`, `tags` (a list) and `env` of each: what else the compiler was told (GOOS, GOARCH, GOEXPERIMENT, ...)
+  database  the database's folder: `v1` in it is in the layout of https://go.dev/security/vuln/database#api
+  out       default `/out`
+
+One binary after the other: a large program takes gigabytes.
+
+Output: `scanner` {`name`, `version`, `go`, `database` {`built`}} and `findings`, one for each weakness in one version
+of a module that the build needs: `ids`, `module`, `version`, `fixed_in`, `title`, `url`, and how near it is, `level`:
+  module   no package of the module that has the weakness is in the build
+  package  one is, and nothing that can be called from `main` leads to the weak code
+  symbol   weak code can be called; `symbols` are the functions of it that are reached first
+The call paths themselves are not kept: govulncheck shows one of several, and not always the same.
+
+A run that failed is a result too: `failed` says why, and then nothing is known.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING or __package__:
+    from pipeline.programs import common
+    from pipeline.programs.common import Json, Params, Problem
+else:
+    import common
+    from common import Json, Params, Problem
+
+PROGRAM = "govulncheck"
+MODULE = "golang.org/x/vuln"
+LEVELS = ("module", "package", "symbol")
+SHOWN_LINES = 6
+GARBAGE = {"GOGC": "40"}
+"""Collect garbage sooner than usual: of what govulncheck holds most is never freed, so it costs little, saves much."""
+NO_SPACE = re.compile(r"\S")
+
+
+def run(argv: list[str], env: dict[str, str]) -> str:
+    """Return what a program printed. Raises Problem with the end of what it complained about."""
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    if done.returncode < 0:
+        raise Problem(f"{argv[0]} was killed by signal {-done.returncode}: is there too little memory?")
+    if done.returncode:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        raise Problem(f"{argv[0]} exited with {done.returncode}: {' / '.join(lines[:SHOWN_LINES])}")
+    return done.stdout
+
+
+def messages(text: str) -> Iterator[Json]:
+    """Yield the JSON values of a stream, which nothing but space separates."""
+    decoder, at = json.JSONDecoder(), len(text) - len(text.lstrip())
+    while at < len(text):
+        value, end = decoder.raw_decode(text, at)
+        yield value
+        rest = NO_SPACE.search(text, end)
+        at = rest.start() if rest else len(text)
+
+
+def level_of(frame: Json) -> str:
+    """Return how near a finding is, from the first frame of its trace (govulncheck's JSON protocol, Finding)."""
+    return "symbol" if frame.get("function") else "package" if frame.get("package") else "module"
+
+
+def symbol_of(frame: Json) -> str:
+    """Return `path.Function` or `path.Type.Method` of a frame."""
+    receiver = str(frame.get("receiver") or "").lstrip("*").rpartition(".")[2]
+    return ".".join(part for part in (frame["package"], receiver, frame["function"]) if part)
+
+
+def summary(stream: list[Json]) -> Json:
+    """Return what the messages of one run say, in an order that does not vary."""
+    config: Json = next((message["config"] for message in stream if "config" in message), {})
+    advisories = {message["osv"]["id"]: message["osv"] for message in stream if "osv" in message}
+    found: dict[tuple[str, str, str], Json] = {}
+    for finding in (message["finding"] for message in stream if "finding" in message):
+        frame, about = finding["trace"][0], advisories.get(finding["osv"], {})
+        key = (finding["osv"], frame["module"], frame.get("version") or "")
+        entry = found.setdefault(
+            key,
+            {
+                "ids": sorted({finding["osv"], *(about.get("aliases") or [])}),
+                "module": key[1],
+                "version": key[2],
+                "fixed_in": finding.get("fixed_version") or "",
+                "title": about.get("summary") or "",
+                "url": (about.get("database_specific") or {}).get("url") or "",
+                "level": LEVELS[0],
+                "symbols": [],
+            },
+        )
+        level = level_of(frame)
+        entry["level"] = max(entry["level"], level, key=LEVELS.index)
+        if level == "symbol":
+            entry["symbols"] = sorted({*entry["symbols"], symbol_of(frame)})
+    database = {"built": str(config.get("db_last_modified") or "")}
+    scanner = {"name": PROGRAM, "go": str(config.get("go_version") or ""), "database": database}
+    return {"scanner": scanner, "findings": [found[key] for key in sorted(found)]}
+
+
+def version(path: str, env: dict[str, str]) -> str:
+    """Return the version of the module that the program was built from, or an empty string.
+
+    The program itself gives the version of the main module that it is part of, which is not its own here.
+    """
+    listed = run(["go", "version", "-m", path], env)
+    match = re.search(rf"^\s+(?:dep|mod)\s+{re.escape(MODULE)}\s+v(\S+)", listed, re.MULTILINE)
+    return match[1] if match else ""
+
+
+def check(params: Params, tags: list[str], env: dict[str, str]) -> Json:
+    """Return the content of `govulncheck.json`. Raises Problem when the run proves nothing."""
+    database = Path(params["database"]) / "v1"
+    if not (database / "index" / "modules.json").is_file():
+        raise Problem("it has no database")
+    program = next((f"{folder}/{PROGRAM}" for folder in env["PATH"].split(":") if Path(folder, PROGRAM).is_file()), "")
+    # With an experiment, the go command says `go1.26.8 X:name`, which govulncheck would take for no version at all.
+    toolchain = run(["go", "env", "GOVERSION"], env).split()[0]
+    argv = [PROGRAM, f"-db=file://{database}", "-format=json", f"-C={params['folder']}"]
+    argv += [f"-tags={','.join(tags)}"] if tags else []
+    result = summary(list(messages(run([*argv, params["package"]], {**env, **GARBAGE, "GOVERSION": toolchain}))))
+    result["scanner"]["version"] = version(program, env)
+    return result
+
+
+def main(params: Params) -> None:
+    """Write the results, or why there is none."""
+    for binary in params["binaries"]:
+        try:
+            result = check(params, binary["tags"], {**os.environ, **binary["env"]})
+        except Problem as problem:
+            result = {"failed": str(problem)}
+        except (ValueError, KeyError) as error:
+            result = {"failed": f"its output cannot be read: {error!r}"}
+        common.write_json(params.path("out", "/out") / binary["name"] / "govulncheck.json", result)
+        print(f"{binary['name']}: {result.get('failed') or 'done'}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    common.run_program(main)

@@ -1,0 +1,57 @@
+"""Says which OpenPGP key a private key is, without using it.
+
+Reads the secret `/run/secrets/signing-key` (armored, binary, or base64 of either). Params: `out`, the JSON file with
+`fingerprint` (of the primary key), `user_id`, `algorithm` (the number of RFC 9580, section 9.1), `created` and
+`expires` in seconds since 1970 (0: never), and `encrypted` (true when a passphrase protects it).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING or __package__:
+    from pipeline.programs.common import Json, Params, Problem, decode_key, run_program, write_json
+else:
+    from common import Json, Params, Problem, decode_key, run_program, write_json
+
+SECRET = Path("/run/secrets/signing-key")
+
+
+def describe(colons: str) -> Json:
+    """Return what `gpg --with-colons --show-keys` says of the first private key. Raises Problem without one."""
+    key: Json = {}
+    for line in colons.splitlines():
+        fields = line.split(":")
+        if fields[0] == "sec" and not key:
+            key = {
+                "algorithm": int(fields[3]),
+                "created": int(fields[5] or 0),
+                "expires": int(fields[6] or 0),
+                "fingerprint": "",
+                "user_id": "",
+            }
+        elif fields[0] == "fpr" and key and not key["fingerprint"]:
+            key["fingerprint"] = fields[9]
+        elif fields[0] == "uid" and key and not key["user_id"]:
+            key["user_id"] = fields[9]
+    if not key:
+        found = "a public key" if "\npub:" in "\n" + colons else "no OpenPGP key"
+        raise Problem(f"the signing key is not an OpenPGP private key: it holds {found}")
+    return key
+
+
+def main(params: Params) -> None:
+    """Write what the key is."""
+    if not SECRET.exists():
+        raise Problem("this step was given no signing key")
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as home:
+        argv = ["gpg", "--batch", "--homedir", home, "--with-colons", "--show-keys"]
+        shown = subprocess.run(argv, input=decode_key(SECRET.read_bytes()), capture_output=True, check=False)
+    write_json(Path(params["out"]), describe(shown.stdout.decode("utf-8", "replace")))
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,228 @@
+"""Says what a source is, and lays out exactly its files, where no engine-independent git is at hand.
+
+The same answers as `pipeline.source` gives on a machine with git: a test compares the two.
+
+Params:
+  source        the directory that was given: a work tree with `.git`, a bare repository, or neither
+  ref           the git tag of the version; with `revision`, the tag that this commit was fetched for
+  revision      the commit that was fetched, empty for a directory that somebody gave
+  commit        the commit that a person says it is, or empty
+  folder        where the product lies in its own repository, or empty
+  module        where go.mod lies in the source
+  snapshot      take a work tree as it is
+  epoch         the time of a directory that is no repository, in seconds since 1970
+  config, attributes   what git reads here instead of anybody's own configuration and attributes
+  out           default `/out`
+
+Outputs: `source.json`, and `tree/` with the files. A tag that does not exist is not decided here: then `source.json`
+has `tags`, the names of all tags there are, and there is no tree.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING or __package__:
+    from pipeline.programs.common import Json, Params, Problem, run_program, write_json
+else:
+    from common import Json, Params, Problem, run_program, write_json
+
+POINTER = b"version https://git-lfs.github.com/spec/"
+POINTER_SIZE = 1024  # bytes; Git LFS writes no larger pointer files
+
+
+class Git:
+    """A repository of our own that borrows the objects of the given one."""
+
+    def __init__(self, folder: Path, source: Path, params: Params) -> None:
+        self.folder = folder
+        self.repository = folder / "repository"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".gitconfig").write_text(params["config"], encoding="utf-8")
+        self.run("init", "--bare", "--quiet", "--template=")
+        (self.repository / "info").mkdir(exist_ok=True)
+        (self.repository / "info" / "attributes").write_text(params["attributes"], encoding="utf-8")
+        self.is_repository = self.look(source, "rev-parse", "--is-bare-repository").returncode == 0
+        if self.is_repository:
+            found = self.said(self.look(source, "rev-parse", "--git-path", "objects"))
+            alternates = self.repository / "objects" / "info" / "alternates"
+            alternates.parent.mkdir(parents=True, exist_ok=True)
+            alternates.write_text(f"{source / found}\n", encoding="utf-8")
+
+    def run(
+        self, *arguments: str, cwd: Path | None = None, check: bool = True, env: Mapping[str, str] | None = None
+    ) -> str:
+        """Run git in our own repository and return what it says. Raises Problem when it fails and `check` is set."""
+        variables = {**self._own(), "GIT_DIR": str(self.repository), **(env or {})}
+        done = subprocess.run(["git", *arguments], env=variables, cwd=cwd, capture_output=True, check=False)
+        if check and done.returncode:
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            raise Problem(f"git {arguments[0]} failed with exit code {done.returncode}", *said[-5:])
+        return self.said(done)
+
+    def look(self, directory: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        """Run git in the given repository, and in no repository around it."""
+        env = {**self._own(), "GIT_OPTIONAL_LOCKS": "0", "GIT_CEILING_DIRECTORIES": str(directory.parent)}
+        return subprocess.run(["git", *arguments], env=env, cwd=directory, capture_output=True, check=False)
+
+    @staticmethod
+    def said(done: subprocess.CompletedProcess[bytes]) -> str:
+        return done.stdout.decode("utf-8", "surrogateescape").strip()
+
+    def _own(self) -> dict[str, str]:
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "LC_ALL": "C.UTF-8",
+            "HOME": str(self.folder),
+            "GIT_ATTR_NOSYSTEM": "1",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_LITERAL_PATHSPECS": "1",
+            "GIT_NO_LAZY_FETCH": "1",
+            "GIT_NO_REPLACE_OBJECTS": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+        }
+
+    def tree_of(self, commit: str, path: str = "") -> str:
+        """Return the tree of a commit or tree, or of a folder in it, or nothing."""
+        return self.run("rev-parse", "--verify", "--quiet", f"{commit}:{path}", check=False)
+
+    def epoch_of(self, commit: str) -> int:
+        """Return the committer's time of a commit, in seconds since 1970."""
+        return int(self.run("show", "--no-patch", "--no-show-signature", "--format=%ct", commit))
+
+    def tree_of_directory(self, top: Path, path: str = ".", commit: str = "") -> str:
+        """Return the tree of the files at `path` below `top`; with a commit, without what its ignore rules exclude."""
+        variables = {"GIT_INDEX_FILE": str(self.folder / "index"), "GIT_WORK_TREE": str(top)}
+        if commit:
+            self.run("read-tree", "--reset", commit, cwd=top, env=variables)
+        self.run("add", "--all", *(() if commit else ("--force",)), "--", path, cwd=top, env=variables)
+        written = self.run("write-tree", cwd=top, env=variables)
+        return written if path == "." else self.tree_of(written, path)
+
+    def lay_out(self, tree: str, target: Path) -> None:
+        """Write exactly the files of `tree`. Raises Problem when what was written is something else."""
+        target.mkdir()
+        first = {"GIT_INDEX_FILE": str(self.folder / "first"), "GIT_WORK_TREE": str(target)}
+        self.run("read-tree", tree, cwd=target, env=first)
+        self.run("checkout-index", "--all", "--quiet", cwd=target, env=first)
+        second = {**first, "GIT_INDEX_FILE": str(self.folder / "second")}
+        self.run("add", "--all", "--force", "--", ".", cwd=target, env=second)
+        found = self.run("write-tree", cwd=target, env=second)
+        if found != tree:
+            raise Problem(f"the files laid out are tree {found}, not {tree}")
+
+
+def resolve(git: Git, source: Path, params: Params) -> Json:
+    """Return what is known of the source; only `tags` when the tag is not there."""
+    if not git.is_repository:
+        return directory(git, source, params)
+    bare = git.said(git.look(source, "rev-parse", "--is-bare-repository")) == "true"
+    folder = params["folder"]
+    if params["revision"]:
+        return of_commit(git, params["revision"], params)
+    if folder and not bare and (source / folder).is_dir():
+        if git.look(source, "rev-parse", "--verify", "--quiet", "HEAD^{commit}").returncode:
+            return directory(git, source / folder, params)
+        return work_tree(git, source, folder, params)
+    if params["snapshot"] and not bare:
+        return work_tree(git, source, ".", params)
+    return tagged(git, source, params)
+
+
+def tagged(git: Git, source: Path, params: Params) -> Json:
+    """Return the source that the tag names in the given repository."""
+    wanted = f"refs/tags/{params['ref']}^{{commit}}"
+    found = git.look(source, "rev-parse", "--verify", "--quiet", wanted)
+    if found.returncode:
+        tags = git.said(git.look(source, "for-each-ref", "--format=%(refname:lstrip=2)", "refs/tags"))
+        return {"tags": tags.splitlines()}
+    commit = git.said(found)
+    if params["commit"] and params["commit"] != commit:
+        raise Problem(f"the tag {params['ref']} is commit {commit}, not {params['commit']}")
+    return of_commit(git, commit, params)
+
+
+def of_commit(git: Git, commit: str, params: Params) -> Json:
+    """Return the source that a commit is."""
+    return {
+        "tree": git.tree_of(commit),
+        "revision": commit,
+        "ref": params["ref"],
+        "epoch": git.epoch_of(commit),
+        "verified": True,
+        "snapshot": params["snapshot"],
+        "dirty": False,
+    }
+
+
+def work_tree(git: Git, top: Path, folder: str, params: Params) -> Json:
+    """Return a work tree as it is: its commit's if it is clean, else a snapshot."""
+    found = git.look(top, "rev-parse", "--verify", "HEAD^{commit}")
+    if found.returncode:
+        raise Problem("the repository has no commit")
+    head = git.said(found)
+    if params["commit"] and params["commit"] != head:
+        raise Problem(f"the source is at commit {head}, not {params['commit']}")
+    tree = git.tree_of_directory(top, folder, head)
+    dirty = tree != git.tree_of(head, "" if folder == "." else folder)
+    return {
+        "tree": tree,
+        "revision": head,
+        "ref": "",
+        "epoch": git.epoch_of(head),
+        "verified": not dirty,
+        "snapshot": dirty or params["snapshot"],
+        "dirty": dirty,
+    }
+
+
+def directory(git: Git, path: Path, params: Params) -> Json:
+    """Return a directory that is no repository."""
+    return {
+        "tree": git.tree_of_directory(path),
+        "revision": params["commit"],
+        "ref": "",
+        "epoch": params["epoch"],
+        "verified": False,
+        "snapshot": params["snapshot"] or not params["commit"],
+        "dirty": False,
+    }
+
+
+def check(git: Git, tree: str, root: Path) -> None:
+    """Raise Problem for files that are not in the source: submodules, and what is only a pointer of Git LFS."""
+    entries = git.run("ls-tree", "-r", "-z", tree).split("\0")
+    modules = [line.split("\t", 1)[1] for line in entries if line.startswith("160000 ")]
+    if modules:
+        raise Problem(f"the source has git submodules, whose files are not in it: {', '.join(modules[:5])}")
+    if not any(b"filter=lfs" in path.read_bytes() for path in root.rglob(".gitattributes") if path.is_file()):
+        return
+    for path in sorted(root.rglob("*")):
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > POINTER_SIZE:
+            continue
+        if path.read_bytes().startswith(POINTER):
+            raise Problem(f"{path.relative_to(root)} is a pointer of Git LFS, not the file itself")
+
+
+def main(params: Params) -> None:
+    """Write what the source is, and its files."""
+    source, out = params.path("source", "/in/source"), params.path("out", "/out")
+    git = Git(Path.cwd() / "git", source, params)
+    found = resolve(git, source, params)
+    if "tree" in found:
+        git.lay_out(found["tree"], out / "tree")
+        check(git, found["tree"], out / "tree")
+        root = out / "tree" / params["module"]
+        if not (root / "go.mod").is_file():
+            raise Problem(f"the source has no go.mod in {params['module']!r}")
+        found["go_mod"] = (root / "go.mod").read_text(encoding="utf-8")
+        found["vendored"] = (root / "vendor" / "modules.txt").is_file()
+    write_json(out / "source.json", found)
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,88 @@
+"""Ask the module mirror which Go toolchains there are, and the checksum database for their sums.
+
+Parameters: `wanted` ("1.22" for its newest patch, "1.22.5" for that one, "" for the newest patch of every minor version
+from `oldest` on), `platform` ("linux-amd64"), `known` (sums by version; such a toolchain is not downloaded again).
+The go command of this image lists the versions and downloads the toolchains; it refuses one whose sum is not the one in
+the checksum database. Output: `toolchains.json` with `toolchains`, a list of `version` and `sum`, oldest first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING or __package__:
+    from pipeline.programs.toolchain.go_toolchain import MODULE, go_root, stop
+else:
+    from go_toolchain import MODULE, go_root, stop
+
+CACHE = Path("/tmp/modules")
+
+
+def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the go command outside of any module, with nobody's own settings."""
+    settings = {"GOENV": "off", "GOFLAGS": "-modcacherw", "GOMODCACHE": str(CACHE), "GOTOOLCHAIN": "local"}
+    env = {**os.environ, **settings, "GOROOT": go_root(), "GOWORK": "off", "HOME": "/tmp"}
+    return subprocess.run(["go", *arguments], env=env, cwd="/tmp", capture_output=True, text=True, check=False)
+
+
+def listed(platform: str) -> list[str]:
+    """Return the versions of all released toolchains for `platform`: no betas and no candidates."""
+    done = ask("list", "-m", "-versions", MODULE)
+    if done.returncode:
+        stop(f"the module mirror does not list {MODULE}", *done.stderr.splitlines()[-5:])
+    pattern = re.compile(rf"v0\.0\.1-go(1\.[0-9]+(?:\.[0-9]+)?)\.{re.escape(platform)}")
+    return sorted((m[1] for m in map(pattern.fullmatch, done.stdout.split()) if m), key=order)
+
+
+def order(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in version.split("."))
+
+
+def newest(versions: list[str]) -> dict[str, str]:
+    """Return {minor version: its newest patch}; `versions` are in their order."""
+    return {".".join(version.split(".")[:2]): version for version in versions}
+
+
+def chosen(versions: list[str], wanted: str, oldest: str) -> list[str]:
+    """Return the versions that were asked for, in their order."""
+    latest = newest(versions)
+    if not wanted:
+        return [version for minor, version in latest.items() if order(minor) >= order(oldest)]
+    if wanted in latest:
+        return [latest[wanted]]
+    if wanted not in versions:
+        stop(f"the module mirror has no Go {wanted}", f"its newest is {versions[-1] if versions else 'none at all'}")
+    return [wanted]
+
+
+def sum_of(version: str, platform: str) -> str:
+    """Return the sum of a toolchain, which the go command has compared with the checksum database."""
+    module = f"{MODULE}@v0.0.1-go{version}.{platform}"
+    print(f"downloading Go {version} ({platform}) for its sum", file=sys.stderr, flush=True)
+    done = ask("mod", "download", "-json", module)
+    try:
+        said = json.loads(done.stdout or "{}")
+    except ValueError:
+        said = {}
+    if done.returncode or "Error" in said or not str(said.get("Sum", "")).startswith("h1:"):
+        stop(f"the go command could not download {module}", *str(said.get("Error", done.stderr)).splitlines())
+    return str(said["Sum"])
+
+
+def main() -> None:
+    params = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    platform, known = params["platform"], params["known"]
+    versions = chosen(listed(platform), params["wanted"], params["oldest"])
+    found = [{"version": each, "sum": known.get(each) or sum_of(each, platform)} for each in versions]
+    text = json.dumps({"toolchains": found}, indent=1, sort_keys=True) + "\n"
+    Path("/out/toolchains.json").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Root file systems on this machine: how they are made, unpacked and kept."""

@@ -1,0 +1,217 @@
+"""Layers of an OCI image, laid over each other in a directory (image-spec, layer.md).
+
+A layer is somebody else's archive: nothing in it may write outside of the directory, whatever its names and links
+say. Owners, device nodes and extended attributes are left out: the sandbox maps every owner to one, and has its own
+devices.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+from pipeline.errors import ImageError
+from pipeline.host.content import PERMISSIONS, remove_tree
+from pipeline.host.process import run_sync
+from pipeline.oci.manifest import Blobs, Descriptor, Manifest
+from pipeline.roots.root import Progress, inside
+
+WHITEOUT = ".wh."
+OPAQUE = ".wh..wh..opq"
+_BLOCK = 1 << 20
+_WRITABLE = 0o700
+
+ATTEMPTS = 3
+"""How often a layer is fetched before the connection counts as broken."""
+
+
+def unpack(blobs: Blobs, manifest: Manifest, rootfs: Path, progress: Progress) -> None:
+    """Unpack all layers of `manifest` into the empty directory `rootfs`.
+
+    Every layer is checked twice: as it came (its digest), and unpacked (its diff id).
+    Raises ImageError for a damaged layer and for one that reaches out of `rootfs`.
+    """
+    modes: dict[Path, int] = {}
+    total = len(manifest.layers)
+    for number, (layer, diff_id) in enumerate(zip(manifest.layers, manifest.diff_ids, strict=True), 1):
+        progress(f"unpacking layer {number} of {total} ({layer.size / 1e6:.0f} MB)")
+        _unpack_layer(blobs, layer, diff_id, rootfs, modes)
+    for folder, mode in sorted(modes.items(), reverse=True):
+        if folder.is_dir() and not folder.is_symlink():
+            folder.chmod(mode)
+
+
+def _unpack_layer(blobs: Blobs, layer: Descriptor, diff_id: str, rootfs: Path, modes: dict[Path, int]) -> None:
+    with tempfile.TemporaryDirectory(prefix="layer.", dir=rootfs.parent) as folder:
+        packed = Path(folder) / "packed"
+        _same(_copy(blobs, layer, packed), layer.digest)
+        try:
+            with _decompressed(packed, layer) as stream:
+                plain = _Hashing(stream)
+                with tarfile.open(fileobj=cast(BinaryIO, plain), mode="r|", errorlevel=2) as archive:
+                    _Layer(rootfs, modes).apply(archive)
+                _same(plain.finish(), diff_id)
+        except (tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile) as error:
+            raise ImageError(f"the layer {layer.digest} is damaged", details=str(error)) from error
+
+
+def _copy(blobs: Blobs, layer: Descriptor, target: Path) -> str:
+    """Copy a layer to a file and return its digest. A connection that breaks off is tried again."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with blobs.open(layer) as source, target.open("wb") as file:
+                hashing = _Hashing(source)
+                while block := hashing.read(_BLOCK):
+                    file.write(block)
+                if file.tell() == layer.size or attempt == ATTEMPTS:
+                    return hashing.finish()
+        except (TimeoutError, ConnectionError, HTTPException) as error:
+            if attempt == ATTEMPTS:
+                raise ImageError(f"the layer {layer.digest} could not be fetched", details=str(error)) from error
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _same(found: str, wanted: str) -> None:
+    if found != wanted:
+        raise ImageError("a layer is damaged or not what was asked for", details=f"has {found}\nnot {wanted}")
+
+
+class _Hashing:
+    """A stream that hashes what is read from it."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self._hash = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to `size` bytes."""
+        data = self._source.read(size)
+        self._hash.update(data)
+        return data
+
+    def finish(self) -> str:
+        """Read to the end, past an archive's end mark, and return the digest of everything."""
+        while self.read(_BLOCK):
+            pass
+        return "sha256:" + self._hash.hexdigest()
+
+
+@contextmanager
+def _decompressed(packed: Path, layer: Descriptor) -> Iterator[BinaryIO]:
+    kind = layer.media_type
+    if kind.endswith(("+gzip", ".gzip")):
+        with gzip.open(packed, "rb") as stream:
+            yield cast(BinaryIO, stream)
+    elif kind.endswith("+zstd"):  # Python has no zstd before 3.14
+        plain = packed.with_name("plain")
+        run_sync(("zstd", "--decompress", "--quiet", "-o", str(plain), str(packed)), error=ImageError)
+        with plain.open("rb") as file:
+            yield file
+    elif kind.endswith(".tar"):
+        with packed.open("rb") as file:
+            yield file
+    else:
+        raise ImageError(f"the layer {layer.digest} is of the type {kind}, which cannot be unpacked")
+
+
+class _Layer:
+    """One layer being applied. What it brings itself, an opaque mark of its own does not hide."""
+
+    def __init__(self, rootfs: Path, modes: dict[Path, int]) -> None:
+        self.rootfs = rootfs
+        self.modes = modes
+        self.brought: set[Path] = set()
+
+    def apply(self, archive: tarfile.TarFile) -> None:
+        for member in archive:
+            path = _relative(member.name)
+            if path is None:
+                self.modes[self.rootfs] = member.mode & PERMISSIONS | _WRITABLE
+                continue
+            parent = self._parent(path)
+            if path.name == OPAQUE:
+                self._hide(parent)
+            elif path.name.startswith(WHITEOUT):
+                self._remove(parent / _plain(path.name.removeprefix(WHITEOUT)))
+            else:
+                self._place(archive, member, parent / path.name)
+
+    def _parent(self, path: PurePosixPath) -> Path:
+        parent = inside(self.rootfs, str(path.parent))
+        if not parent.is_dir():
+            if parent.exists() or parent.is_symlink():
+                raise ImageError(f"a layer has {path}, whose folder is a file")
+            parent.mkdir(parents=True)
+        return parent
+
+    def _hide(self, folder: Path) -> None:
+        for child in list(folder.iterdir()):
+            if child not in self.brought:
+                self._remove(child)
+            elif child.is_dir() and not child.is_symlink():
+                self._hide(child)
+
+    def _remove(self, target: Path) -> None:
+        if target.is_dir() and not target.is_symlink():
+            remove_tree(target)
+        else:
+            target.unlink(missing_ok=True)
+
+    def _place(self, archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+        if member.isdir():
+            if not target.is_dir() or target.is_symlink():
+                self._remove(target)
+                target.mkdir(mode=_WRITABLE)
+            self.modes[target] = member.mode & PERMISSIONS
+        elif member.isreg() or member.issym() or member.islnk():
+            linked = self._linked(member, target) if member.islnk() else None
+            self._remove(target)
+            if linked:
+                target.hardlink_to(linked)
+            elif member.issym():
+                target.symlink_to(member.linkname)
+            else:
+                self._write(archive, member, target)
+        while target != self.rootfs and target not in self.brought:
+            self.brought.add(target)
+            target = target.parent
+
+    def _linked(self, member: tarfile.TarInfo, target: Path) -> Path:
+        path = _relative(member.linkname)
+        source = self._parent(path) / path.name if path else None
+        if source is None or source == target or not (source.is_file() or source.is_symlink()):
+            raise ImageError(f"a layer has a hard link {member.name} to {member.linkname}, which is not there")
+        return source
+
+    def _write(self, archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+        source = archive.extractfile(member)
+        assert source is not None
+        with target.open("xb") as file:
+            shutil.copyfileobj(source, file, _BLOCK)
+        target.chmod(member.mode & PERMISSIONS | 0o400)
+
+
+def _plain(name: str) -> str:
+    if name in ("", ".", ".."):
+        raise ImageError(f"a layer deletes {name!r}, which is no name")
+    return name
+
+
+def _relative(name: str) -> PurePosixPath | None:
+    """Return a member's path without its leading `./` or `/`; None for the root itself.
+
+    Raises ImageError for one that climbs.
+    """
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." in parts or "\0" in name:
+        raise ImageError(f"a layer has the path {name!r}, which leads out of it")
+    return PurePosixPath(*parts) if parts else None

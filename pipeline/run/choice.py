@@ -1,0 +1,152 @@
+"""What follows from a request, on either face: the values of its release, its parts, its verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.config.policy import Policy
+from pipeline.config.product import Product
+from pipeline.config.toolchain import Toolchain
+from pipeline.errors import GateClosedError, UsageError, VerificationError
+from pipeline.model.artifact import Kind
+from pipeline.model.image import Image
+from pipeline.model.source import Source, check_go
+from pipeline.model.tree import Files, Given, Merge
+from pipeline.model.version import Version, parse_tag
+from pipeline.release.plan import Release
+from pipeline.run.request import Request
+from pipeline.stages.context import Context, Databases, FipsModule, Options
+
+UNDECIDED = "0" * 40
+"""The signing fingerprint in a graph that is only looked at."""
+
+KINDS = {
+    "build": {Kind.BINARY, Kind.PROOF},
+    "sbom": {Kind.BINARY, Kind.PROOF, Kind.SBOM, Kind.NOTICE},
+    "scan": {Kind.SCAN_REPORT, Kind.VEX},
+}
+"""The artifacts that each verb short of a whole release makes."""
+
+SHOWN_REASONS = 12
+
+_TRUE, _FALSE = {"true", "1"}, {"false", "0"}
+
+
+def version_of(request: Request, product: Product) -> Version:
+    """Return the version. Raises UsageError without a tag and VersionError for one that is none."""
+    if not request.tag:
+        raise UsageError("which version? --tag is missing", resolution="name the tag, as in --tag v1.2.3")
+    return parse_tag(request.tag, product.version.scheme)
+
+
+def databases(request: Request, product: Product) -> Databases:
+    """Return where the scanners' databases come from. Raises UsageError for two answers at once."""
+    if request.scan_db and request.advisories:
+        raise UsageError(
+            "--scan-db cannot be used with --advisories",
+            resolution="keep --scan-db to use databases that you already have",
+        )
+    if request.scan_db:
+        return Databases.GIVEN
+    return Databases.ADVISORIES if request.advisories or product.scan.database == "advisories" else Databases.FEED
+
+
+def context_of(
+    request: Request,
+    product: Product,
+    source: Source,
+    policy: Policy,
+    *,
+    toolchain: Toolchain,
+    images: Mapping[str, Image],
+    given: Mapping[str, Given],
+    packaging: Files,
+) -> Context:
+    """Return the values of the release. Raises UsageError, and SourceError for a source that needs a newer Go."""
+    variants = _variants(request, product)
+    fips = any(variant.fips for variant in product.variants(variants))
+    native = fips and request.fips_module == FipsModule.GO.value
+    check_go(toolchain.version, source.go_directive, native_fips=native)
+    return Context(
+        product=product,
+        version=version_of(request, product),
+        source=source,
+        policy=policy,
+        toolchain=toolchain,
+        images=images,
+        options=Options(
+            fips_module=FipsModule(request.fips_module),
+            require_openssl_fips=request.require_openssl_fips,
+            snapshot=request.snapshot,
+            targets=request.targets,
+            variants=variants,
+            databases=databases(request, product),
+            today=request.today,
+            signing_fingerprint=UNDECIDED,
+        ),
+        given=given,
+        packaging=packaging,
+    )
+
+
+def _variants(request: Request, product: Product) -> tuple[str, ...]:
+    """Return the variants asked for: by name, or by FIPS_ENABLED, or none for the product's own choice."""
+    fips = request.fips_enabled.strip().lower()
+    if request.variants or not fips:
+        return request.variants
+    if fips not in _TRUE | _FALSE:
+        raise UsageError(
+            f"FIPS_ENABLED must be true or false, got {fips!r}",
+            resolution="set it to true or false, or leave it unset for both",
+        )
+    return tuple(variant.name for variant in product.variants() if variant.fips == (fips in _TRUE))
+
+
+def part(release: Release, verb: str) -> Merge:
+    """Return what the verb `build`, `sbom`, `scan` or `package` makes of a release. Raises UsageError for nothing."""
+    if verb == "package":
+        if not release.packages:
+            raise UsageError(
+                f"{release.context.product.name} has no packages",
+                resolution="add a table [packages], and `deb` or `rpm` to `stages`, in its product.toml",
+            )
+        return Merge.of(*(package.tree for package in release.packages))
+    return Merge.of(*(artifact.tree for artifact in release.artifacts if artifact.kind in KINDS[verb]))
+
+
+def gate_closed(context: Context, verdict: Mapping[str, Any], where: str) -> GateClosedError:
+    """Return the error for a release that the verdict is against; `where` is what to read."""
+    reasons = [str(reason) for reason in verdict["reasons"]]
+    more = [f"  … and {len(reasons) - SHOWN_REASONS} more"] if len(reasons) > SHOWN_REASONS else []
+    return GateClosedError(
+        f"the gate is closed: {context.product.name} {context.version} is not released",
+        details="\n".join([f"  {reason}" for reason in reasons[:SHOWN_REASONS]] + more),
+        resolution=f"read {where}; then update what is vulnerable, or accept a finding in policy.toml with a reason,"
+        " an owner and an expiry date",
+    )
+
+
+def verified_text(release: str, document: str) -> str:
+    """Return the same for the JSON document that the step of `verify` has written."""
+    return verified(release, json.loads(document))
+
+
+def verified(release: str, result: Mapping[str, Any]) -> str:
+    """Return what is said of a release that checks out. Raises VerificationError with every problem of another."""
+    if result["problems"]:
+        raise VerificationError(
+            f"{release} does not check out",
+            details="\n".join(f"  {problem}" for problem in result["problems"]),
+            resolution="do not install it; fetch it again, or ask who published it",
+        )
+    text = (
+        f"{result['product']} {result['version']}: {result['files']} files check out, "
+        f"signed by {', '.join(result['signed_by'])}\n"
+    )
+    if not result["key_is_pinned"]:
+        text += "note: checked with the key inside the release; compare its fingerprint with one you trust\n"
+    if result.get("development"):
+        text += "note: signed with a development key; this release is not for shipping\n"
+    return text

@@ -1,0 +1,195 @@
+"""The one walk from a request to the graph of a release and its verdict, whichever engine carries it out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from pipeline.config.images import BUILDER
+from pipeline.config.policy import Policy, load_policy
+from pipeline.config.product import Product, load_product
+from pipeline.config.toolchain import Toolchain, Wanted, wanted
+from pipeline.errors import SigningError
+from pipeline.host.folders import packaging_folder
+from pipeline.images import needs
+from pipeline.images.toolchains import FOUND, LOCK, ToolchainLock, decide, load_toolchains, look_up
+from pipeline.model.graph import steps_of
+from pipeline.model.step import Step
+from pipeline.model.tree import Given, Tree
+from pipeline.release.plan import Release, plan
+from pipeline.run import feeds
+from pipeline.run.backend import Backend
+from pipeline.run.choice import context_of, databases, gate_closed, version_of
+from pipeline.run.request import Request
+from pipeline.stages import index as finish
+from pipeline.stages import scan
+from pipeline.stages.context import Context, Databases
+from pipeline.stages.package import load_packaging
+from pipeline.stages.sbom import load_schemas
+from pipeline.stages.scan import BINARY_SCANNERS
+
+GENERAL = "debian"
+"""The image of steps that need nothing special."""
+
+Directory = TypeVar("Directory")
+
+
+@dataclass(frozen=True, slots=True)
+class Walk(Generic[Directory]):
+    """One request on one backend."""
+
+    request: Request
+    backend: Backend[Directory]
+    recorded: Toolchain | None = None
+    """The toolchain of a release that is made again, whatever toolchains.lock has today."""
+
+    async def planned(self, *, signed: bool = True, fetch: bool = False, check: bool = True) -> Release:
+        """Return the graph with everything known: the images, and with `signed` the key.
+
+        With `fetch` the scanners' databases are fetched, so that the gate knows which of them is not to be had. Without
+        `check`, no image is pulled to see whether it has what its steps need. Raises SigningError when the key cannot
+        be used.
+        """
+        context = await self.context()
+        last = self.backend.remembered(self.request) if signed else None
+        expected = self.release(_signed_by(context, last))
+        context = await self.prepared(context, expected.tree, *([self.key_step().out] if signed else []), check=check)
+        if fetch:
+            compiled = [binary.tree for binary in self._same(expected, context).binaries]
+            context = await feeds.fetched(context, self.backend.evaluate, self.backend.note, compiled)
+        return self._same(expected, await self._signed(context) if signed else context)
+
+    async def looked_at(self) -> Release:
+        """Return the graph as far as it is known without running a step: signing by the key that was used last."""
+        return self.release(_signed_by(await self.context(), self.backend.remembered(self.request)))
+
+    async def judge(self, release: Release, where: str) -> None:
+        """Say what the gate warns of. Raises GateClosedError, which names `where` the reports are."""
+        if release.verdict is None:
+            return
+        verdict = json.loads(await self.backend.read(release.verdict, "verdict.json"))
+        for warning in verdict.get("warnings", []):
+            self.backend.note(f"gate: {warning}")
+        if not verdict["open"]:
+            raise gate_closed(release.context, verdict, where)
+
+    async def context(self) -> Context:
+        """Return the values of the request. Runs a step only where the engine reads the source in one."""
+        request, backend = self.request, self.backend
+        folder = packaging_folder() / "products" / request.product
+        product = load_product(folder)
+        version = version_of(request, product)
+        source = await backend.source(request, product, version)
+        toolchain = self.recorded or await self.toolchain(wanted(product, version, source))
+        context = context_of(
+            request,
+            product,
+            source,
+            await self._policy(product),
+            toolchain=toolchain,
+            images=backend.catalog.images(toolchain),
+            given={**await self._databases(product), **await self._prebuilt()},
+            packaging=load_packaging(folder, product),
+        )
+        return replace(context, missing=await self._missing())
+
+    def release(self, context: Context) -> Release:
+        """Return the graph of the release of `context`."""
+        return plan(context, load_schemas(packaging_folder()))
+
+    async def prepared(self, context: Context, *trees: Tree, check: bool = True) -> Context:
+        """Return `context` once the images of the steps below `trees` are at hand, and have what those steps need."""
+        steps = {step for tree in trees for step in steps_of(tree)}
+        await self.backend.prepare(sorted({step.image.base.name for step in steps}))
+        if check:
+            await tested(self.backend, steps)
+        return replace(context, images=self.backend.catalog.images(context.toolchain))
+
+    async def toolchain(self, which: Wanted) -> Toolchain:
+        """Return the toolchain that a source asks for. Runs a step only for one that toolchains.lock does not have."""
+        lock = load_toolchains(packaging_folder() / LOCK)
+        return await decide(
+            which,
+            lock,
+            locked=self.request.locked,
+            look=lambda version: self.look_up(version=version),
+            say=self.backend.note,
+        )
+
+    async def look_up(self, *, version: str = "", known: ToolchainLock | None = None, run: str = "") -> dict[str, Any]:
+        """Ask the module mirror for toolchains, as `pipeline.images.toolchains.look_up` says; return its answer."""
+        await self.backend.prepare([BUILDER])
+        run = run or self.request.today
+        step = look_up(self.backend.catalog.bootstrap(), version=version, known=known, run=run)
+        found: dict[str, Any] = json.loads(await self.backend.read(step.out, FOUND))
+        return found
+
+    def key_step(self) -> Step:
+        """Return the step that looks at the signing key."""
+        return finish.inspect_key(self.backend.catalog.image(GENERAL))
+
+    async def key(self) -> dict[str, Any] | None:
+        """Return what the signing key is, None for one of this run alone. Raises SigningError."""
+        origin = await self.backend.key(self.request)
+        if not origin:
+            return None
+        found: dict[str, Any] = json.loads(await self.backend.read(self.key_step().out, "key.json"))
+        if not found["fingerprint"]:
+            raise SigningError(f"{origin} holds no usable key", resolution="make one with `pipeline keygen`")
+        self.backend.remember(found)
+        return found
+
+    async def _signed(self, context: Context) -> Context:
+        found = await self.key()
+        if found is None:
+            return replace(context, options=replace(context.options, ephemeral_key=True))
+        return _signed_by(context, found)
+
+    def _same(self, expected: Release, context: Context) -> Release:
+        """Return the release of `context`: the one that was expected, if nothing has turned out otherwise."""
+        return expected if expected.context == context else self.release(context)
+
+    async def _policy(self, product: Product) -> Policy:
+        if self.request.policy is None:
+            return load_policy(packaging_folder() / "products" / product.name / "policy.toml")
+        return await self.backend.policy(self.request.policy)
+
+    async def _databases(self, product: Product) -> dict[str, Given]:
+        backend, request = self.backend, self.request
+        match databases(request, product):
+            case Databases.GIVEN:
+                return {"scan-db": await backend.bring("scan-db", request.scan_db)}
+            case Databases.ADVISORIES:
+                own = f"packaging/products/{product.name}/{product.scan.advisories}"
+                place = request.advisories or backend.own(own)
+                return {"advisories": await backend.bring("advisories", place)}
+            case Databases.FEED:
+                return {}
+
+    async def _prebuilt(self) -> dict[str, Given]:
+        """Return the binaries of other machines' `build`, by artifact name."""
+        found: dict[str, Given] = {}
+        for number, leg in enumerate(self.request.legs):
+            tree = await self.backend.bring(f"leg-{number}", leg)
+            found.update({name: tree for name in await self.backend.names(leg) or () if not name.endswith("/")})
+        return found
+
+    async def _missing(self) -> dict[str, str]:
+        """Return why each scanner of binaries finds no database in the folder of --scan-db; nothing without one."""
+        place = self.request.scan_db
+        if place is None:
+            return {}
+        return scan.not_given({name: bool(await self.backend.names(place, name)) for name in BINARY_SCANNERS})
+
+
+async def tested(backend: Backend[Any], steps: Iterable[Step]) -> None:
+    """Test that images have what `steps` need, and what the engine needs before them. Raises ImageError."""
+    wanted_of = needs.of_steps(backend.catalog.specs, {*steps, *backend.first})
+    await needs.verify(needs.checks(backend.catalog.images(), wanted_of), backend.look)
+
+
+def _signed_by(context: Context, key: Mapping[str, Any] | None) -> Context:
+    """Return `context` for a release that `key` signs; unchanged while it is not known."""
+    return replace(context, options=finish.signed_by(context.options, key)) if key else context

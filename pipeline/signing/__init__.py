@@ -1,0 +1,1 @@
+"""Keys: where they are, and whether they are fit for a release."""

@@ -1,0 +1,1 @@
+"""Where a source comes from, which commit it is, and how it gets here."""

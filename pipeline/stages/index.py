@@ -1,0 +1,181 @@
+"""Index, checksums, signatures: what turns a set of artifacts into a release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from pipeline.model.artifact import Artifact, Kind
+from pipeline.model.graph import steps_of
+from pipeline.model.image import Image
+from pipeline.model.step import Effect, ExitCode, Step
+from pipeline.model.tree import Merge, Output, Tree
+from pipeline.stages.context import Context, Options
+from pipeline.stages.program import inside
+
+INDEX = ("SHA256SUMS", "SHA512SUMS", "release.json")
+DEVELOPMENT_IDENTITY = "Development key - not for shipping <development@localhost>"
+EPHEMERAL_IDENTITY = "Key of one run - not for shipping <ephemeral@localhost>"
+
+
+def index(
+    context: Context,
+    artifacts: Sequence[Artifact],
+    described: Sequence[Artifact],
+    approval: Tree | None,
+    statements: Sequence[Artifact] = (),
+) -> Artifact:
+    """Return `release.json` with its checksums: what each artifact is, its digest, and the step that made it.
+
+    `described` are the same artifacts as the index tells of them.
+    """
+    step = inside(
+        "index",
+        index_parameters(context, described, statements),
+        title="index and checksums",
+        image=context.image("debian"),
+        inputs=index_inputs(artifacts, approval),
+        outputs=INDEX,
+        epoch=context.epoch,
+    )
+    return Artifact(name="release.json", kind=Kind.INDEX, media_type="application/json", tree=step.out)
+
+
+def index_inputs(artifacts: Sequence[Artifact], approval: Tree | None) -> dict[str, Tree]:
+    """Return what the index is made from: every file of the release, and the gate's approval."""
+    everything = Merge.of(*(artifact.tree for artifact in artifacts))
+    return {"artifacts": everything, **({"approval": approval} if approval is not None else {})}
+
+
+def index_parameters(context: Context, described: Sequence[Artifact], statements: Sequence[Artifact]) -> dict[str, Any]:
+    """Return what the index is told: the product, its source, its key, each artifact, the images of their steps."""
+    product, source = context.product, context.source
+    return {
+        "artifacts_dir": "/in/artifacts",
+        "out": "/out",
+        "product": {"name": product.name, "title": product.title, "license": product.license},
+        "version": context.version.number,
+        "snapshot": context.options.snapshot,
+        "source": {
+            "url": source.url,
+            "commit": source.revision,
+            "verified": source.verified,
+            "dirty": source.dirty,
+            "ref": source.ref,
+            "tree": source.identity,
+            "epoch": context.epoch,
+        },
+        "toolchain": {"name": "go", **asdict(context.toolchain)},
+        "artifacts": [_describe(artifact) for artifact in described],
+        "signing": _signing(context.options),
+        "statements": [{"name": statement.name, "subject": statement.subject} for statement in statements],
+        "images": [_image(image) for image in _images(Merge.of(*(artifact.tree for artifact in described)))],
+    }
+
+
+def _signing(options: Options) -> dict[str, object]:
+    if options.ephemeral_key:
+        return {"development": True}
+    return {"development": options.signing_development, "fingerprint": options.signing_fingerprint}
+
+
+def inspect_key(image: Image) -> Step:
+    """Return the step that reads the signing key and says which it is: `key.json` with its fingerprint."""
+    return inside(
+        "inspect_key",
+        {"out": "/out/key.json"},
+        title="inspect the signing key",
+        image=image,
+        inputs={},
+        outputs=("key.json",),
+        secrets=("signing-key",),
+        effect=Effect.VOLATILE,
+    )
+
+
+def signed_by(options: Options, key: Mapping[str, Any]) -> Options:
+    """Return `options` for a release by the key that `inspect_key` found.
+
+    Whether it is a development key is told by the key itself, so that each engine says the same of the same key.
+    """
+    development = key.get("user_id") in {DEVELOPMENT_IDENTITY, EPHEMERAL_IDENTITY}
+    return replace(options, signing_fingerprint=str(key["fingerprint"]), signing_development=development)
+
+
+def signatures(context: Context, release: Tree) -> Tree:
+    """Return a detached signature for every file of `release`, and the public key to check them with."""
+    options = context.options
+    fingerprint = "" if options.ephemeral_key else options.signing_fingerprint
+    return sign(release, image=context.image("debian"), fingerprint=fingerprint, epoch=context.epoch)
+
+
+def sign(files: Tree, *, image: Image, fingerprint: str, epoch: int) -> Output:
+    """Return the signatures of `files` by the secret `signing-key`, which must have that fingerprint.
+
+    Without one, by a key that the step makes for itself and keeps from everybody: its result is never the same.
+    """
+    key = {"fingerprint": fingerprint} if fingerprint else {"ephemeral_identity": EPHEMERAL_IDENTITY}
+    return inside(
+        "sign",
+        {"artifacts_dir": "/in/artifacts", "out": "/out", **key},
+        title="sign",
+        image=image,
+        inputs={"artifacts": files},
+        outputs=("signing-key.asc",),
+        secrets=("signing-key",) if fingerprint else (),
+        effect=Effect.PURE if fingerprint else Effect.VOLATILE,
+        epoch=epoch,
+    ).out
+
+
+def verify(image: Image, inputs: Mapping[str, Tree], *, key: str, fingerprint: str) -> Step:
+    """Return the step that checks the release in the input `release`: `verification.json` with what it found."""
+    return inside(
+        "verify",
+        {"release": "/in/release", "key": key, "fingerprint": fingerprint, "out": "/out/verification.json"},
+        title="verify the release",
+        image=image,
+        inputs=inputs,
+        outputs=("verification.json",),
+        exit_code=ExitCode.IS_DATA,
+    )
+
+
+def _describe(artifact: Artifact) -> dict[str, str | bool]:
+    step = artifact.made_by
+    return {
+        "name": artifact.name,
+        "kind": artifact.kind.value,
+        "media_type": artifact.media_type,
+        "target": artifact.target,
+        "variant": artifact.variant,
+        "subject": artifact.subject,
+        "step": step.digest if step else "",
+        "step_title": step.title if step else "",
+        **({"optional": True} if artifact.optional else {}),
+    }
+
+
+def _images(tree: Tree) -> list[Image]:
+    """Return the images of all steps, sorted. Two names for one root are two images: each stands in for its own."""
+    found = {(step.image.name, step.image.digest): step.image for step in steps_of(tree)}
+    return [found[key] for key in sorted(found)]
+
+
+def _image(image: Image) -> dict[str, object]:
+    layers = [
+        {"mount": mount, "step": tree.step.digest if isinstance(tree, Output) else tree.digest}
+        for mount, tree in image.layers
+    ]
+    return {
+        "name": image.name,
+        "digest": image.digest,
+        "base": image.base.name,
+        "content": image.base.content,
+        "reference": image.base.reference,
+        "resolved": image.base.resolved,
+        "stands_in_for": image.base.stands_in_for,
+        "layers": layers,
+        **({"made_from": image.base.made_from, "packages": list(image.base.installed)} if image.base.made_from else {}),
+    }
