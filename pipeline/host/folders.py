@@ -13,7 +13,7 @@ def packaging_folder() -> Path:
 
     Raises ConfigError when it is not there.
     """
-    root = Path(os.environ.get("PIPELINE_PROJECT") or Path(__file__).resolve().parent.parent)
+    root = Path(os.environ.get("PIPELINE_PROJECT") or Path(__file__).resolve().parents[2])
     folder = root / "packaging"
     if not (folder / "images.toml").is_file():
         raise ConfigError(

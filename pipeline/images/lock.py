@@ -18,9 +18,6 @@ from pipeline.config.document import Document, parse_document, read_document
 from pipeline.errors import ConfigError
 from pipeline.oci.reference import Reference
 
-PLATFORM = "linux/amd64"
-"""The platform that steps run on, and so the one that is pulled."""
-
 _HEADER = """\
 # Written by `pipeline images lock`. Each digest is that of the image index, or of the manifest where there is only one.
 # `resolved` is when the registry was asked. `recorded` is where a digest comes from that was not checked against a

@@ -74,8 +74,8 @@ class Check:
 
 def program_of(step: Step) -> str:
     """Return the name that images.toml has for what a step runs."""
-    if step.argv[0] == "python3" and len(step.argv) > 3:
-        return PurePosixPath(step.argv[3]).stem
+    if step.argv[:4] == ("python3", "-B", "-s", "-m"):
+        return step.argv[4].rpartition(".")[2]
     return PurePosixPath(step.argv[0]).name
 
 

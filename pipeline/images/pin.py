@@ -9,16 +9,13 @@ from typing import TypeAlias
 from pipeline.errors import ImageError
 from pipeline.images.origin import Origin, Pulled
 from pipeline.oci.reference import Reference
+from pipeline.oci.registry import NoSuchImageError
 
 Ask: TypeAlias = Callable[[Reference], Awaitable[str]]
 """Asks a registry what a reference means: the digest of an index or of a manifest.
 
 Raises NoSuchImageError when the registry has no such image, and other errors when it cannot be asked.
 """
-
-
-class NoSuchImageError(ImageError):
-    """The registry answers that it has no such image (404)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

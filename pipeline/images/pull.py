@@ -12,9 +12,9 @@ import anyio.to_thread
 from pipeline.config.images import ImageSpec
 from pipeline.errors import ImageError
 from pipeline.host.content import FILE, SpecialFileError, content_digest, scan
-from pipeline.images.lock import PLATFORM
 from pipeline.images.origin import Archived, Bootstrapped, Folder, Origin, Pulled
 from pipeline.model.identity import identify
+from pipeline.model.target import PLATFORM
 from pipeline.oci.layout import Layout
 from pipeline.oci.manifest import Blobs, Manifest
 from pipeline.oci.registry import Registry

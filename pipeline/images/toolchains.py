@@ -15,10 +15,11 @@ from pipeline.config.document import Document, parse_document, read_document
 from pipeline.config.images import GoVersion, Sum
 from pipeline.config.toolchain import OLDEST, Toolchain, Wanted, minor_of
 from pipeline.errors import ConfigError, ImageError
-from pipeline.images.tools import argv, program
+from pipeline.images.tools import ENVIRONMENT, program
 from pipeline.model.image import Image
 from pipeline.model.source import go_order
 from pipeline.model.step import Effect, Step
+from pipeline.programs import closure
 
 LOCK = "toolchains.lock"
 FOUND = "toolchains.json"
@@ -120,9 +121,9 @@ def look_up(image: Image, *, version: str = "", known: ToolchainLock | None = No
     return Step(
         title=f"look up Go {version}" if version else "look up the newest patch of each Go",
         image=image,
-        argv=argv("go_versions"),
-        inputs=(("program", program("go_versions", uses=("go_toolchain",), **asked)),),
-        env=(("LOOKED_UP", run),),
+        argv=closure.argv("toolchain.go_versions"),
+        inputs=(("program", program("toolchain.go_versions", **asked)),),
+        env=(("LOOKED_UP", run), *ENVIRONMENT),
         effect=Effect.FETCH,
         outputs=(FOUND,),
     )

@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from pipeline.config.images import ImageSpecs, ProgramSpec, ToolchainSpec
@@ -17,6 +15,7 @@ from pipeline.errors import ConfigError
 from pipeline.model.image import DEFAULT_PATH, Base, Image
 from pipeline.model.step import WORK, Cache, Effect, Step
 from pipeline.model.tree import Files, Pick, Tree
+from pipeline.programs import closure
 
 MODULE_CACHE = f"{WORK}/.cache/go-mod"
 """Where a step keeps the modules that it downloads."""
@@ -26,6 +25,8 @@ BUILD_CACHE = Cache(f"{WORK}/.cache/go-build", "go-build")
 
 TIMEOUT = 3 * 3600.0
 """Seconds that building the scanners may take on a slow machine."""
+
+ENVIRONMENT = tuple(closure.ENVIRONMENT.items())
 
 _REQUIRED = re.compile(r"^(?:require\s+|\s+)(\S+)\s+(v\S+)", re.MULTILINE)
 
@@ -40,8 +41,11 @@ def go_toolchain(spec: ToolchainSpec, image: Image) -> Tree:
     step = Step(
         title=f"fetch Go {spec.version}",
         image=image,
-        argv=argv("go_toolchain"),
-        inputs=(("program", program("go_toolchain", version=spec.version, platform="linux-amd64", sum=spec.sum)),),
+        argv=closure.argv("toolchain.go_toolchain"),
+        inputs=(
+            ("program", program("toolchain.go_toolchain", version=spec.version, platform="linux-amd64", sum=spec.sum)),
+        ),
+        env=ENVIRONMENT,
         effect=Effect.FETCH,
         outputs=("VERSION", "bin/go", "pkg/tool/linux_amd64/compile"),
     )
@@ -66,9 +70,9 @@ def _module(specs: ImageSpecs, module: str, go: Image) -> Tree:
     vendor = Step(
         title=f"fetch the modules of {_list(tools)}",
         image=go,
-        argv=argv("go_vendor"),
-        inputs=(("program", program("go_vendor", module=module)), ("source", source)),
-        env=(("GOMODCACHE", MODULE_CACHE),),
+        argv=closure.argv("toolchain.go_vendor"),
+        inputs=(("program", program("toolchain.go_vendor", module=module)), ("source", source)),
+        env=(("GOMODCACHE", MODULE_CACHE), *ENVIRONMENT),
         caches=(Cache(MODULE_CACHE, f"go-mod-{module}"),),
         effect=Effect.FETCH,
         outputs=("vendor/modules.txt",),
@@ -85,13 +89,13 @@ def _module(specs: ImageSpecs, module: str, go: Image) -> Tree:
     build = Step(
         title=f"build {_list(tools)}",
         image=go,
-        argv=argv("go_install"),
+        argv=closure.argv("toolchain.go_install"),
         inputs=(
-            ("program", program("go_install", module=module, programs=programs)),
+            ("program", program("toolchain.go_install", module=module, programs=programs)),
             ("source", source),
             ("vendor", vendor.out),
         ),
-        env=(("GOCACHE", BUILD_CACHE.mount),),
+        env=(("GOCACHE", BUILD_CACHE.mount), *ENVIRONMENT),
         caches=(BUILD_CACHE,),
         outputs=tuple(f"{program['folder']}/{program['program']}" for program in programs),
         timeout=TIMEOUT,
@@ -140,20 +144,6 @@ def _version(source: Files, module: str, package: str) -> str:
     return required[max(required, key=len)].removeprefix("v")
 
 
-def argv(program: str) -> tuple[str, ...]:
-    """Return the command line of one of the programs of `pipeline/programs`, with its parameters."""
-    return ("python3", "-B", "-s", f"/in/program/{program}.py", "/in/program/params.json")
-
-
-def program(name: str, *, uses: tuple[str, ...] = (), **params: Any) -> Files:
-    """Return the program with its parameters, and those of `pipeline/programs` that it imports.
-
-    Without the module that other programs inside steps share: a change there must not build the scanners again.
-    """
-    sources = {f"{each}.py": _source(each) for each in (name, *uses)}
-    return Files.of({**sources, "params.json": json.dumps(params, sort_keys=True, indent=1) + "\n"})
-
-
-@cache
-def _source(name: str) -> bytes:
-    return files("pipeline.programs").joinpath(f"{name}.py").read_bytes()
+def program(name: str, **params: Any) -> Files:
+    """Return the files of a program of `pipeline/programs`, with its parameters."""
+    return Files.of({**closure.needed(name), "params.json": json.dumps(params, sort_keys=True, indent=1) + "\n"})

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PLATFORM = "linux/amd64"
+"""The platform that steps run on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

@@ -21,9 +21,8 @@ from typing import Any, BinaryIO, cast
 import anyio.to_thread
 
 from pipeline.errors import ImageError
-from pipeline.images.lock import PLATFORM
-from pipeline.images.pin import NoSuchImageError
 from pipeline.model.identity import sha256_hex
+from pipeline.model.target import PLATFORM
 from pipeline.oci.credentials import basic_credentials
 from pipeline.oci.manifest import (
     INDEXES,
@@ -47,6 +46,10 @@ _LONGEST_PAUSE = 30.0
 _ACCEPT = ", ".join(sorted(INDEXES | MANIFESTS))
 _CHALLENGE = re.compile(r'([a-zA-Z]+)="([^"]*)"')
 _LOCAL = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?\Z")
+
+
+class NoSuchImageError(ImageError):
+    """The registry answers that it has no such image (404)."""
 
 
 class Registry:

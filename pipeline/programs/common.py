@@ -118,6 +118,7 @@ def run_program(main: Callable[[Params], None]) -> NoReturn:
     if len(sys.argv) != 2:
         print(f"error: usage: {Path(sys.argv[0]).name} params.json", file=sys.stderr)
         sys.exit(1)
+    sys.path[:] = [path for path in sys.path if path not in ("", str(Path.cwd()))]  # no module lies where sources are
     try:
         main(Params(read_object(Path(sys.argv[1]))))
     except Problem as problem:

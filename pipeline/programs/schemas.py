@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs import common
-    from pipeline.programs.common import Json, Problem
-else:
-    import common
-    from common import Json, Problem
+from pipeline.programs import common
+from pipeline.programs.common import Json, Problem
 
 MAX_ERRORS = 10
 

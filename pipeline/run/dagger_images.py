@@ -13,12 +13,13 @@ import dagger
 from pipeline.engine import failure
 from pipeline.engine.dagger import step as sealed
 from pipeline.errors import ImageError
-from pipeline.images.lock import PLATFORM
 from pipeline.images.needs import FOUND, Run
-from pipeline.images.pin import Ask, NoSuchImageError
+from pipeline.images.pin import Ask
 from pipeline.model.image import Base
 from pipeline.model.step import Step
+from pipeline.model.target import PLATFORM
 from pipeline.oci.reference import Reference
+from pipeline.oci.registry import NoSuchImageError
 
 _ABSENT = re.compile(r"(?:@sha256:[0-9a-f]{64}|:[A-Za-z0-9_.-]+): not found\b")
 """The end of containerd's error for a 404, after the reference (core/remotes/docker/resolver.go)."""

@@ -13,8 +13,8 @@ from typing import Any
 from pipeline.engine.base import Secret
 from pipeline.errors import SigningError
 from pipeline.host.process import environment, run
-from pipeline.stages.index import DEVELOPMENT_IDENTITY
 
+DEVELOPMENT_IDENTITY = "Development key - not for shipping <development@localhost>"
 VARIABLE = "PIPELINE_SIGNING_KEY"
 
 

@@ -28,7 +28,7 @@ def archive(context: Context, built: Artifact, companions: Sequence[Artifact]) -
     if context.product.archive.files:
         files.append(Pick(context.source.tree, paths=context.product.archive.files))
     step = inside(
-        "tarball",
+        "package.tarball",
         {
             "root": "/in/tree",
             "prefix": built.name,

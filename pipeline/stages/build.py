@@ -12,8 +12,9 @@ from pipeline.model.source import go_order
 from pipeline.model.step import WORK, Cache, Effect, Step
 from pipeline.model.target import Target
 from pipeline.model.tree import Files, Pick, Tree
+from pipeline.programs import closure
 from pipeline.stages.context import Context, FipsModule
-from pipeline.stages.program import inside, sources
+from pipeline.stages.program import inside
 
 GO = "go"
 CROSS_COMPILERS = {("linux", "arm64"): "aarch64-linux-gnu-gcc"}
@@ -146,7 +147,7 @@ def proof(context: Context, built: Artifact, target: Target, variant: Variant) -
     )
     probe = _probe(context, target, variant) if module else None
     step = inside(
-        "prove",
+        "build.prove",
         {
             **({"probe": "/in/probe/probe.json"} if probe else {}),
             "binary": f"/in/binary/{built.name}",
@@ -167,7 +168,6 @@ def proof(context: Context, built: Artifact, target: Target, variant: Variant) -
         outputs=(name,),
         epoch=context.epoch,
         env={"GOCACHE": f"{WORK}/go-build", "GOTOOLCHAIN": "local", "HOME": WORK},
-        uses=("elf",),
     )
     return Artifact(
         name=name,
@@ -185,7 +185,7 @@ def _probe(context: Context, target: Target, variant: Variant) -> Step:
     how = settings(context, target, variant, None)
     boring = context.options.fips_module is FipsModule.BORINGCRYPTO
     return inside(
-        "fips_probe",
+        "build.fips_probe",
         {
             "module": context.options.fips_module.value,
             "version": GO_FIPS_MODULE,
@@ -200,7 +200,6 @@ def _probe(context: Context, target: Target, variant: Variant) -> Step:
         outputs=("probe.json",),
         epoch=context.epoch,
         env=dict(how.env),
-        uses=("elf", "prove"),
         caches=(_compiler_cache(target, variant),),
     )
 
@@ -208,7 +207,7 @@ def _probe(context: Context, target: Target, variant: Variant) -> Step:
 def _probe_source(context: Context) -> Files:
     """Return the probe's program with the source's own `go` line, which decides what Go does by default (GODEBUG)."""
     directive = max(context.source.go_directive, OLDEST, key=go_order)
-    entries = {name: file.content for name, file in sources("go/fips-probe").entries}
+    entries = {name: file.content for name, file in Files.of(closure.folder("build/go/fips-probe")).entries}
     return Files.of({**entries, "go.mod": f"module fipsprobe\n\ngo {directive}\n"})
 
 
@@ -220,7 +219,7 @@ def openssl_fips(context: Context) -> Artifact:
     """Return the proof that the OpenSSL of the general image has a working FIPS provider; its step fails without."""
     name = "openssl-fips.json"
     step = inside(
-        "openssl_fips",
+        "build.openssl_fips",
         {"out": f"/out/{name}"},
         title="require the OpenSSL FIPS provider",
         image=context.image("debian"),

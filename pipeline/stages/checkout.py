@@ -24,7 +24,7 @@ def checkout(source: Tree, params: dict[str, Any], *, image: Image) -> Step:
     """Return the step that says what `source` is (`source.json`) and lays out its files (`tree/`)."""
     own = {"source": "/in/source", "out": "/out"}
     return inside(
-        "checkout",
+        "source.checkout",
         {**params, **own},
         title="read the source",
         image=image,

@@ -33,7 +33,7 @@ def _package(context: Context, packaged: Packaged, gates: Mapping[str, Tree]) ->
     version = f"{context.version.deb}-{package.rules(context).revision}{distribution.suffix}"
     file = f"{name}_{version}_{target.deb_arch}.deb"
     step = inside(
-        "deb",
+        "package.deb",
         {
             "arch": target.deb_arch,
             "binary": built.name,
@@ -48,7 +48,6 @@ def _package(context: Context, packaged: Packaged, gates: Mapping[str, Tree]) ->
         inputs=package.inputs(context, packaged, given(context), gates),
         outputs=(file,),
         epoch=context.epoch,
-        uses=("package",),
     )
     return Artifact(
         name=file,

@@ -33,7 +33,7 @@ def exposure(context: Context) -> Artifact | None:
         for name in rules.variants
     ]
     step = inside(
-        "exposure",
+        "package.exposure",
         {
             "limit": rules.exposure_tenths,
             "out": f"/out/{NAME}",
@@ -56,6 +56,5 @@ def exposure(context: Context) -> Artifact | None:
         },
         outputs=(NAME,),
         epoch=context.epoch,
-        uses=("package",),
     )
     return Artifact(name=NAME, kind=Kind.EXPOSURE, media_type="application/json", tree=step.out)

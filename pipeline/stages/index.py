@@ -11,11 +11,11 @@ from pipeline.model.graph import steps_of
 from pipeline.model.image import Image
 from pipeline.model.step import Effect, ExitCode, Step
 from pipeline.model.tree import Merge, Output, Tree
+from pipeline.signing.keys import DEVELOPMENT_IDENTITY
 from pipeline.stages.context import Context, Options
 from pipeline.stages.program import inside
 
 INDEX = ("SHA256SUMS", "SHA512SUMS", "release.json")
-DEVELOPMENT_IDENTITY = "Development key - not for shipping <development@localhost>"
 EPHEMERAL_IDENTITY = "Key of one run - not for shipping <ephemeral@localhost>"
 
 
@@ -31,7 +31,7 @@ def index(
     `described` are the same artifacts as the index tells of them.
     """
     step = inside(
-        "index",
+        "sign.index",
         index_parameters(context, described, statements),
         title="index and checksums",
         image=context.image("debian"),
@@ -83,7 +83,7 @@ def _signing(options: Options) -> dict[str, object]:
 def inspect_key(image: Image) -> Step:
     """Return the step that reads the signing key and says which it is: `key.json` with its fingerprint."""
     return inside(
-        "inspect_key",
+        "sign.inspect_key",
         {"out": "/out/key.json"},
         title="inspect the signing key",
         image=image,
@@ -117,7 +117,7 @@ def sign(files: Tree, *, image: Image, fingerprint: str, epoch: int) -> Output:
     """
     key = {"fingerprint": fingerprint} if fingerprint else {"ephemeral_identity": EPHEMERAL_IDENTITY}
     return inside(
-        "sign",
+        "sign.sign",
         {"artifacts_dir": "/in/artifacts", "out": "/out", **key},
         title="sign",
         image=image,
@@ -132,7 +132,7 @@ def sign(files: Tree, *, image: Image, fingerprint: str, epoch: int) -> Output:
 def verify(image: Image, inputs: Mapping[str, Tree], *, key: str, fingerprint: str) -> Step:
     """Return the step that checks the release in the input `release`: `verification.json` with what it found."""
     return inside(
-        "verify",
+        "verify.verify",
         {"release": "/in/release", "key": key, "fingerprint": fingerprint, "out": "/out/verification.json"},
         title="verify the release",
         image=image,

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from pipeline.model.image import Image
 from pipeline.model.step import Cache, Effect, ExitCode, Step
 from pipeline.model.tree import BASE_EPOCH, Files, Tree
-
-
-@cache
-def _source(name: str) -> bytes:
-    return files("pipeline.programs").joinpath(f"{name}.py").read_bytes()
-
-
-@cache
-def sources(name: str) -> Files:
-    """Return the folder `pipeline/programs/<name>`: the source of a program in another language."""
-    folder = files("pipeline.programs").joinpath(name)
-    return Files.of({each.name: each.read_bytes() for each in folder.iterdir() if each.is_file()})
+from pipeline.programs import closure
 
 
 def inside(
@@ -38,23 +25,20 @@ def inside(
     secrets: tuple[str, ...] = (),
     effect: Effect = Effect.PURE,
     exit_code: ExitCode = ExitCode.MUST_BE_ZERO,
-    uses: tuple[str, ...] = (),
     caches: tuple[Cache, ...] = (),
 ) -> Step:
-    """Return the step that runs `pipeline/programs/<program>.py` with `params` as its JSON parameters.
+    """Return the step that runs `program`, such as `scan.gate`, with `params` as its JSON parameters.
 
-    The program's own source is an input, so a change to it reruns exactly the steps that use it. `uses` names other
-    programs of `pipeline/programs` that it imports.
+    Its own source, and that of what it imports, is an input: a change to it reruns exactly the steps that use it.
     """
     text = json.dumps(params, sort_keys=True, indent=1, ensure_ascii=True) + "\n"
-    sources = {f"{name}.py": _source(name) for name in (program, "common", *uses)}
-    own = Files.of({**sources, "params.json": text})
+    own = Files.of({**closure.needed(program), "params.json": text})
     return Step(
         title=title,
         image=image,
-        argv=("python3", "-B", "-s", f"/in/program/{program}.py", "/in/program/params.json"),
+        argv=closure.argv(program),
         inputs=tuple(sorted({**inputs, "program": own}.items())),
-        env=tuple(sorted((env or {}).items())),
+        env=tuple(sorted({**closure.ENVIRONMENT, **(env or {})}.items())),
         secrets=secrets,
         effect=effect,
         exit_code=exit_code,

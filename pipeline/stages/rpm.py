@@ -62,7 +62,7 @@ def _source(context: Context, group: Sequence[Packaged]) -> Artifact:
     name = package.name_of(context, variant)
     file = f"{name}-{_version(context, distribution)}.nosrc.rpm"
     step = inside(
-        "rpm_source",
+        "package.rpm_source",
         {
             "held": [each.notice for each in prebuilt],
             "name": name,
@@ -78,7 +78,6 @@ def _source(context: Context, group: Sequence[Packaged]) -> Artifact:
         },
         outputs=(file,),
         epoch=context.epoch,
-        uses=("package", "rpm"),
     )
     return Artifact(
         name=file, kind=Kind.SOURCE_PACKAGE, media_type=MEDIA_TYPE, tree=step.out, variant=group[0].built.variant
@@ -90,14 +89,13 @@ def _package(context: Context, packaged: Packaged, source: Artifact, gates: Mapp
     name = package.name_of(context, packaged.variant)
     file = f"{name}-{_version(context, distribution)}.{target.rpm_arch}.rpm"
     step = inside(
-        "rpm",
+        "package.rpm",
         {"arch": target.rpm_arch, "binary": built.name, "out": f"/out/{file}", "source": f"/in/source/{source.name}"},
         title=f"rpm {distribution.name} {built.label}",
         image=context.image(distribution.image),
         inputs={"binary": built.tree, "files": _exceptions(context), "source": source.tree, **gates},
         outputs=(file,),
         epoch=context.epoch,
-        uses=("package",),
     )
     return Artifact(
         name=file,
@@ -115,14 +113,13 @@ def _selinux_source(context: Context, distribution: Distribution) -> Artifact:
     file = f"{name}-{_version(context, distribution)}.src.rpm"
     files = package.files(context.packaging, "rpm", "selinux", without=(f"rpm/{program}.spec.j2", SHARED))
     step = inside(
-        "rpm_source",
+        "package.rpm_source",
         {"name": name, "out": f"/out/{file}", "spec": f"rpm/{program}-selinux.spec"},
         title=f"source rpm {distribution.name} selinux",
         image=context.image(distribution.image),
         inputs={"files": package.rendered(context, files, distribution, None)},
         outputs=(file,),
         epoch=context.epoch,
-        uses=("package", "rpm"),
     )
     return Artifact(name=file, kind=Kind.SOURCE_PACKAGE, media_type=MEDIA_TYPE, tree=step.out)
 
@@ -130,14 +127,13 @@ def _selinux_source(context: Context, distribution: Distribution) -> Artifact:
 def _selinux(context: Context, distribution: Distribution, source: Artifact) -> Artifact:
     file = f"{package.name_of(context, None)}-selinux-{_version(context, distribution)}.noarch.rpm"
     step = inside(
-        "rpm",
+        "package.rpm",
         {"arch": "noarch", "out": f"/out/{file}", "source": f"/in/source/{source.name}"},
         title=f"rpm {distribution.name} selinux",
         image=context.image(distribution.image),
         inputs={"files": _exceptions(context), "source": source.tree},
         outputs=(file,),
         epoch=context.epoch,
-        uses=("package",),
     )
     return Artifact(name=file, kind=Kind.PACKAGE, media_type=MEDIA_TYPE, tree=step.out)
 

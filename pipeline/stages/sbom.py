@@ -59,7 +59,7 @@ def sboms(context: Context, built: Artifact, schemas: Files, licenses: Tree) -> 
     names = {suffix: f"{built.name}.{suffix}" for suffix in FORMATS}
     notice = f"{built.name}.NOTICE.txt"
     step = inside(
-        "sbom",
+        "sbom.sbom",
         {
             "cyclonedx": "/in/raw/cdx.json",
             "spdx": "/in/raw/spdx.json",
@@ -78,7 +78,6 @@ def sboms(context: Context, built: Artifact, schemas: Files, licenses: Tree) -> 
         inputs={"raw": catalogue(context, built, licenses), "binary": built.tree, "schemas": schemas},
         outputs=(*names.values(), notice),
         epoch=context.epoch,
-        uses=("license_policy", "schemas"),
     )
     return (*_documents(step, built), _about(step, built, notice, Kind.NOTICE, "text/plain"))
 
@@ -97,7 +96,7 @@ def _of_package(
     made_by = package.made_by
     assert made_by is not None
     listed = inside(
-        "contents",
+        "package.contents",
         {"package": f"/in/package/{package.name}", "out": "/out/contents.json"},
         title=f"contents of {made_by.title}",
         image=made_by.image,
@@ -109,7 +108,7 @@ def _of_package(
     binary = {suffix: known[f"{package.subject}.{suffix}"] for suffix in FORMATS} if package.subject else {}
     keys = {"cdx.json": "cyclonedx", "spdx.json": "spdx"}
     step = inside(
-        "package_sbom",
+        "sbom.package_sbom",
         {
             "file": package.name,
             "contents": "/in/contents/contents.json",
@@ -127,7 +126,6 @@ def _of_package(
         },
         outputs=tuple(names.values()),
         epoch=context.epoch,
-        uses=("license_policy", "sbom", "schemas"),
     )
     return _documents(step, package)
 

@@ -106,7 +106,7 @@ def _trivy_feed(context: Context) -> Step:
 
 def _govulncheck_feed(context: Context) -> Step:
     return inside(
-        "vulndb",
+        "scan.vulndb",
         {"url": FEED, "out": "/out/v1"},
         title="govulncheck database from its feed",
         image=context.image("debian"),
@@ -171,7 +171,7 @@ def govulncheck(context: Context, binaries: Sequence[Artifact], database: Tree) 
     }
     first = how[binaries[0].name]
     return inside(
-        "govulncheck",
+        "scan.govulncheck",
         {
             "folder": first.folder,
             "package": context.product.build.package,
@@ -193,7 +193,7 @@ def judge(context: Context, binaries: Sequence[Artifact], raw: Tree, trivy_datab
     """
     metadata = Pick(trivy_database, optional=("db/metadata.json",))
     return inside(
-        "gate",
+        "scan.gate",
         {
             "product": context.product.name,
             "version": context.version.number,
@@ -212,7 +212,6 @@ def judge(context: Context, binaries: Sequence[Artifact], raw: Tree, trivy_datab
         inputs={"binaries": Merge.of(*(b.tree for b in binaries)), "reports": raw, "trivy-database": metadata},
         outputs=("statements", "verdict.json", "scan.json"),
         epoch=context.epoch,
-        uses=("scanners", "statements"),
     )
 
 
@@ -222,14 +221,13 @@ def reports(context: Context, judged: Step, schemas: Files) -> tuple[Artifact, .
     A release about which OpenVEX can state nothing has no `openvex.json`.
     """
     rendered = inside(
-        "scan_report",
+        "scan.scan_report",
         {"author": context.product.vendor},
         title="scan reports",
         image=context.image("debian"),
         inputs={"scan": Pick(judged.out, paths=("scan.json",)), "schemas": schemas},
         outputs=("scan.md", "scan.sarif"),
         epoch=context.epoch,
-        uses=("schemas",),
     )
     return tuple(
         Artifact(
@@ -250,7 +248,7 @@ def approval(context: Context, judged: Step) -> Tree:
     What it writes does not vary with the date, so what comes after it is not done again every day.
     """
     return inside(
-        "approve",
+        "scan.approve",
         {"verdict": "/in/report/verdict.json", "out": "/out/approval.json"},
         title="gate",
         image=context.image("debian"),

@@ -53,7 +53,7 @@ def signed(context: Context, artifacts: Sequence[Artifact], approval: Tree | Non
     if not packages or context.options.ephemeral_key:
         return tuple(artifacts)
     step = inside(
-        "rpm_sign",
+        "sign.rpm_sign",
         {"fingerprint": context.options.signing_fingerprint, "out": "/out", "packages": "/in/packages"},
         title="sign rpms",
         image=_image(context),
@@ -64,7 +64,6 @@ def signed(context: Context, artifacts: Sequence[Artifact], approval: Tree | Non
         outputs=tuple(sorted(package.name for package in packages)),
         secrets=("signing-key",),
         epoch=context.epoch,
-        uses=("sign",),
     )
     return tuple(
         replace(artifact, tree=Pick(step.out, paths=(artifact.name,))) if _is_rpm(artifact) else artifact
@@ -99,7 +98,7 @@ def _in_one_step(
     """Return the release signed by a key of one step: no other step can have it, so that step does all of the above."""
     packages = sorted(artifact.name for artifact in artifacts if _is_rpm(artifact))
     step = inside(
-        "sign_once",
+        "sign.sign_once",
         {
             **finish.index_parameters(context, described, statements),
             "ephemeral_identity": finish.EPHEMERAL_IDENTITY,
@@ -114,7 +113,6 @@ def _in_one_step(
         outputs=(*finish.INDEX, *packages, "signing-key.asc"),
         effect=Effect.VOLATILE,
         epoch=context.epoch,
-        uses=("index", "rpm_sign", "sign"),
     )
     ready = tuple(
         replace(artifact, tree=Pick(step.out, paths=(artifact.name,))) if _is_rpm(artifact) else artifact

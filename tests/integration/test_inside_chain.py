@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,13 +12,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.programs import common
 from tests.conftest import require_tool
+from tests.programs import run_program
 
 ROOT = Path(__file__).parent.parent.parent
 DATA = ROOT / "tests" / "data" / "inside"
 NAME = "weed-1.0-linux-amd64"
-PARTS = {"gate": ("scanners", "statements"), "prove": ("elf",), "scan_report": ("schemas",)}
 SOURCE = 'package main\n\nimport "fmt"\n\nfunc main() { fmt.Println("version 1.0 abc1234") }\n'
 
 
@@ -33,15 +30,8 @@ class Chain:
         self.artifacts.mkdir()
 
     def run(self, program: str, **params: Any) -> subprocess.CompletedProcess[str]:
-        """Run a program from a folder that holds only it, its parts and `common.py`, as a step does."""
-        folder = self.root / f"program-{program}"
-        folder.mkdir(exist_ok=True)
-        for name in (program, "common", *PARTS.get(program, ())):
-            shutil.copy(Path(common.__file__).with_name(f"{name}.py"), folder)
-        (folder / "params.json").write_text(json.dumps(params))
-        argv = [sys.executable, "-B", "-s", str(folder / f"{program}.py"), str(folder / "params.json")]
-        env = {"PATH": os.environ["PATH"], "SOURCE_DATE_EPOCH": "1717992646"}
-        return subprocess.run(argv, cwd=self.root, env=env, capture_output=True, text=True, check=False)
+        """Run a program from a folder that holds only it and what it imports, as a step does."""
+        return run_program(program, params, self.root, SOURCE_DATE_EPOCH="1717992646")
 
     def must(self, program: str, **params: Any) -> None:
         """Run a program that succeeds and says nothing."""
@@ -56,8 +46,8 @@ class Chain:
         argv = [require_tool("go"), "build", "-trimpath", "-buildvcs=false", "-ldflags=-w -buildid="]
         subprocess.run([*argv, "-o", str(self.artifacts / NAME), "."], cwd=self.root, env=env, check=True)
         self.must(
-            "prove", binary=str(self.artifacts / NAME), os="linux", arch="amd64", variant="standard", fips_module="",
-            static=True, version_output="version 1.0 abc1234", out=str(self.artifacts / f"{NAME}.proof.json"),
+            "build.prove", binary=str(self.artifacts / NAME), os="linux", arch="amd64", variant="standard",
+            fips_module="", static=True, version_output="version 1.0 abc1234", out=str(self.artifacts / f"{NAME}.proof.json"),
         )  # fmt: skip
 
     def scan(self, *severities: str) -> None:
@@ -70,7 +60,7 @@ class Chain:
         gate = {"severities": ["critical", *severities], "only_fixable": False}
         policy = {"gate": gate, "database_max_age_days": {"grype": 5, "trivy": 5}, "ignore": []}
         self.must(
-            "gate", product="weed", version="1.0", reports=str(self.root / "reports"), today="2026-11-21",
+            "scan.gate", product="weed", version="1.0", reports=str(self.root / "reports"), today="2026-11-21",
             binaries=[{"name": NAME, "target": "linux/amd64", "variant": "standard"}], policy=policy,
             binaries_dir=str(self.artifacts), trivy_metadata=str(self.root / "metadata.json"),
             out=str(self.root / "scan"),
@@ -79,7 +69,7 @@ class Chain:
     def index(self) -> None:
         """Render the scan, index everything, and put the index beside it."""
         self.must(
-            "scan_report", scan=str(self.root / "scan" / "scan.json"), author="Us", out=str(self.root / "scan"),
+            "scan.scan_report", scan=str(self.root / "scan" / "scan.json"), author="Us", out=str(self.root / "scan"),
             schemas=str(ROOT / "packaging" / "schemas"),
         )  # fmt: skip
         kinds = {
@@ -94,8 +84,8 @@ class Chain:
             shutil.copy(self.root / "scan" / file, self.artifacts / f"weed-1.0.{file}")
             described.append({"name": f"weed-1.0.{file}", "kind": kind, "media_type": media_type})
         self.must(
-            "index", artifacts_dir=str(self.artifacts), artifacts=described, product={"name": "weed"}, version="1.0",
-            source={"url": "https://git.test/weed", "commit": "abc1234", "epoch": 1717992646},
+            "sign.index", artifacts_dir=str(self.artifacts), artifacts=described, product={"name": "weed"},
+            version="1.0", source={"url": "https://git.test/weed", "commit": "abc1234", "epoch": 1717992646},
             approval=str(self.root / "approval.json"), out=str(self.root / "index"),
         )  # fmt: skip
         shutil.copytree(self.root / "index", self.artifacts, dirs_exist_ok=True)
@@ -126,26 +116,26 @@ def key(root: Path) -> str:
 def test_from_a_binary_to_a_signed_release_that_verifies(chain: Chain) -> None:
     chain.build()
     chain.scan()
-    chain.must("approve", verdict=str(chain.root / "scan" / "verdict.json"), out=str(chain.root / "approval.json"))
+    chain.must("scan.approve", verdict=str(chain.root / "scan" / "verdict.json"), out=str(chain.root / "approval.json"))
     chain.index()
     fingerprint = key(chain.root)
     chain.must(
-        "sign", artifacts_dir=str(chain.artifacts), fingerprint=fingerprint, out=str(chain.root / "signatures"),
+        "sign.sign", artifacts_dir=str(chain.artifacts), fingerprint=fingerprint, out=str(chain.root / "signatures"),
         secrets_dir=str(chain.root / "secrets"),
     )  # fmt: skip
     shutil.copytree(chain.root / "signatures", chain.artifacts, dirs_exist_ok=True)
-    done = chain.run("verify", release=str(chain.artifacts), fingerprint=fingerprint)
+    done = chain.run("verify.verify", release=str(chain.artifacts), fingerprint=fingerprint)
     assert (done.returncode, done.stderr) == (0, "")
     with (chain.artifacts / NAME).open("ab") as file:
         file.write(b"!")
-    assert "is not the file that SHA256SUMS lists" in chain.run("verify", release=str(chain.artifacts)).stderr
+    assert "is not the file that SHA256SUMS lists" in chain.run("verify.verify", release=str(chain.artifacts)).stderr
 
 
 def test_a_closed_gate_stops_the_chain(chain: Chain) -> None:
     chain.build()
     chain.scan("high")
     done = chain.run(
-        "approve", verdict=str(chain.root / "scan" / "verdict.json"), out=str(chain.root / "approval.json")
+        "scan.approve", verdict=str(chain.root / "scan" / "verdict.json"), out=str(chain.root / "approval.json")
     )
     assert done.returncode == 1
     assert "error: the gate is closed: high: EXAMPLE-2026-0002" in done.stderr
@@ -155,7 +145,7 @@ def test_a_closed_gate_stops_the_chain(chain: Chain) -> None:
 def test_documents_follow_their_schemas(chain: Chain, follows: Callable[[Path, str], None]) -> None:
     chain.build()
     chain.scan()
-    chain.must("approve", verdict=str(chain.root / "scan" / "verdict.json"), out=str(chain.root / "approval.json"))
+    chain.must("scan.approve", verdict=str(chain.root / "scan" / "verdict.json"), out=str(chain.root / "approval.json"))
     chain.index()
     for name, document in (
         ("binary-proof", chain.artifacts / f"{NAME}.proof.json"),

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,10 +22,10 @@ from pipeline.source.resolve import resolve
 from pipeline.stages.checkout import parameters, source_of
 from tests.conftest import require_tool
 from tests.integration.test_source import OWN, PRODUCT, Repository, repository
+from tests.programs import run_program
 
 __all__ = ["repository"]
 
-PROGRAM = Path(__file__).resolve().parents[2] / "pipeline" / "inside" / "checkout.py"
 COMMIT = "1" * 40
 
 
@@ -40,9 +37,7 @@ def read_inside(tmp_path: Path, where: Path, text: str, **options: Any) -> tuple
     work = tmp_path / "work"
     (work / "out").mkdir(parents=True)
     params = {**parameters(product, version, **options), "source": str(where), "out": str(work / "out")}
-    (work / "params.json").write_text(json.dumps(params))
-    argv = [sys.executable, "-B", "-s", str(PROGRAM), str(work / "params.json")]
-    done = subprocess.run(argv, cwd=work, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False)
+    done = run_program("source.checkout", params, work)
     if done.returncode:
         raise SourceError(done.stderr)
     found = source_of(json.loads((work / "out" / "source.json").read_text()), product, version)

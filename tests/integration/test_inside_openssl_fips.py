@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from pipeline.programs.build import openssl_fips
 from tests.conftest import require_tool
 from tests.integration.released import RELEASE, pipeline, succeeded
+from tests.programs import run_program
 
 
 def run(tmp_path: Path, **params: str) -> subprocess.CompletedProcess[str]:
     """Run the program as a step does."""
     require_tool("openssl")
-    (tmp_path / "p.json").write_text(json.dumps({"out": str(tmp_path / "out.json"), **params}))
-    argv = [sys.executable, "-B", "-s", openssl_fips.__file__, str(tmp_path / "p.json")]
-    env = {"PATH": os.environ["PATH"]}
-    return subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    return run_program("build.openssl_fips", {"out": str(tmp_path / "out.json"), **params}, tmp_path)
 
 
 def test_without_a_provider_it_says_what_was_found(tmp_path: Path) -> None:

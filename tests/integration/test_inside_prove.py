@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.programs.build import prove
 from pipeline.programs.build.elf import SHT_SYMTAB, Elf, build_info
 from tests.conftest import require_tool
+from tests.programs import run_program
 
 SOURCE = """\
 package main
@@ -87,10 +87,7 @@ def run_prove(tmp_path: Path, binary: Path, arch: str, module: str, **more: Any)
         "fips_module": module, "static": True, "out": str(tmp_path / "out" / "weed.proof.json"),
         "version_output": f"version 30GB 3.68 a9cd9b0542ef linux {arch}", "forbidden": [str(binary.parent)], **more,
     }  # fmt: skip
-    (tmp_path / "params.json").write_text(json.dumps(params))
-    argv = [sys.executable, "-B", "-s", prove.__file__, str(tmp_path / "params.json")]
-    env = {"PATH": os.environ["PATH"], "SOURCE_DATE_EPOCH": "0"}
-    return subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    return run_program("build.prove", params, tmp_path, SOURCE_DATE_EPOCH="0")
 
 
 @pytest.mark.parametrize("arch", ["amd64", "arm64"])

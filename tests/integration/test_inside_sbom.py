@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.programs.common import sha256_of
-from pipeline.programs.sbom import sbom
+from tests.programs import run_program
 
 ROOT = Path(__file__).parent.parent.parent
 DATA = ROOT / "tests" / "data" / "inside"
@@ -43,10 +42,8 @@ class Step:
             "schemas": str(ROOT / "packaging" / "schemas"), "out_notice": str(self.folder / "out" / "NOTICE"),
             "out_cyclonedx": str(self.folder / "out" / "cdx.json"), "out_spdx": str(self.folder / "out" / "spdx.json"),
         }  # fmt: skip
-        (self.folder / "p.json").write_text(json.dumps({**own, **params}))
-        argv = [self.python, "-B", "-s", sbom.__file__, str(self.folder / "p.json")]
-        env = {"PATH": os.environ["PATH"], "SOURCE_DATE_EPOCH": "1717992646"}
-        return subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+        both = {**own, **params}
+        return run_program("sbom.sbom", both, self.folder, python=self.python, SOURCE_DATE_EPOCH="1717992646")
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.programs.sign import sign
 from pipeline.programs.verify import verify
 from tests.conftest import require_tool, running
+from tests.programs import run_program
 
 PASSPHRASE = 'Träger 7 "quoted"'
 
@@ -72,20 +71,14 @@ class Step:
             (self.root / "secrets" / "signing-key").write_bytes(key)
         if passphrase:
             (self.root / "secrets" / "signing-passphrase").write_text(passphrase + "\n")
-        (self.root / "p.json").write_text(
-            json.dumps(
-                {
-                    "artifacts_dir": str(self.root / "in"),
-                    "out": str(self.root / "out"),
-                    "secrets_dir": str(self.root / "secrets"),
-                    "fingerprint": fingerprint,
-                    **params,
-                }
-            )
-        )
-        argv = [sys.executable, "-B", "-s", sign.__file__, str(self.root / "p.json")]
-        env = {"PATH": os.environ["PATH"], "SOURCE_DATE_EPOCH": "0"}
-        done = subprocess.run(argv, cwd=self.root / "work", env=env, capture_output=True, text=True, check=False)
+        every = {
+            "artifacts_dir": str(self.root / "in"),
+            "out": str(self.root / "out"),
+            "secrets_dir": str(self.root / "secrets"),
+            "fingerprint": fingerprint,
+            **params,
+        }
+        done = run_program("sign.sign", every, self.root / "work", SOURCE_DATE_EPOCH="0")
         assert (done.returncode == 0) == ("error:" not in done.stderr)
         assert list((self.root / "work").iterdir()) == []
         return done.stdout + done.stderr

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +15,17 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StepFailedError
-from pipeline.programs.sign import index, rpm_sign, sign
+from pipeline.programs.sign import index, rpm_sign
 from pipeline.programs.verify import verify
 from pipeline.stages.index import EPHEMERAL_IDENTITY
 from tests.conftest import require_tool
 from tests.integration.packaged import build
 from tests.integration.released import PROJECT
+from tests.programs import run_program
 
 DEBS = {"amd64": "amd64", "arm64": "arm64"}
 RPMS = {"amd64": "x86_64", "arm64": "aarch64"}
 FLAVOURS = {"": "example", "-fips": "example-fips"}
-INSIDE = Path(sign.__file__).parent
 
 
 def said(*argv: str | Path, **variables: str) -> str:
@@ -265,10 +264,7 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Key:
 def program(name: str, folder: Path, params: dict[str, object]) -> subprocess.CompletedProcess[str]:
     """Run a program of `pipeline/programs` in the new folder `folder`."""
     folder.mkdir()
-    (folder / "params.json").write_text(json.dumps(params))
-    argv = [sys.executable, "-B", "-s", str(INSIDE / f"{name}.py"), "params.json"]
-    env = {"PATH": os.environ["PATH"], "SOURCE_DATE_EPOCH": "1700000000"}
-    return subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    return run_program(name, params, folder, SOURCE_DATE_EPOCH="1700000000")
 
 
 def sign_again(dist: Path, key: Key, folder: Path) -> Path:
@@ -281,7 +277,7 @@ def sign_again(dist: Path, key: Key, folder: Path) -> Path:
         said("rpmsign", "--delsign", given / package.name)
     (secrets / "signing-key").write_bytes(key.private)
     params = {"packages": str(given), "out": str(folder / "out"), "secrets_dir": str(secrets)}
-    done = program("rpm_sign", folder / "w", {**params, "fingerprint": key.fingerprint})
+    done = program("sign.rpm_sign", folder / "w", {**params, "fingerprint": key.fingerprint})
     assert done.returncode == 0, done.stderr
     assert list((folder / "w").iterdir()) == [folder / "w" / "params.json"]
     return folder / "out"
@@ -337,7 +333,7 @@ def test_a_key_of_one_run_signs_the_rpms_the_index_and_every_file(dist: Path, tm
         "ephemeral_identity": EPHEMERAL_IDENTITY, "packages": [name], "artifacts": described,
         "product": {"name": "example"}, "version": "1.2.3", "source": {"epoch": 1_700_000_000}, "snapshot": True,
     }  # fmt: skip
-    done = program("sign_once", tmp_path / "w", params)
+    done = program("sign.sign_once", tmp_path / "w", params)
     assert done.returncode == 0, done.stderr
     out = tmp_path / "out"
     shutil.copy(given / "scan.md", out)

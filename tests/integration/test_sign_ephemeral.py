@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 from pipeline.stages.index import EPHEMERAL_IDENTITY
 from tests.conftest import require_tool
-
-INSIDE = Path(__file__).resolve().parents[2] / "pipeline" / "inside"
+from tests.programs import run_program
 
 
 def test_a_key_of_one_run_signs_everything_and_is_gone(tmp_path: Path) -> None:
@@ -21,13 +17,11 @@ def test_a_key_of_one_run_signs_everything_and_is_gone(tmp_path: Path) -> None:
     (files / "SHA256SUMS").write_text("sums\n")
     (files / "weed").write_text("binary\n")
     params = {"artifacts_dir": str(files), "out": str(out), "ephemeral_identity": EPHEMERAL_IDENTITY}
-    (tmp_path / "params.json").write_text(json.dumps(params))
-    argv = [sys.executable, "-B", "-s", str(INSIDE / "sign.py"), str(tmp_path / "params.json")]
-    done = subprocess.run(argv, cwd=tmp_path, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True)
+    done = run_program("sign.sign", params, tmp_path)
     assert done.returncode == 0, done.stderr
     names = ["SHA256SUMS.asc", "SHA256SUMS.gpg", "signing-key.asc", "weed.asc"]
     assert sorted(path.name for path in out.iterdir()) == names
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["files", "out", "params.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["files", "out"]
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
     gpg = ["gpg", "--homedir", str(home), "--batch", "--status-fd", "1"]

@@ -11,10 +11,10 @@ from gql import GraphQLRequest
 
 from pipeline.engine.dagger import step as dagger_step
 from pipeline.errors import EngineError, StepFailedError
-from pipeline.images.pin import NoSuchImageError
 from pipeline.model.image import Base, Image
 from pipeline.model.step import Step
 from pipeline.oci.reference import Reference
+from pipeline.oci.registry import NoSuchImageError
 from pipeline.run import dagger_images
 from pipeline.stages.checkout import unusable
 

@@ -14,7 +14,7 @@ from pipeline.errors import ImageError, StoreError, UsageError
 from pipeline.host import content
 from pipeline.images.catalog import Catalog
 from pipeline.images.lock import Lock, Locked
-from pipeline.images.pin import NoSuchImageError
+from pipeline.oci.registry import NoSuchImageError
 from pipeline.model.graph import steps_of
 from pipeline.model.step import Effect
 from pipeline.oci.reference import Reference

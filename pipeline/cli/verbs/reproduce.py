@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import shutil
 import tempfile
 from argparse import Namespace
@@ -21,6 +20,7 @@ from pipeline.host.folders import home_folder, packaging_folder
 from pipeline.model.artifact import Kind
 from pipeline.model.image import Image
 from pipeline.model.tree import Given, Tree
+from pipeline.programs.verify.verify import verify
 from pipeline.release import bundle
 from pipeline.release.compare import Compared, Outcome, compare, failed, statement, table
 from pipeline.release.plan import remake, remake_unscanned
@@ -131,8 +131,7 @@ def run(options: Namespace) -> int:
 
 def read(path: Path) -> Recorded:
     """Return the release in the folder `path`. Raises VerificationError when it does not check out."""
-    script = Path(__file__).resolve().parent.parent / "inside" / "verify.py"
-    result = runpy.run_path(str(script))["verify"]({"release": str(path)})
+    result = verify({"release": str(path)})
     verified(str(path), result)
     return Recorded(path, json.loads((path / "release.json").read_text("utf-8")), result["signed_by"][0])
 

@@ -22,6 +22,7 @@ from pipeline.errors import EngineError, PipelineError
 from pipeline.model.graph import steps_of
 from pipeline.model.image import Image
 from pipeline.model.step import Step
+from pipeline.model.target import PLATFORM
 from pipeline.model.tree import BASE_EPOCH, Files, Given, Merge, Output, Pick, Tree
 
 Directories = Mapping[str, dagger.Directory]
@@ -194,7 +195,7 @@ class _Run:
         for _, tree in builder.layers:
             self.begin(tree)
         found = await asyncio.gather(*(self.directory(tree) for _, tree in builder.layers))
-        container = sealed.root(self.engine.client, builder.base, sealed.PLATFORM, self.engine.archives)
+        container = sealed.root(self.engine.client, builder.base, PLATFORM, self.engine.archives)
         for (mount, _), directory in zip(builder.layers, found, strict=True):
             container = container.with_mounted_directory(mount, directory, read_only=True)
         return await sealed.compiled(container, self._files(sealed.source()), builder.path).sync()

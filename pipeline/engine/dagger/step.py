@@ -25,7 +25,6 @@ from pipeline.model.tree import Files
 
 SEAL = "/run/pipeline/seal"
 SPECIFICATION = "/run/pipeline/step.json"
-PLATFORM = "linux/amd64"
 ROOT = "0:0"
 """The user of every program. Both numbers, because an image without /etc/passwd knows no group of user 0."""
 

@@ -8,11 +8,14 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.engine.local.entry import MANIFEST
-from pipeline.engine.local.store import Store
 from pipeline.host.content import remove_tree
 from pipeline.host.disk import store_errors, try_lock
+
+if TYPE_CHECKING:
+    from pipeline.engine.local.store import Store  # it prunes itself with the functions here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 import struct
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs.common import Json, Problem
-else:
-    from common import Json, Problem
+from pipeline.programs.common import Json, Problem
 
 PT_LOAD, PT_DYNAMIC, PT_INTERP, SHT_SYMTAB, DT_NEEDED, DT_STRTAB = 1, 2, 3, 2, 1, 5
 BUILD_INFO_MAGIC = b"\xff Go buildinf:"

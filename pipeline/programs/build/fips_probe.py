@@ -25,14 +25,9 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs.build.prove import execute
-    from pipeline.programs.common import Json, Params, Problem, run_program, write_json
-else:
-    from common import Json, Params, Problem, run_program, write_json
-    from prove import execute
+from pipeline.programs.build.prove import execute
+from pipeline.programs.common import Json, Params, Problem, run_program, write_json
 
 ONLY = "fips140=only"
 BORING_HAS = {"AES-256-GCM", "ECDH P-256", "ECDSA P-256", "HMAC-SHA-256", "SHA-256", "SHA-512"}

@@ -18,12 +18,8 @@ import os
 import re
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs.common import Json, Params, Problem, run_program, sha256_of, write_json, write_text
-else:
-    from common import Json, Params, Problem, run_program, sha256_of, write_json, write_text
+from pipeline.programs.common import Json, Params, Problem, run_program, sha256_of, write_json, write_text
 
 SCHEMA = "urn:release-pipeline:openssl-fips:v1"
 TIMEOUT = 300

@@ -35,14 +35,10 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs.build.elf import Elf, build_info
-    from pipeline.programs.common import Json, Params, Problem, read_object, run_program, sha256_of, write_json
-else:
-    from common import Json, Params, Problem, read_object, run_program, sha256_of, write_json
-    from elf import Elf, build_info
+from pipeline.programs.build.elf import Elf, build_info
+from pipeline.programs.common import Json, Params, Problem, read_object, run_program, sha256_of, write_json
 
 SCHEMA = "urn:release-pipeline:binary-proof:v1"
 MACHINES = {62: "amd64", 183: "arm64"}

@@ -18,13 +18,10 @@ import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 from urllib.parse import quote
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs.common import Json, Params, Problem, run_program, sha256_of, write_json
-else:
-    from common import Json, Params, Problem, run_program, sha256_of, write_json
+from pipeline.programs.common import Json, Params, Problem, run_program, sha256_of, write_json
 
 BLOCK = 1 << 20
 CPIO_MAGIC, CPIO_HEADER, CPIO_END = b"070701", 110, "TRAILER!!!"

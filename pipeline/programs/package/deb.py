@@ -20,14 +20,9 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs.common import Params, Problem, run_program
-    from pipeline.programs.package.package import attempt, deliver, lay_out, run
-else:
-    from common import Params, Problem, run_program
-    from package import attempt, deliver, lay_out, run
+from pipeline.programs.common import Params, Problem, run_program
+from pipeline.programs.package.package import attempt, deliver, lay_out, run
 
 LINTIAN = (
     "lintian", "--no-cfg", "--profile", "debian", "--allow-root", "--display-info", "--tag-display-limit", "0",

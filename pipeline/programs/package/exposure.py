@@ -20,14 +20,10 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs.common import Json, Params, Problem, run_program, write_json
-    from pipeline.programs.package.package import NOTICE, attempt, lay_out, run
-else:
-    from common import Json, Params, Problem, run_program, write_json
-    from package import NOTICE, attempt, lay_out, run
+from pipeline.programs.common import Json, Params, Problem, run_program, write_json
+from pipeline.programs.package.package import NOTICE, attempt, lay_out, run
 
 SCHEMA = "urn:release-pipeline:exposure:v1"
 OLDEST = 250

@@ -18,12 +18,8 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs.common import Params, Problem, read_object, sha256_of, source_date_epoch
-else:
-    from common import Params, Problem, read_object, sha256_of, source_date_epoch
+from pipeline.programs.common import Params, Problem, read_object, sha256_of, source_date_epoch
 
 NOTICE = "NOTICE"
 TIMEOUT = 900

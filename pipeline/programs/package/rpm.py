@@ -19,14 +19,9 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs.common import Params, Problem, run_program
-    from pipeline.programs.package.package import approved, attempt, deliver, run
-else:
-    from common import Params, Problem, run_program
-    from package import approved, attempt, deliver, run
+from pipeline.programs.common import Params, Problem, run_program
+from pipeline.programs.package.package import approved, attempt, deliver, run
 
 FOLDERS = ("BUILD", "BUILDROOT", "RPMS", "SOURCES", "SPECS", "SRPMS", "tmp")
 

@@ -19,16 +19,10 @@ import os
 import shutil
 import tarfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs.common import Params, Problem, run_program, source_date_epoch
-    from pipeline.programs.package.package import deliver, lay_out
-    from pipeline.programs.package.rpm import FOLDERS, check, rpmbuild
-else:
-    from common import Params, Problem, run_program, source_date_epoch
-    from package import deliver, lay_out
-    from rpm import FOLDERS, check, rpmbuild
+from pipeline.programs.common import Params, Problem, run_program, source_date_epoch
+from pipeline.programs.package.package import deliver, lay_out
+from pipeline.programs.package.rpm import FOLDERS, check, rpmbuild
 
 SOURCE = "files.tar"
 

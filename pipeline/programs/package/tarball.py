@@ -20,12 +20,8 @@ import posixpath
 import stat
 import tarfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs.common import Params, Problem, run_program, source_date_epoch
-else:
-    from common import Params, Problem, run_program, source_date_epoch
+from pipeline.programs.common import Params, Problem, run_program, source_date_epoch
 
 
 def check_name(name: str) -> str:

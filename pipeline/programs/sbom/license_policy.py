@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs.common import Json, Params
-else:
-    from common import Json, Params
+from pipeline.programs.common import Json, Params
 
 UNKNOWN = {"", "NOASSERTION", "NONE"}
 UNRECOGNISED = "sha256:"

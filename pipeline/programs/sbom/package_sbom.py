@@ -19,19 +19,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs import common
-    from pipeline.programs.common import Json, Params, Problem
-    from pipeline.programs.sbom import sbom
-    from pipeline.programs.schemas import validate
-else:
-    import common
-    import sbom
-    from common import Json, Params, Problem
-    from schemas import validate
+from pipeline.programs import common
+from pipeline.programs.common import Json, Params, Problem
+from pipeline.programs.sbom import sbom
+from pipeline.programs.schemas import validate
 
 ROOT, DOCUMENT = "SPDXRef-DocumentRoot-Package", "SPDXRef-DOCUMENT"
 NOTHING = "NOASSERTION"

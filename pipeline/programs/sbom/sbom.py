@@ -23,19 +23,13 @@ from __future__ import annotations
 import json
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs import common
-    from pipeline.programs.common import Json, Params, Problem
-    from pipeline.programs.sbom.license_policy import UNRECOGNISED, notice, refusals
-    from pipeline.programs.schemas import validate
-else:
-    import common
-    from common import Json, Params, Problem
-    from license_policy import UNRECOGNISED, notice, refusals
-    from schemas import validate
+from pipeline.programs import common
+from pipeline.programs.common import Json, Params, Problem
+from pipeline.programs.sbom.license_policy import UNRECOGNISED, notice, refusals
+from pipeline.programs.schemas import validate
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:release-pipeline:sbom")
 CYCLONEDX_SCHEMA, SPDX_SCHEMA = "bom-1.6.schema.json", "spdx-schema-2.3.json"

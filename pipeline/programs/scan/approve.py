@@ -9,12 +9,8 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs.common import Json, Params, Problem, read_object, run_program, write_json
-else:
-    from common import Json, Params, Problem, read_object, run_program, write_json
+from pipeline.programs.common import Json, Params, Problem, read_object, run_program, write_json
 
 SCHEMA = "urn:release-pipeline:approval:v1"
 

@@ -36,19 +36,11 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs import common
-    from pipeline.programs.common import Json, Params, Problem
-    from pipeline.programs.scan import scanners, statements
-    from pipeline.programs.scan.scanners import SCANNERS, SEVERITIES, worst
-else:
-    import common
-    import scanners
-    import statements
-    from common import Json, Params, Problem
-    from scanners import SCANNERS, SEVERITIES, worst
+from pipeline.programs import common
+from pipeline.programs.common import Json, Params, Problem
+from pipeline.programs.scan import scanners, statements
+from pipeline.programs.scan.scanners import SCANNERS, SEVERITIES, worst
 
 SCHEMA = "urn:release-pipeline:scan:v1"
 VERDICT_SCHEMA = "urn:release-pipeline:verdict:v1"

@@ -28,14 +28,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs import common
-    from pipeline.programs.common import Json, Params, Problem
-else:
-    import common
-    from common import Json, Params, Problem
+from pipeline.programs import common
+from pipeline.programs.common import Json, Params, Problem
 
 PROGRAM = "govulncheck"
 MODULE = "golang.org/x/vuln"

@@ -19,17 +19,11 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs import common
-    from pipeline.programs.common import Json, Params
-    from pipeline.programs.schemas import validate
-else:
-    import common
-    from common import Json, Params
-    from schemas import validate
+from pipeline.programs import common
+from pipeline.programs.common import Json, Params
+from pipeline.programs.schemas import validate
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:release-pipeline:openvex")
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

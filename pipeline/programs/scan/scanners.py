@@ -5,14 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs import common
-    from pipeline.programs.common import Json, Params, Problem
-else:
-    import common
-    from common import Json, Params, Problem
+from pipeline.programs import common
+from pipeline.programs.common import Json, Params, Problem
 
 SCANNERS = ("grype", "trivy")
 REACHABILITY = "govulncheck"

@@ -6,12 +6,7 @@ scanner; so each gets a statement of its own. What scanners call severity goes i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING or __package__:
-    from pipeline.programs.common import Json
-else:
-    from common import Json
+from pipeline.programs.common import Json
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://in-toto.io/attestation/vulns/v0.2"

@@ -15,12 +15,8 @@ import sys
 import urllib.error
 import urllib.request
 import zipfile
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs.common import Params, Problem, run_program
-else:
-    from common import Params, Problem, run_program
+from pipeline.programs.common import Params, Problem, run_program
 
 TIMEOUT = 60
 """Seconds without an answer."""

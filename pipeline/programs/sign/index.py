@@ -27,14 +27,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs import common
-    from pipeline.programs.common import Json, Params, Problem
-else:
-    import common
-    from common import Json, Params, Problem
+from pipeline.programs import common
+from pipeline.programs.common import Json, Params, Problem
 
 SCHEMA = "urn:release-pipeline:release:v1"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]*\Z")

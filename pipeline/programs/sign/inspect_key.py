@@ -10,12 +10,8 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs.common import Json, Params, Problem, decode_key, run_program, write_json
-else:
-    from common import Json, Params, Problem, decode_key, run_program, write_json
+from pipeline.programs.common import Json, Params, Problem, decode_key, run_program, write_json
 
 SECRET = Path("/run/secrets/signing-key")
 

@@ -18,14 +18,9 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs.common import Params, Problem, run_program, source_date_epoch
-    from pipeline.programs.sign.sign import RSA, Records, Signer, signer
-else:
-    from common import Params, Problem, run_program, source_date_epoch
-    from sign import RSA, Records, Signer, signer
+from pipeline.programs.common import Params, Problem, run_program, source_date_epoch
+from pipeline.programs.sign.sign import RSA, Records, Signer, signer
 
 TIMEOUT = 600
 GOOD = re.compile(r"^\s*Header V[34] RSA/SHA256 Signature, key ID [0-9a-f]+: OK$", re.MULTILINE)

@@ -30,12 +30,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs.common import Params, Problem, decode_key, run_program
-else:
-    from common import Params, Problem, decode_key, run_program
+from pipeline.programs.common import Params, Problem, decode_key, run_program
 
 DAY = 86400
 RSA, ECDSA, EDDSA = {"1", "3"}, "19", "22"  # RFC 9580, section 9.1

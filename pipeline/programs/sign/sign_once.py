@@ -13,18 +13,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs.common import Params, run_program, source_date_epoch
-    from pipeline.programs.sign import index
-    from pipeline.programs.sign.rpm_sign import sign_headers
-    from pipeline.programs.sign.sign import files_to_sign, sign_release, signer
-else:
-    import index
-    from common import Params, run_program, source_date_epoch
-    from rpm_sign import sign_headers
-    from sign import files_to_sign, sign_release, signer
+from pipeline.programs.common import Params, run_program, source_date_epoch
+from pipeline.programs.sign import index
+from pipeline.programs.sign.rpm_sign import sign_headers
+from pipeline.programs.sign.sign import files_to_sign, sign_release, signer
 
 
 def main(params: Params) -> None:

@@ -24,12 +24,8 @@ import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs.common import Json, Params, Problem, run_program, write_json
-else:
-    from common import Json, Params, Problem, run_program, write_json
+from pipeline.programs.common import Json, Params, Problem, run_program, write_json
 
 POINTER = b"version https://git-lfs.github.com/spec/"
 POINTER_SIZE = 1024  # bytes; Git LFS writes no larger pointer files

@@ -14,12 +14,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from pipeline.programs.toolchain.go_toolchain import MODULE, go_root, stop
-else:
-    from go_toolchain import MODULE, go_root, stop
+from pipeline.programs.toolchain.go_toolchain import MODULE, go_root, stop
 
 CACHE = Path("/tmp/modules")
 

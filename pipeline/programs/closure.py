@@ -1,0 +1,67 @@
+"""Not a program: which files a program of this package needs inside a step, read from its imports."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+PACKAGE = "pipeline.programs"
+FOLDER = "/in/program"
+"""Where a step finds the program, its package and its parameters."""
+
+
+def argv(program: str) -> tuple[str, ...]:
+    """Return the command line that runs `program`, such as `sbom.sbom`, inside a step."""
+    return ("python3", "-B", "-s", "-m", f"{PACKAGE}.{program}", f"{FOLDER}/params.json")
+
+
+ENVIRONMENT = {"PYTHONPATH": FOLDER}
+
+
+@cache
+def needed(program: str) -> dict[str, bytes]:
+    """Return the files that `program` needs, by path below `FOLDER`: its own, and all that it imports of this package.
+
+    The packages around them are empty there, so that no word in one of them makes a step another one.
+    """
+    modules = _closure(program)
+    found = {f"{PACKAGE}.{name}".replace(".", "/") + ".py": _source(name) for name in modules}
+    folders = {path.rsplit("/", count)[0] for path in found for count in range(1, path.count("/") + 1)}
+    return found | {f"{folder}/__init__.py": b"" for folder in folders}
+
+
+@cache
+def folder(name: str) -> dict[str, bytes]:
+    """Return the files of a folder of this package: the source of a program in another language."""
+    return {each.name: each.read_bytes() for each in files(PACKAGE).joinpath(name).iterdir() if each.is_file()}
+
+
+def _closure(program: str) -> list[str]:
+    known, waiting = {program}, [program]
+    while waiting:
+        for name in _imports(_source(waiting.pop())):
+            if name not in known:
+                known.add(name)
+                waiting.append(name)
+    return sorted(known)
+
+
+def _imports(source: bytes) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE):
+            package = (node.module or "").removeprefix(PACKAGE).removeprefix(".")
+            for alias in node.names:  # a module of a package, or something in a module
+                name = f"{package}.{alias.name}".removeprefix(".")
+                yield name if _path(name).is_file() else package
+
+
+def _path(name: str) -> Traversable:
+    *folders, module = name.split(".")
+    return files(PACKAGE).joinpath(*folders, f"{module}.py")
+
+
+def _source(name: str) -> bytes:
+    return _path(name).read_bytes()
