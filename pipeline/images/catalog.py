@@ -22,7 +22,7 @@ from pipeline.model.tree import Tree
 from pipeline.oci.reference import Reference
 from pipeline.oci.registry import ask_registry, resolve
 from pipeline.roots.bootstrap import Recipe, bootstrap, debian_mirrors, recipe_of
-from pipeline.roots.distribution import Rpms, distribution_of, make_distribution
+from pipeline.roots.from_distribution import Rpms, distribution_of, make_distribution
 from pipeline.roots.root import Facts, Progress, Root, Roots
 
 __all__ = ["Catalog", "Row", "load_images"]

@@ -15,10 +15,10 @@ from pipeline.host.content import FILE, SpecialFileError, content_digest, scan
 from pipeline.images.origin import Archived, Bootstrapped, Folder, Origin, Pulled
 from pipeline.model.identity import identify
 from pipeline.model.target import PLATFORM
-from pipeline.oci.layout import Layout
+from pipeline.oci.image_layout import Layout
 from pipeline.oci.manifest import Blobs, Manifest
 from pipeline.oci.registry import Registry
-from pipeline.roots.packages import add_packages, list_packages
+from pipeline.roots.package_manager import add_packages, list_packages
 from pipeline.roots.root import Facts, Progress, Root, Roots, make_mount_points, missing_mount_points
 from pipeline.roots.unpack import unpack
 

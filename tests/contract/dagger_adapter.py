@@ -27,7 +27,7 @@ from pipeline.images.catalog import Catalog
 from pipeline.model.image import Image
 from pipeline.model.step import Step
 from pipeline.model.tree import Tree
-from pipeline.oci.archive import export
+from pipeline.oci.export import export
 from pipeline.run.dagger_images import looker
 from tests import tiny_root
 

@@ -26,7 +26,7 @@ from pipeline.images.tools import go_toolchain
 from pipeline.model.image import Image
 from pipeline.model.step import Step
 from pipeline.roots.bootstrap import bootstrap, recipe_of
-from pipeline.roots.packages import add_packages, list_packages
+from pipeline.roots.package_manager import add_packages, list_packages
 from pipeline.roots.root import Roots
 from tests.conftest import require_root, require_tool
 

@@ -15,7 +15,7 @@ from pipeline.config.images import load_images
 from pipeline.errors import ImageError
 from pipeline.images.catalog import Catalog
 from pipeline.images.lock import load_lock
-from pipeline.oci.archive import export
+from pipeline.oci.export import export
 from pipeline.oci.reference import Reference
 from pipeline.oci.registry import resolve
 from pipeline.stages.index import _image

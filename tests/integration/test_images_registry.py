@@ -25,8 +25,8 @@ from pipeline.images.catalog import Catalog
 from pipeline.images.lock import Lock, load_lock, save_lock
 from pipeline.images.origin import Archived, Pulled
 from pipeline.images.pull import materialise, read_source
-from pipeline.oci.archive import export
-from pipeline.oci.layout import Layout
+from pipeline.oci.export import export
+from pipeline.oci.image_layout import Layout
 from pipeline.oci.manifest import INDEX, find_manifest
 from pipeline.oci.reference import Reference
 from pipeline.oci.registry import Registry, resolve

@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 from pipeline.errors import ImageError
 from pipeline.model.identity import sha256_hex
 from pipeline.oci import registry as subject
-from pipeline.oci.archive import export
+from pipeline.oci.export import export
 from pipeline.oci.manifest import MANIFEST, Descriptor
 from pipeline.oci.reference import Reference
 from pipeline.oci.registry import Registry, resolve

@@ -14,10 +14,10 @@ from pipeline.errors import ImageError, StoreError, UsageError
 from pipeline.host import content
 from pipeline.images.catalog import Catalog
 from pipeline.images.lock import Lock, Locked
-from pipeline.oci.registry import NoSuchImageError
 from pipeline.model.graph import steps_of
 from pipeline.model.step import Effect
 from pipeline.oci.reference import Reference
+from pipeline.oci.registry import NoSuchImageError
 from pipeline.roots.bootstrap import recipe_of
 from pipeline.roots.root import Facts, Root, Roots, inside, make_mount_points, missing_mount_points
 from tests.unit.test_images_spec import write

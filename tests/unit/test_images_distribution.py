@@ -11,13 +11,13 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.cli.parser import build_parser
-from pipeline.config.archive import Archive
 from pipeline.config.images import ImageSpecs, load_images
+from pipeline.config.mirror import Archive
 from pipeline.errors import ConfigError, UsageError
 from pipeline.images.catalog import Catalog
 from pipeline.images.exported import Exported
 from pipeline.roots.bootstrap import Recipe, arguments
-from pipeline.roots.distribution import MACROS, Rpms, configuration, distribution_of
+from pipeline.roots.from_distribution import MACROS, Rpms, configuration, distribution_of
 from pipeline.roots.root import Facts, Roots
 from pipeline.stages.index import _image
 from tests.unit.test_images_spec import GOOD, PACKAGING, problem, write

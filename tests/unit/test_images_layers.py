@@ -16,8 +16,8 @@ import pytest
 from pipeline.errors import ImageError
 from pipeline.host import content
 from pipeline.model.identity import sha256_hex
-from pipeline.oci.archive import export
-from pipeline.oci.layout import Layout
+from pipeline.oci.export import export
+from pipeline.oci.image_layout import Layout
 from pipeline.oci.manifest import INDEX, LAYER, MANIFEST, Descriptor, Manifest, choose, find_manifest
 from pipeline.roots.unpack import unpack
 

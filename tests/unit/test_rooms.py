@@ -27,7 +27,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 LOOSE = {"__init__.py", "__main__.py", "errors.py"}
 """What lies outside of a room: every room may import the errors."""
 
-TWICE = {"build", "deb", "rpm", "sbom", "scan", "sign", "verify", "exposure"}
+TWICE = {
+    *("build", "checkout", "deb", "exposure", "index", "package", "rpm", "sbom", "sign", "verify"),  # stage, program
+    *("bundle", "images", "keys", "toolchains", "version"),  # a verb, and what it is about
+    *("engine", "step"),  # what there is of each engine
+}
 """Names of files that stand in several rooms, because the files belong together."""
 
 

@@ -14,7 +14,7 @@ from pipeline.host.folders import packaging_folder
 from pipeline.images import exported, needs
 from pipeline.images.lock import save_lock
 from pipeline.model.image import DEFAULT_PATH, Base
-from pipeline.oci.archive import export as write_archive
+from pipeline.oci.export import export as write_archive
 
 
 def show(options: Namespace) -> int:

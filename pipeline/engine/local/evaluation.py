@@ -16,10 +16,10 @@ import anyio.to_thread
 
 from pipeline.engine.base import Event, Observer, Secret, What
 from pipeline.engine.local import schedule
+from pipeline.engine.local.demands import check_platform, find_root, granted
 from pipeline.engine.local.entry import TREE, Laid, seal
 from pipeline.engine.local.layout import describe, lay_out
 from pipeline.engine.local.log import StepLog
-from pipeline.engine.local.needs import check_platform, find_root, granted
 from pipeline.engine.local.runner import Job, judge, run_job
 from pipeline.engine.local.schedule import Node, Results
 from pipeline.engine.local.store import Store

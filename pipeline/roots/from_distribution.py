@@ -13,15 +13,15 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from pipeline.config.archive import Archive
 from pipeline.config.images import ImageSpecs
+from pipeline.config.mirror import Archive
 from pipeline.errors import ImageError
 from pipeline.host.content import remove_tree
 from pipeline.host.process import Completed, environment, find_program, run
 from pipeline.model.identity import identify
 from pipeline.model.tree import BASE_EPOCH
 from pipeline.roots.bootstrap import INHERITED, TIMEOUT, Recipe, bootstrap, clean
-from pipeline.roots.packages import as_root
+from pipeline.roots.package_manager import as_root
 from pipeline.roots.root import Facts, Progress, Root, Roots, make_mount_points
 
 HISTORY = ("var/lib/dnf", "var/lib/rpm")
