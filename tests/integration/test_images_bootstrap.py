@@ -119,7 +119,7 @@ def test_another_toolchain_than_the_pinned_one_is_refused(catalog: Catalog) -> N
     with LocalEngine(home_folder(None), roots=catalog.roots()) as engine, pytest.raises(StepFailedError) as caught:
         anyio.run(engine.evaluate, go_toolchain(wrong, catalog.bootstrap()))
     assert spec.sum in caught.value.details
-    assert "not the one that images.toml pins" in caught.value.details
+    assert "not the one that is pinned" in caught.value.details
 
 
 def test_a_mirror_that_cannot_be_reached_is_an_error_that_leaves_nothing(catalog: Catalog, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def main() -> None:
     found = copy_and_hash(Path(module["Dir"]), Path("/out"), f"{MODULE}@{version}")
     if found != params["sum"]:
         stop(
-            f"the toolchain that was downloaded is not the one that images.toml pins: {found}, not {params['sum']}",
+            f"the toolchain that was downloaded is not the one that is pinned: {found}, not {params['sum']}",
             f"when the version was changed on purpose, `sum` is what the checksum database says of {MODULE} {version}",
         )
 
