@@ -57,3 +57,12 @@ def second_home(first: Path, home: Path) -> Path:
         if entry["title"].startswith(TOOL_STEPS):
             shutil.copytree(entry["path"], home / Path(entry["path"]).relative_to(first), symlinks=True)
     return home
+
+
+def own_packaging(project: Path) -> Path:
+    """Copy `packaging` to `project`, with an example whose source says which Go compiles it. Return product.toml."""
+    shutil.copytree(PROJECT / "packaging", project / "packaging")
+    product = project / "packaging" / "products" / "example" / "product.toml"
+    lines = product.read_text("utf-8").splitlines(keepends=True)
+    product.write_text("".join(line for line in lines if not line.startswith("toolchains = ")), "utf-8")
+    return product

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from pipeline.config.toolchain import minor_of
 from pipeline.host.folders import packaging_folder
 from pipeline.images.toolchains import LOCK, load_toolchains
 from tests.conftest import require_tool
-from tests.integration.released import pipeline, succeeded
+from tests.integration.released import own_packaging, pipeline, succeeded
 
 VERSIONS = tuple(entry.version for entry in load_toolchains(packaging_folder() / LOCK).entries)
 OWN_MODULE = tuple(version for version in VERSIONS if int(version.split(".")[1]) >= 24)
@@ -40,10 +39,7 @@ def built(version: str, tmp_path: Path, *more: str) -> dict[str, Any]:
     """Return the proofs, by variant, of a small program whose go.mod names the minor version of `version`."""
     for tool in ("bwrap", "mmdebstrap", "gpg"):
         require_tool(tool)
-    shutil.copytree(packaging_folder(), tmp_path / "packaging")
-    product = tmp_path / "packaging" / "products" / "example" / "product.toml"
-    lines = product.read_text().splitlines(keepends=True)
-    product.write_text("".join(line for line in lines if not line.startswith("toolchains = ")))
+    own_packaging(tmp_path)
     source = tmp_path / "source"
     (source / "internal" / "version").mkdir(parents=True)
     (source / "go.mod").write_text(f"module example.org/weed\n\ngo {minor_of(version)}\n")

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pipeline.host.folders import home_folder, packaging_folder
+from pipeline.host.folders import home_folder
 from pipeline.images.toolchains import LOCK, load_toolchains
 from tests.conftest import require_tool
 from tests.integration.module_mirror import Mirror, served
-from tests.integration.released import pipeline, succeeded
+from tests.integration.released import own_packaging, pipeline, succeeded
 
 VERSIONS = ("1.19.13", "1.21.0", "1.21.9", "1.21.13", "1.22.1", "1.23rc1")
 
@@ -40,7 +39,8 @@ def mirror() -> Iterator[Mirror]:
 @pytest.fixture
 def variables(mirror: Mirror, home: Path, tmp_path: Path) -> dict[str, str]:
     """The environment of a project of its own whose lock is empty, and whose go commands know only the mirror."""
-    shutil.copytree(packaging_folder(), tmp_path / "packaging", ignore=shutil.ignore_patterns(LOCK))
+    own_packaging(tmp_path)
+    (tmp_path / "packaging" / LOCK).unlink()
     around = dict.fromkeys((name for name in os.environ if name.lower().endswith("_proxy")), "")
     own = {"GOPROXY": mirror.url, "GOSUMDB": mirror.sumdb, "GONOSUMDB": "", "GOFLAGS": "", "GOPRIVATE": ""}
     return {**around, **own, "PIPELINE_HOME": str(home), "PIPELINE_PROJECT": str(tmp_path)}
