@@ -42,8 +42,7 @@ def modules(context: Context) -> Tree | None:
         argv=("go", "-C", "/in/source", "mod", "download", "-modcacherw"),
         inputs=(("source", go_files),),
         env=_environment(modules="/out", flags="-mod=readonly", **native),
-        effect=Effect.FETCH,
-        outputs=("cache/download",),
+        effect=Effect.FETCH,  # of a source that needs no module it leaves nothing
     )
     return step.out
 
