@@ -14,7 +14,10 @@ PROJECT = Path(__file__).resolve().parents[2]
 RELEASE = ("release", "--product", "example", "--tag", "v1.2.3", "--source", "examples/weed", "--commit", "1" * 40)
 SIGNED = (".asc", ".gpg")
 DAY = os.environ["PIPELINE_TEST_DAY"]
-AS_OF = f"from pipeline import cli, request; request.this_day = lambda: {DAY!r}; cli.main()"
+AS_OF = (
+    "from pipeline.cli import parser; from pipeline.run import request; "
+    f"request.this_day = lambda: {DAY!r}; parser.main()"
+)
 """The command line on the day on which the tests began: after midnight, it would scan again."""
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 BLOCKED = "import sys; sys.modules['dagger'] = None\n"
 NEEDS_IT = (
-    *("pipeline.module", "pipeline.module_words", "pipeline.on_dagger", "pipeline.dagger_images"),
-    *("pipeline.engine.dagger", "pipeline.engine.dagger_step"),
+    *("pipeline.dagger_module.pipeline", "pipeline.dagger_module.words", "pipeline.run.dagger"),
+    *("pipeline.run.dagger_images", "pipeline.engine.dagger.engine", "pipeline.engine.dagger.step"),
 )
 
 
@@ -35,7 +35,7 @@ print(len(names))
 
 def test_the_command_line_works() -> None:
     code = """
-from pipeline.cli import run
+from pipeline.cli.parser import run
 sys.exit(run(["plan", "--product", "example", "--tag", "v1.2.3", "--source", "examples/weed"]))
 """
     assert "build linux-amd64 standard" in without_dagger(code)

@@ -33,7 +33,7 @@ _FORBIDDEN = "security.insecure is not allowed"
 
 def source() -> Files:
     """Return the source of `seal`."""
-    folder = files("pipeline.engine").joinpath("seal")
+    folder = files("pipeline.engine.dagger").joinpath("seal")
     return Files.of(
         {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.name.endswith((".go", ".mod"))}
     )
