@@ -55,7 +55,7 @@ class Step(Identified):
 
     The program sees its inputs at `/in/<name>`, starts in `/work`, and writes its result to `/out`. Besides `/out`
     it may write the directories of PRIVATE and those of `caches`, and nothing else of its root: not the image, not
-    `/in`, not `/dev` (docs/architecture.md has the exception). Its environment is `env`, plus `PATH` from the image
+    `/in`, not `/dev` (docs/dagger.md names the exception). Its environment is `env`, plus `PATH` from the image
     and `SOURCE_DATE_EPOCH` from `epoch`, and nothing else. A secret named `x` is the file `/run/secrets/x`.
 
     `title` is what people read and not part of the identity. `epoch`, in seconds since 1970, becomes the
