@@ -229,7 +229,7 @@ def test_settings_of_the_module_reach_the_steps() -> None:
 @pytest.mark.parametrize("tag", ["v3.68", "3.69"])
 def test_without_a_source_the_products_own_repository_is_cloned_at_the_tag(tag: str) -> None:
     async def work() -> Any:
-        return await Pipeline().plan(tag, images=dagger.dag.address("images").directory())
+        return await Pipeline().plan(tag=tag, images=dagger.dag.address("images").directory())
 
     api, _ = call(work)
     (cloned,) = {c.arguments["url"] for c in api.named("git")}
@@ -253,7 +253,7 @@ def test_a_product_of_the_modules_own_repository_is_read_with_its_git_folder() -
 
 def test_a_tag_that_the_products_repository_lacks_is_an_error() -> None:
     async def work() -> Any:
-        return await Pipeline().plan("v3.70", images=dagger.dag.address("images").directory())
+        return await Pipeline().plan(tag="v3.70", images=dagger.dag.address("images").directory())
 
     with pytest.raises(FunctionError, match=r"3\.70") as caught:
         call(work)
@@ -263,8 +263,8 @@ def test_a_tag_that_the_products_repository_lacks_is_an_error() -> None:
 def test_signing_and_verifying_ask_valid_queries() -> None:
     async def work() -> Any:
         folder, images = dagger.dag.address("release").directory(), dagger.dag.address("images").directory()
-        await Pipeline().sign(folder, dagger.dag.secret("env://THE_KEY"), images)
-        return await Pipeline().verify(folder, folder.file("key"), "F" * 40, images)
+        await Pipeline().sign(artifacts=folder, signing_key=dagger.dag.secret("env://THE_KEY"), images=images)
+        return await Pipeline().verify(release=folder, key=folder.file("key"), fingerprint="F" * 40, images=images)
 
     api, said = call(work)
     assert said == "example 1.2.3: 7 files check out, signed by F\n"
