@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from pathlib import Path
 
 PACKAGE = "pipeline.programs"
+HERE = Path(__file__).parent
 FOLDER = "/in/program"
 """Where a step finds the program, its package and its parameters."""
 
@@ -36,7 +36,7 @@ def needed(program: str) -> dict[str, bytes]:
 @cache
 def folder(name: str) -> dict[str, bytes]:
     """Return the files of a folder of this package: the source of a program in another language."""
-    return {each.name: each.read_bytes() for each in files(PACKAGE).joinpath(name).iterdir() if each.is_file()}
+    return {each.name: each.read_bytes() for each in (HERE / name).iterdir() if each.is_file()}
 
 
 def _closure(program: str) -> list[str]:
@@ -58,9 +58,9 @@ def _imports(source: bytes) -> Iterator[str]:
                 yield name if _path(name).is_file() else package
 
 
-def _path(name: str) -> Traversable:
+def _path(name: str) -> Path:
     *folders, module = name.split(".")
-    return files(PACKAGE).joinpath(*folders, f"{module}.py")
+    return HERE.joinpath(*folders, f"{module}.py")
 
 
 def _source(name: str) -> bytes:
