@@ -136,7 +136,7 @@ def test_a_mirror_that_cannot_be_reached_is_an_error_that_leaves_nothing(catalog
 
 MAKER = """
 import anyio, pathlib, sys
-from pipeline.images.roots import Facts, Roots
+from pipeline.roots.root import Facts, Roots
 async def build(rootfs):
     (rootfs / "half").write_text("x")
     print("building", flush=True)

@@ -6,9 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.integration.released import PROJECT, RELEASE, contents, pipeline, second_home, succeeded
 
 
+@pytest.mark.heavy
 def test_a_release_is_the_same_in_another_place_time_zone_locale_umask_and_on_one_core(
     dist: Path, tmp_path: Path
 ) -> None:

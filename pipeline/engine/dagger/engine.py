@@ -1,7 +1,7 @@
 """The Dagger engine: a step is a chain on `dagger.Container`, a tree is a `dagger.Directory`.
 
 Dagger brings its own parallelism, cache and remote execution; nothing of that is done again here. What a container of
-Dagger does not promise by itself, the program `seal` sees to (`pipeline.engine.dagger_step`).
+Dagger does not promise by itself, the program `seal` sees to (`pipeline.engine.dagger.step`).
 """
 
 from __future__ import annotations

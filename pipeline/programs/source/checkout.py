@@ -1,6 +1,6 @@
 """Says what a source is, and lays out exactly its files, where no engine-independent git is at hand.
 
-The same answers as `pipeline.source` gives on a machine with git: a test compares the two.
+The same answers as `pipeline.source.resolve` gives on a machine with git: a test compares the two.
 
 Params:
   source        the directory that was given: a work tree with `.git`, a bare repository, or neither
