@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -95,18 +95,6 @@ class Ignore(Document):
             raise ValueError(f"{unknown[0]!r} is not a target. Allowed: {', '.join(TARGETS)}")
         return targets
 
-    def is_expired(self, today: dt.date) -> bool:
-        """Return whether the entry no longer counts on `today`."""
-        return today > self.expires
-
-    def covers(self, *, variant: str, target: str) -> bool:
-        """Return whether the entry speaks about this variant on this target."""
-        return (not self.variants or variant in self.variants) and (not self.targets or target in self.targets)
-
-    def accepts(self, ids: Collection[str], package: str, severity: Severity) -> bool:
-        """Return whether the entry is about a finding, known by any of `ids`, that may be accepted at all."""
-        return severity not in NEVER_IGNORED and package == self.package and self.id in ids
-
 
 class Vex(Document):
     """A VEX document of somebody else that is believed: who answers for that, and until when."""
@@ -179,16 +167,6 @@ class Policy(Document):
     def as_parameters(self) -> dict[str, Any]:
         """Return the policy as plain JSON values, for a program that runs in a step; dates are ISO 8601."""
         return self.model_dump(mode="json")
-
-
-def expired_entries(policy: Policy, today: dt.date) -> tuple[Ignore, ...]:
-    """Return the entries that no longer count on `today`."""
-    return tuple(entry for entry in policy.ignore if entry.is_expired(today))
-
-
-def unused_entries(policy: Policy, used: Collection[Ignore]) -> tuple[Ignore, ...]:
-    """Return the entries that accepted nothing in any scan; `used` is those that did."""
-    return tuple(entry for entry in policy.ignore if entry not in used)
 
 
 def parse_policy(text: str, *, where: str) -> Policy:

@@ -195,14 +195,6 @@ class Catalog:
         """Return what registries say of the images `names` that come from one, once for each reference."""
         return await answers((self._origins[name] for name in names), self._ask)
 
-    async def prune(self) -> int:
-        """Delete the roots that none of these images is; return the bytes of their files."""
-        used = {root.key for root in self._roots.values()}
-        unused = [root for root in self._store.all() if root.key not in used]
-        for root in unused:
-            await self._store.remove(root.key)
-        return sum(root.size for root in unused)
-
     def roots(self) -> dict[str, Path]:
         """Return the root file systems that are on this machine: content of a base -> folder."""
         return {self.base(name).content: root.path for name, root in self._roots.items()}

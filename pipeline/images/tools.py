@@ -121,14 +121,6 @@ def _variables(tool: ProgramSpec, version: str) -> dict[str, str]:
     return {name: value.replace("{version}", version) for name, value in tool.variables.items()}
 
 
-def version_of(specs: ImageSpecs, name: str) -> str:
-    """Return the version of the tool `name` without a leading v; empty for a program of our own."""
-    spec = specs.tools[name]
-    if isinstance(spec, ToolchainSpec):
-        return spec.version
-    return _version(specs.modules[spec.module], spec.module, spec.package)
-
-
 def _version(source: Files, module: str, package: str) -> str:
     if package.startswith("."):
         return ""

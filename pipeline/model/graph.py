@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.model.step import Step
-from pipeline.model.tree import Given, Output, Tree, children
+from pipeline.model.tree import Output, Tree, children
 
 
 def direct_steps(trees: tuple[Tree, ...]) -> tuple[Step, ...]:
@@ -52,19 +52,3 @@ def steps_of(tree: Tree) -> Iterator[Step]:
             continue
         stack.append((step, True))
         stack.extend((before, False) for before in reversed(predecessors(step)) if before.digest not in done)
-
-
-def givens_of(tree: Tree) -> dict[str, Given]:
-    """Return every tree from outside that `tree` or a step below it needs, by name."""
-    found: dict[str, Given] = {}
-    seen: set[str] = set()
-    roots = [tree, *(part for step in steps_of(tree) for part in requirements(step))]
-    while roots:
-        current = roots.pop()
-        if current.digest in seen:
-            continue
-        seen.add(current.digest)
-        if isinstance(current, Given):
-            found[current.name] = current
-        roots.extend(children(current))
-    return dict(sorted(found.items()))

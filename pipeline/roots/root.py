@@ -210,8 +210,3 @@ def missing_mount_points(rootfs: Path, mounts: tuple[str, ...]) -> list[str]:
     names = (*FOLDERS, *(mount.lstrip("/") for mount in mounts))
     lacking = [f"/{name}" for name in names if not inside(rootfs, name).is_dir()]
     return lacking + [f"/{name}" for name in (*FILES, *EMPTY_FILES) if not inside(rootfs, name).is_file()]
-
-
-def record_of(root: Root) -> dict[str, Any]:
-    """Return what provenance says about a root."""
-    return {"digest": root.content, **asdict(root.facts)}

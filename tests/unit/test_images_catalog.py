@@ -316,15 +316,6 @@ def test_a_home_that_cannot_be_written_to_is_an_error_for_people(tmp_path: Path)
     assert "PIPELINE_HOME" in caught.value.resolution
 
 
-def test_pruning_keeps_the_roots_that_are_used(tmp_path: Path, specs: ImageSpecs) -> None:
-    used = make(tmp_path, specs)
-    other = anyio.run(partial(Roots(tmp_path).make, "sha256:00", fill, progress=silent))
-    freed = anyio.run(Catalog(specs, home=tmp_path).prune)
-    assert freed == other.size > 0
-    assert used.path.is_dir()
-    assert not other.path.exists()
-
-
 def test_mount_points_never_leave_the_root(tmp_path: Path) -> None:
     rootfs = tmp_path / "rootfs"
     (rootfs / "etc").mkdir(parents=True)

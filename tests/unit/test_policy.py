@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from pathlib import Path
 
 import pytest
 
-from pipeline.config.policy import Policy, Severity, expired_entries, load_policy, parse_policy, unused_entries
+from pipeline.config.policy import Policy, Severity, load_policy, parse_policy
 from pipeline.errors import ConfigError
 
 PRODUCTS = Path(__file__).parents[2] / "packaging" / "products"
@@ -48,39 +47,6 @@ def test_without_a_word_critical_and_high_close_the_gate() -> None:
     assert not empty.gate.only_fixable
     assert empty.database_max_age_days.grype == empty.database_max_age_days.trivy == 5
     assert empty.ignore == ()
-
-
-def test_an_entry_counts_until_the_end_of_its_last_day() -> None:
-    (entry,) = policy(ENTRY).ignore
-    assert not entry.is_expired(dt.date(2026, 12, 31))
-    assert entry.is_expired(dt.date(2027, 1, 1))
-
-
-def test_an_entry_speaks_about_its_variants_and_targets_only() -> None:
-    one, every = policy(ENTRY + OTHER).ignore
-    assert one.covers(variant="standard", target="linux/amd64")
-    assert not one.covers(variant="fips", target="linux/amd64")
-    assert not one.covers(variant="standard", target="linux/arm64")
-    assert every.covers(variant="fips", target="linux/arm64")
-
-
-def test_no_entry_accepts_a_critical_finding() -> None:
-    (entry,) = policy(ENTRY).ignore
-    ids = {"CVE-2024-1234", "GHSA-aaaa-bbbb-cccc"}
-    assert entry.accepts(ids, "golang.org/x/net", Severity.HIGH)
-    assert not entry.accepts(ids, "golang.org/x/net", Severity.CRITICAL)
-    assert not entry.accepts(ids, "golang.org/x/text", Severity.HIGH)
-    assert not entry.accepts({"CVE-2024-12345"}, "golang.org/x/net", Severity.HIGH)
-
-
-def test_expired_and_unused_entries_are_told_apart() -> None:
-    both = policy(ENTRY + OTHER)
-    first, second = both.ignore
-    assert expired_entries(both, dt.date(2026, 6, 1)) == ()
-    assert expired_entries(both, dt.date(2027, 1, 1)) == (first,)
-    assert expired_entries(both, dt.date(2028, 1, 1)) == (first, second)
-    assert unused_entries(both, [second]) == (first,)
-    assert unused_entries(both, [first, second]) == ()
 
 
 def test_a_program_gets_plain_values() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.model.graph import givens_of, predecessors, steps_of
+from pipeline.model.graph import predecessors, steps_of
 from pipeline.model.image import Base, Image
 from pipeline.model.step import WORK, Cache, Effect, ExitCode, Step
 from pipeline.model.tree import EMPTY, File, Files, Given, Merge, Pick
@@ -131,10 +131,3 @@ def test_a_chain_and_a_diamond_of_ten_thousand_steps_are_walked_without_recursio
     assert sum(1 for _ in steps_of(last.out)) == 10_000
     assert "…" not in repr(last)
     assert len(repr(last)) < 1000
-
-
-def test_what_is_given_is_found_anywhere_below() -> None:
-    source, tool = Given("source", "git-tree:1"), Given("tool", "sha256:2")
-    image = Image("tooled", IMAGE.base, layers=(("/opt/tool", Pick(tool, paths=("t",))),))
-    last = step(image=image, inputs=(("s", Merge.of(("below", source))),))
-    assert givens_of(Merge.of(last.out)) == {"source": source, "tool": tool}
