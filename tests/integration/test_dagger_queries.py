@@ -178,6 +178,7 @@ def test_no_more_steps_run_at_once_than_are_allowed() -> None:
 
 
 ARGUMENTS: dict[str, Any] = {"tag": "v1.2.3", "product": "example", "commit": "1" * 40}
+SMALL: dict[str, Any] = {**ARGUMENTS, "target": ["linux/amd64"], "variant": ["standard"]}
 
 
 @pytest.mark.parametrize(
@@ -211,7 +212,7 @@ def test_every_function_asks_valid_queries(verb: str, given: bool) -> None:
 def test_settings_of_the_module_reach_the_steps() -> None:
     async def work() -> Any:
         client = dagger.dag
-        arguments = {**ARGUMENTS, "target": ["linux/amd64"], "variant": ["standard"]}
+        arguments = SMALL
         settings = {"go_proxy": "https://goproxy.example.org", "source_date_epoch": "1700000001"}
         module = Pipeline(**settings)
         await module.build(**arguments, source=client.address("s").directory(), images=client.address("i").directory())
@@ -294,7 +295,7 @@ def test_an_error_for_people_is_its_text_and_its_exit_code(arguments: dict[str, 
 
 def test_a_closed_gate_fails_the_release_with_its_reasons() -> None:
     async def work() -> Any:
-        return await Pipeline().release(**ARGUMENTS, images=dagger.dag.address("images").directory())
+        return await Pipeline().release(**SMALL, images=dagger.dag.address("images").directory())
 
     verdict = json.dumps({"open": False, "reasons": ["CVE-1 is CRITICAL"]})
     with pytest.raises(FunctionError, match="CVE-1 is CRITICAL") as caught:
@@ -304,7 +305,7 @@ def test_a_closed_gate_fails_the_release_with_its_reasons() -> None:
 
 def test_what_the_gate_warns_of_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     async def work() -> Any:
-        await Pipeline().scan(**ARGUMENTS, images=dagger.dag.address("images").directory())
+        await Pipeline().scan(**SMALL, images=dagger.dag.address("images").directory())
 
     call(work, verdict_json=json.dumps({"open": True, "warnings": ["grype: it has no database"]}))
     assert "gate: grype: it has no database\n" in capsys.readouterr().err

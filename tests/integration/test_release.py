@@ -17,6 +17,7 @@ from tests.integration.released import PROJECT, RELEASE, contents, pipeline, suc
 STATED = "example-1.2.3-linux-amd64.trivy.vulns.intoto.json"
 TARGETS = ("linux-amd64", "linux-arm64")
 SCANNED = ("grype", "trivy")
+SMALL = ("--target", "linux/amd64", "--variant", "standard")
 NOWHERE = "http://127.0.0.1:1"
 """A proxy that refuses every connection."""
 
@@ -188,7 +189,7 @@ def test_a_planted_critical_vulnerability_closes_the_gate(tmp_path: Path) -> Non
     advisories = tmp_path / "advisories"
     advisories.mkdir()
     (advisories / "planted.json").write_text(json.dumps(planted))
-    done = pipeline(*RELEASE, "--advisories", str(advisories), "--dist", str(tmp_path / "dist"))
+    done = pipeline(*RELEASE, *SMALL, "--advisories", str(advisories), "--dist", str(tmp_path / "dist"))
     assert done.returncode == 8
     assert "EXAMPLE-2026-9999" in done.stderr
     assert not (tmp_path / "dist" / "1.2.3").exists()
@@ -289,8 +290,7 @@ def test_a_high_finding_is_let_through_by_what_its_authors_state_if_the_policy_b
     policy = (PROJECT / "packaging/products/example/policy.toml").read_text().partition("[[ignore]]")[0]
     believed = '[[vex]]\nfile = "theirs.json"\nowner = "security@example.org"\nexpires = 2099-12-31\n'
     (tmp_path / "policy.toml").write_text(policy + believed)
-    small = ("--target", "linux/amd64", "--variant", "standard")
-    succeeded(pipeline(*RELEASE, *small, "--policy", str(tmp_path / "policy.toml"), "--dist", str(tmp_path / "dist")))
+    succeeded(pipeline(*RELEASE, *SMALL, "--policy", str(tmp_path / "policy.toml"), "--dist", str(tmp_path / "dist")))
     after = json.loads((tmp_path / "dist" / "1.2.3" / "scan.json").read_text())
     (accepted,) = [each for each in after["findings"] if each["status"] == "accepted"]
     assert accepted["entry"]["source"] == "theirs.json"
