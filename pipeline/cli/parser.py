@@ -8,9 +8,10 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from pipeline.cli.options import add_option, add_options
 from pipeline.cli.toolchain_options import add_toolchains
 from pipeline.errors import PipelineError, UsageError
-from pipeline.run.request import VERBS, Group, add_option, add_options
+from pipeline.run.request import VERBS, Group
 
 EPILOG = """\
 exit codes: 0 done; 1 an error of another kind; 2 usage; 3 version or tag; 4 a product, policy or image file;

@@ -11,13 +11,14 @@ from typing import TypeVar
 
 import anyio
 
+from pipeline.cli.again import shell_command
+from pipeline.cli.options import from_command_line
 from pipeline.cli.progress import Progress
 from pipeline.config.toolchain import Toolchain
 from pipeline.engine.failure import shell_of, short
 from pipeline.errors import PipelineError, StepFailedError
-from pipeline.run.again import shell_command
 from pipeline.run.local import LocalBackend, local_backend
-from pipeline.run.request import Request, from_command_line
+from pipeline.run.request import Request
 from pipeline.run.walk import Walk
 
 Result = TypeVar("Result")

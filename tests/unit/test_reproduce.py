@@ -6,6 +6,7 @@ import hashlib
 import struct
 from pathlib import Path
 
+from pipeline.cli.options import from_command_line
 from pipeline.cli.parser import build_parser
 from pipeline.cli.verbs.reproduce import Recorded
 from pipeline.model.image import Base, Image
@@ -21,7 +22,6 @@ from pipeline.release.compare import (
     without_signature,
 )
 from pipeline.run.local import parse_overrides
-from pipeline.run.request import from_command_line
 from tests.documents import check_statement
 
 SOURCE = {"tree": "git-tree:" + "a" * 40, "commit": "c" * 40, "url": "https://git.example.org/weed"}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.cli.options import from_command_line
 from pipeline.cli.running import Run, run_of
 from pipeline.config.toolchain import Toolchain
 from pipeline.errors import SourceError, UsageError
@@ -25,7 +26,7 @@ from pipeline.release import bundle
 from pipeline.release.compare import Compared, Outcome, compare, failed, statement, table
 from pipeline.release.plan import remake, remake_unscanned
 from pipeline.run.choice import databases, verified
-from pipeline.run.request import Request, from_command_line
+from pipeline.run.request import Request
 from pipeline.stages.context import Context, Databases
 from pipeline.stages.sbom import load_schemas
 

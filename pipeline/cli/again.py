@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 
-from pipeline.run.request import Request, command_words
+from pipeline.cli.options import command_words
+from pipeline.run.request import Request
 
 VARIABLES = ("FIPS_ENABLED", "SOURCE_DATE_EPOCH")
 """What a graph takes from the environment."""
