@@ -68,14 +68,14 @@ def test_dnf_checks_every_package_and_has_no_repository_of_this_machine(real: Im
     recipe = distribution_of(real, name, {})
     assert isinstance(recipe, Rpms)
     parser = configparser.ConfigParser()
-    parser.read_string(configuration(recipe, Path("/work/keyring")))
+    parser.read_string(configuration(recipe, Path("/keys/keyring")))
     release = name[-1]
     assert parser["main"]["module_platform_id"] == f"platform:el{release}"
     assert not Path(parser["main"]["reposdir"]).exists()
     for section in parser.sections():
         assert parser[section]["gpgcheck"] == "1"
         if section != "main":
-            assert parser[section]["gpgkey"] == "file:///work/keyring"
+            assert parser[section]["gpgkey"] == "file:///keys/keyring"
             assert parser[section]["baseurl"].startswith(f"https://yum.oracle.com/repo/OracleLinux/OL{release}/")
     assert "%_pkgverify_level signature\n" in MACROS
 
