@@ -11,9 +11,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import unquote
+from typing import Annotated, Any, Literal, Self
 
+from packageurl import PackageURL
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.config.document import read_document
@@ -36,9 +36,15 @@ class Component(_Part):
     subcomponents: tuple[Component, ...] = ()
 
     @property
-    def purl(self) -> str:
-        """The package URL, empty when it has none."""
-        return self.identifiers.get("purl", "") or (self.id if self.id.startswith("pkg:") else "")
+    def purl(self) -> PackageURL | None:
+        """The package URL, if it has one."""
+        text = self.identifiers.get("purl", "") or (self.id if self.id.startswith("pkg:") else "")
+        return PackageURL.from_string(text) if text else None
+
+    @model_validator(mode="after")
+    def _located(self) -> Self:
+        _ = self.purl
+        return self
 
 
 class Vulnerability(_Part):
@@ -76,7 +82,7 @@ class OpenVex(_Part):
     statements: tuple[Statement, ...]
 
     @model_validator(mode="after")
-    def _dated(self) -> OpenVex:
+    def _dated(self) -> Self:
         for found in (self.timestamp, *(each.timestamp for each in self.statements)):
             _moment(found)
         return self
@@ -105,11 +111,9 @@ def load_vex(path: Path) -> OpenVex:
         ) from None
 
 
-def package_of(purl: str) -> tuple[str, str]:
+def package_of(purl: PackageURL) -> tuple[str, str]:
     """Return name, with its namespace, and version of a package URL; without `v` or `go` before the version."""
-    path = purl.removeprefix("pkg:").partition("#")[0].partition("?")[0].partition("/")[2]
-    name, _, version = path.rpartition("@") if "@" in path.rpartition("/")[2] else (path, "", "")
-    return unquote(name), plain_version(unquote(version))
+    return "/".join(filter(None, (purl.namespace, purl.name))), plain_version(purl.version or "")
 
 
 def plain_version(version: str) -> str:

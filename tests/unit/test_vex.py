@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packageurl import PackageURL
 
 from pipeline.config.policy import load_policy
 from pipeline.config.vex import entries, load_vex, package_of
@@ -62,7 +63,7 @@ def about(path: Path) -> set[tuple[str, str, str]]:
     ],
 )
 def test_names_and_versions_of_package_urls(purl: str, expected: tuple[str, str]) -> None:
-    assert package_of(purl) == expected
+    assert package_of(PackageURL.from_string(purl)) == expected
 
 
 def test_a_librarys_authors_speak_about_their_library(tmp_path: Path) -> None:
@@ -124,6 +125,7 @@ def test_what_is_said_later_counts(tmp_path: Path) -> None:
         ({"statements": [statement(justification="")]}, "needs a justification or an impact_statement"),
         ({"statements": [statement(status="fine")]}, "statements.0.status"),
         ({"timestamp": "yesterday"}, "yesterday"),
+        ({"statements": [statement({"@id": "pkg:golang"})]}, "statements.0.products.0"),
     ],
 )
 def test_what_is_no_openvex_is_an_error_that_says_where(tmp_path: Path, fields: dict[str, Any], said: str) -> None:

@@ -19,9 +19,9 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote
 
 from pipeline.programs.common import Json, Params, Problem, run_program, sha256_of, write_json
+from pipeline.programs.purl import purl
 
 BLOCK = 1 << 20
 CPIO_MAGIC, CPIO_HEADER, CPIO_END = b"070701", 110, "TRAILER!!!"
@@ -49,7 +49,7 @@ def deb_facts(package: Path) -> Json:
     return {
         "name": name, "version": version, "arch": arch, "sha256": sha256_of(package),
         "requires": sorted(" ".join(each.split()) for need in needs for each in need.split(",") if each.strip()),
-        "purl": f"pkg:deb/{quote(name)}@{quote(version, safe='')}?arch={arch}",
+        "purl": purl("deb", name, version, arch=arch),
     }  # fmt: skip
 
 
@@ -61,7 +61,7 @@ def rpm_facts(package: Path) -> Json:
     return {
         "name": name, "version": version, "arch": arch, "sha256": "",
         "requires": sorted({" ".join(each.split()) for each in needs if not each.startswith(RPM_OWN)}),
-        "purl": f"pkg:rpm/{quote(name)}@{quote(version, safe='')}?arch={arch}",
+        "purl": purl("rpm", name, version, arch=arch),
     }  # fmt: skip
 
 

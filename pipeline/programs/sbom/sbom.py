@@ -28,6 +28,7 @@ from urllib.parse import quote
 
 from pipeline.programs import common
 from pipeline.programs.common import Json, Params, Problem
+from pipeline.programs.purl import purl
 from pipeline.programs.sbom.license_policy import UNRECOGNISED, notice, refusals
 from pipeline.programs.schemas import validate
 
@@ -58,21 +59,20 @@ def canonical(value: Any) -> str:
 
 def artifact_purl(params: Params, file: str, sha256: str) -> str:
     """Return the package URL of the artifact (purl specification, type `generic`)."""
-    name, version = quote(str(params["name"]), safe=""), quote(str(params["version"]), safe="")
-    return f"pkg:generic/{name}@{version}?checksum=sha256:{sha256}&file_name={quote(file, safe='')}"
+    return purl("generic", params["name"], params["version"], checksum=f"sha256:{sha256}", file_name=file)
 
 
 def normalise_cyclonedx(document: Json, params: Params, file: str, sha256: str, epoch: int) -> Json:
     """Return the CycloneDX document with the artifact as its root, and without anything that varies."""
     document = {key: value for key, value in document.items() if key != "serialNumber"}
-    purl = artifact_purl(params, file, sha256)
+    own = artifact_purl(params, file, sha256)
     root: Json = {
-        "bom-ref": purl,
+        "bom-ref": own,
         "type": "application",
         "name": params["name"],
         "version": params["version"],
         "supplier": {"name": params["supplier"]},
-        "purl": purl,
+        "purl": own,
         "hashes": [{"alg": "SHA-256", "content": sha256}],
         "properties": [{"name": "release-pipeline:file", "value": file}],
     }
@@ -83,7 +83,7 @@ def normalise_cyclonedx(document: Json, params: Params, file: str, sha256: str, 
     components = [_component(component) for component in document.get("components") or []]
     edges = {entry["ref"]: sorted(entry.get("dependsOn") or []) for entry in document.get("dependencies") or []}
     used = {target for targets in edges.values() for target in targets}
-    edges[purl] = sorted({component["bom-ref"] for component in components} - used)
+    edges[own] = sorted({component["bom-ref"] for component in components} - used)
     document.update(
         metadata=metadata,
         components=sorted(components, key=lambda component: (component["bom-ref"], canonical(component))),

@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 from pipeline.programs import common
 from pipeline.programs.common import Json, Params
+from pipeline.programs.purl import purl
 from pipeline.programs.schemas import validate
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:release-pipeline:openvex")
@@ -109,9 +110,9 @@ def sarif(scan: Json) -> Json:
 
 def product_id(scan: Json, artifact: Json) -> Json:
     """Return an OpenVEX product: the same package URL that the artifact's SBOM states."""
-    purl = f"pkg:generic/{quote(scan['product'], safe='')}@{quote(scan['version'], safe='')}"
-    purl += f"?checksum=sha256:{artifact['sha256']}&file_name={quote(artifact['name'], safe='')}"
-    return {"@id": purl, "identifiers": {"purl": purl}, "hashes": {"sha-256": artifact["sha256"]}}
+    digest, name = str(artifact["sha256"]), str(artifact["name"])
+    own = purl("generic", scan["product"], scan["version"], checksum=f"sha256:{digest}", file_name=name)
+    return {"@id": own, "identifiers": {"purl": own}, "hashes": {"sha-256": digest}}
 
 
 def statement(scan: Json, finding: Json) -> Json | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.programs import common
 from pipeline.programs.common import Json, Params, Problem
+from pipeline.programs.purl import purl
 
 SCANNERS = ("grype", "trivy")
 REACHABILITY = "govulncheck"
@@ -182,7 +183,7 @@ def unreported(results: dict[str, Json], found: list[Json]) -> list[Json]:
             "severity": "unknown",
             "package": entry["module"],
             "version": plain_version(entry["version"]),
-            "purl": f"pkg:golang/{entry['module']}@{entry['version']}",
+            "purl": purl("golang", entry["module"], entry["version"]),
             "scores": [],
             "fixed_in": [plain_version(entry["fixed_in"])] if entry["fixed_in"] else [],
             "title": entry["title"],

@@ -7,12 +7,13 @@ scanner; so each gets a statement of its own. What scanners call severity goes i
 from __future__ import annotations
 
 from pipeline.programs.common import Json
+from pipeline.programs.purl import purl
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://in-toto.io/attestation/vulns/v0.2"
-SCANNERS = {
-    "grype": "pkg:golang/github.com/anchore/grype",
-    "trivy": "pkg:golang/github.com/aquasecurity/trivy",
+MODULES = {
+    "grype": "github.com/anchore/grype",
+    "trivy": "github.com/aquasecurity/trivy",
 }
 
 
@@ -27,8 +28,8 @@ def statement(artifact: Json, scanner: Json, found: list[Json], judged: list[Jso
     `found` is what the scanner reported about it, `judged` are the merged findings. The times of the scan are `day`, on
     which it ran, at its beginning: no more is said than the release knows on every machine.
     """
-    uri = SCANNERS[scanner["name"]]
-    about: Json = {"uri": f"{uri}@v{scanner['version']}" if scanner["version"] else uri}
+    version = f"v{scanner['version']}" if scanner["version"] else ""
+    about: Json = {"uri": purl("golang", MODULES[scanner["name"]], version)}
     if scanner["version"]:
         about["version"] = scanner["version"]
     database = {"lastUpdate": scanner["database"]["built"]}
