@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
-from pipeline.config.document import Document
+from pipeline.config.toml import Document
 from pipeline.config.template import template_fault
 from pipeline.errors import VersionError
 from pipeline.model.target import TARGETS

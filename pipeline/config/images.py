@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from pipeline.config.document import Document, parse_document, read_document
+from pipeline.config.toml import Document, parse_document, read_document
 from pipeline.config.go_modules import module_sources
 from pipeline.config.mirror import Archive
 from pipeline.errors import ConfigError

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from pipeline.config.document import Document
+from pipeline.config.toml import Document
 from pipeline.errors import ConfigError
 
 _URL = re.compile(r"(https?|file)://[^\s\[\]\"'\\]+\Z")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, field_validator
 
-from pipeline.config.document import Document
+from pipeline.config.toml import Document
 from pipeline.model.distribution import DISTRIBUTIONS, Distribution, Format
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from pipeline.config.build import Line
-from pipeline.config.document import Document, parse_document, read_document
+from pipeline.config.toml import Document, parse_document, read_document
 from pipeline.config.vex import OpenVex, entries, load_vex
 from pipeline.model.target import TARGETS
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from packageurl import PackageURL
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from pipeline.config.document import read_document
+from pipeline.config.toml import read_document
 from pipeline.errors import ConfigError
 
 ACCEPTING = {"not_affected", "fixed"}

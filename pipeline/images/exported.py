@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.config.document import Document
+from pipeline.config.toml import Document
 from pipeline.errors import ImageError
 from pipeline.model.image import Base
 

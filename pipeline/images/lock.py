@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from pipeline.config.document import Document, parse_document, read_document
+from pipeline.config.toml import Document, parse_document, read_document
 from pipeline.errors import ConfigError
 from pipeline.oci.reference import Reference
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from pipeline.config.document import Document, parse_document, read_document
+from pipeline.config.toml import Document, parse_document, read_document
 from pipeline.config.images import GoVersion, Sum
 from pipeline.config.toolchain import OLDEST, Toolchain, Wanted, minor_of
 from pipeline.errors import ConfigError, ImageError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.config.document import positions, show_key
+from pipeline.config.toml import positions, show_key
 
 TEXT = '''\
 top = 1
