@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
-from pipeline.config.toml import Document
 from pipeline.config.template import template_fault
+from pipeline.config.toml import Document
 from pipeline.errors import VersionError
 from pipeline.model.target import TARGETS
 from pipeline.model.version import Scheme, parse_range

@@ -9,9 +9,9 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from pipeline.config.toml import Document, parse_document, read_document
 from pipeline.config.go_modules import module_sources
 from pipeline.config.mirror import Archive
+from pipeline.config.toml import Document, parse_document, read_document
 from pipeline.errors import ConfigError
 from pipeline.model.image import DEFAULT_PATH
 from pipeline.model.tree import Files

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from pipeline.config.build import Build, GatedToolchain, Line, RelativePath, Variant, relative_path, template_over
-from pipeline.config.toml import Document, parse_document, read_document
 from pipeline.config.packages import Packages
 from pipeline.config.template import render
+from pipeline.config.toml import Document, parse_document, read_document
 from pipeline.errors import ConfigError, UsageError
 from pipeline.model.distribution import Format
 from pipeline.model.target import TARGETS, Target

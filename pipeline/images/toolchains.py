@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import Field
 
-from pipeline.config.toml import Document, parse_document, read_document
 from pipeline.config.images import GoVersion, Sum
+from pipeline.config.toml import Document, parse_document, read_document
 from pipeline.config.toolchain import OLDEST, Toolchain, Wanted, minor_of
 from pipeline.errors import ConfigError, ImageError
 from pipeline.images.tools import ENVIRONMENT, program

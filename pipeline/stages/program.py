@@ -10,11 +10,12 @@ from pipeline.model.image import Image
 from pipeline.model.step import Cache, Effect, ExitCode, Step
 from pipeline.model.tree import BASE_EPOCH, Files, Tree
 from pipeline.programs import closure
+from pipeline.programs.document import Dataclass, plain
 
 
 def inside(
     program: str,
-    params: Mapping[str, Any],
+    params: Dataclass | Mapping[str, Any],
     *,
     title: str,
     image: Image,
@@ -27,11 +28,11 @@ def inside(
     exit_code: ExitCode = ExitCode.MUST_BE_ZERO,
     caches: tuple[Cache, ...] = (),
 ) -> Step:
-    """Return the step that runs `program`, such as `scan.gate`, with `params` as its JSON parameters.
+    """Return the step that runs `program`, such as `scan.gate`, with `params`, its `Parameters`.
 
     Its own source, and that of what it imports, is an input: a change to it reruns exactly the steps that use it.
     """
-    text = json.dumps(params, sort_keys=True, indent=1, ensure_ascii=True) + "\n"
+    text = json.dumps(plain(params), sort_keys=True, indent=1, ensure_ascii=True) + "\n"
     own = Files.of({**closure.needed(program), "params.json": text})
     return Step(
         title=title,

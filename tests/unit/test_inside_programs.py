@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from pipeline.programs import common
+from pipeline.programs import common, start
 
 INSIDE = Path(common.__file__).parent
 PROGRAMS = sorted(path for path in INSIDE.rglob("*.py") if path.name not in ("__init__.py", "closure.py"))
@@ -101,3 +102,39 @@ def test_errors_for_people_and_exit_codes(
         common.run_program(_main)
     assert exit_.value.code == code
     assert capsys.readouterr().err == errors
+
+
+@dataclass(frozen=True)
+class Parameters:
+    name: str
+    out: Path = Path("/out")
+
+
+@pytest.mark.parametrize(
+    ("params", "code", "out", "errors"),
+    [
+        ('{"name": "a"}', 0, "a /out\n", ""),
+        ('{"name": "a", "out": "/b"}', 0, "a /b\n", ""),
+        ("{}", 1, "", "error: the parameters of this program: lacks the field 'name', which must be a string\n"),
+        ('{"name": 1}', 1, "", "error: the parameters of this program: name must be a string, got 1\n"),
+    ],
+)
+def test_a_program_gets_its_parameters_checked(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    params: str,
+    code: int,
+    out: str,
+    errors: str,
+) -> None:
+    (tmp_path / "params.json").write_text(params)
+    monkeypatch.setattr("sys.argv", ["program.py", str(tmp_path / "params.json")])
+
+    def main(given: Parameters) -> None:
+        sys.stdout.write(f"{given.name} {given.out}\n")
+
+    with pytest.raises(SystemExit) as exit_:
+        start.run_program(main, Parameters)
+    assert exit_.value.code == code
+    assert capsys.readouterr() == (out, errors)
