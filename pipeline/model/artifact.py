@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Self
 
 from pipeline.model.step import Step
 from pipeline.model.tree import Output, Pick, Tree
 
+JSON, TEXT, MARKDOWN = "application/json", "text/plain", "text/markdown"
+SCANNED = True
+
 
 class Kind(Enum):
-    """What an artifact is to its reader. The words of `release.json`."""
+    """What an artifact is to its reader: the word of `release.json`, then the media type of each ending of a name.
 
-    BINARY = "binary"
-    ARCHIVE = "archive"
-    PACKAGE = "package"
-    SOURCE_PACKAGE = "source-package"
-    IMAGE = "image"
-    SBOM = "sbom"
-    PROOF = "proof"
-    SCAN_REPORT = "scan-report"
-    VEX = "vex"
-    ATTESTATION = "attestation"
-    NOTICE = "notice"
-    EXPOSURE = "exposure"
-    INDEX = "index"
+    Those with SCANNED say what scanners found, and so may differ once scanners know more.
+    """
+
+    BINARY = "binary", {"": "application/x-executable"}
+    ARCHIVE = "archive", {".tar.gz": "application/gzip"}
+    PACKAGE = "package", {".deb": "application/vnd.debian.binary-package", ".rpm": "application/x-rpm"}
+    SOURCE_PACKAGE = "source-package", {".rpm": "application/x-rpm"}
+    SBOM = "sbom", {".cdx.json": "application/vnd.cyclonedx+json", ".spdx.json": "application/spdx+json"}
+    PROOF = "proof", {".json": JSON}
+    NOTICE = "notice", {".txt": TEXT}
+    SCAN_REPORT = "scan-report", {".json": JSON, ".sarif": "application/sarif+json", ".md": MARKDOWN}, SCANNED
+    VEX = "vex", {".json": JSON}, SCANNED
+    ATTESTATION = "attestation", {".intoto.json": "application/vnd.in-toto+json"}
+    EXPOSURE = "exposure", {".json": JSON}
+    REPORT = "report", {".json": JSON, ".txt": TEXT, ".md": MARKDOWN}  # of any stage, on nothing that has its own kind
+    INDEX = "index", {".json": JSON}
+    NOTES = "notes", {".md": MARKDOWN}, SCANNED
+
+    media_types: Mapping[str, str]
+    scanned: bool
+
+    def __new__(cls, word: str, media_types: Mapping[str, str], scanned: bool = False) -> Self:
+        """Make the member whose value is `word`."""
+        kind = object.__new__(cls)
+        kind._value_, kind.media_types, kind.scanned = word, media_types, scanned
+        return kind
+
+    def media_type(self, name: str) -> str:
+        """Return the media type of the file `name` of this kind. Raises ValueError for another ending."""
+        endings = [ending for ending in self.media_types if name.endswith(ending)]
+        if not endings:
+            raise ValueError(f"{name}: a name of the kind {self.value} ends with {' or '.join(self.media_types)}")
+        return self.media_types[max(endings, key=len)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +61,18 @@ class Artifact:
 
     name: str
     kind: Kind
-    media_type: str
     tree: Tree = field(repr=False)
     target: str = ""
     variant: str = ""
     subject: str = ""
+
+    def __post_init__(self) -> None:
+        self.kind.media_type(self.name)
+
+    @property
+    def media_type(self) -> str:
+        """What the file is to a program, from its kind and the ending of its name."""
+        return self.kind.media_type(self.name)
 
     @property
     def label(self) -> str:

@@ -23,8 +23,8 @@ UNDECIDED = "0" * 40
 """The signing fingerprint in a graph that is only looked at."""
 
 KINDS = {
-    "build": {Kind.BINARY, Kind.PROOF},
-    "sbom": {Kind.BINARY, Kind.PROOF, Kind.SBOM, Kind.NOTICE},
+    "build": {Kind.BINARY, Kind.PROOF, Kind.REPORT},
+    "sbom": {Kind.BINARY, Kind.PROOF, Kind.REPORT, Kind.SBOM, Kind.NOTICE},
     "scan": {Kind.SCAN_REPORT, Kind.VEX},
 }
 """The artifacts that each verb short of a whole release makes."""

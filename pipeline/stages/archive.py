@@ -44,7 +44,6 @@ def archive(context: Context, built: Artifact, companions: Sequence[Artifact]) -
     return Artifact(
         name=name,
         kind=Kind.ARCHIVE,
-        media_type="application/gzip",
         tree=step.out,
         target=built.target,
         variant=built.variant,

@@ -54,7 +54,6 @@ def binary(context: Context, target: Target, variant: Variant, module_cache: Tre
     return Artifact(
         name=name,
         kind=Kind.BINARY,
-        media_type="application/x-executable",
         tree=(_take(context, brought, name) if brought else _compile(context, target, variant, name, module_cache)).out,
         target=str(target),
         variant=variant.name,
@@ -171,7 +170,6 @@ def proof(context: Context, built: Artifact, target: Target, variant: Variant) -
     return Artifact(
         name=name,
         kind=Kind.PROOF,
-        media_type="application/json",
         tree=step.out,
         target=built.target,
         variant=built.variant,
@@ -215,7 +213,7 @@ def _compiler_cache(target: Target, variant: Variant) -> Cache:
 
 
 def openssl_fips(context: Context) -> Artifact:
-    """Return the proof that the OpenSSL of the general image has a working FIPS provider; its step fails without."""
+    """Return the report that the OpenSSL of the general image has a working FIPS provider; its step fails without."""
     name = "openssl-fips.json"
     step = inside(
         "build.openssl_fips",
@@ -226,7 +224,7 @@ def openssl_fips(context: Context) -> Artifact:
         outputs=(name,),
         epoch=context.epoch,
     )
-    return Artifact(name=name, kind=Kind.PROOF, media_type="application/json", tree=step.out)
+    return Artifact(name=name, kind=Kind.REPORT, tree=step.out)
 
 
 def _environment(*, modules: str, flags: str, **extra: str) -> tuple[tuple[str, str], ...]:

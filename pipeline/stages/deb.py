@@ -52,7 +52,6 @@ def _package(context: Context, packaged: Packaged, gates: Mapping[str, Tree]) ->
     return Artifact(
         name=file,
         kind=Kind.PACKAGE,
-        media_type="application/vnd.debian.binary-package",
         tree=step.out,
         target=built.target,
         variant=built.variant,

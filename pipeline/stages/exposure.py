@@ -57,4 +57,4 @@ def exposure(context: Context) -> Artifact | None:
         outputs=(NAME,),
         epoch=context.epoch,
     )
-    return Artifact(name=NAME, kind=Kind.EXPOSURE, media_type="application/json", tree=step.out)
+    return Artifact(name=NAME, kind=Kind.EXPOSURE, tree=step.out)

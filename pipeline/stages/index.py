@@ -39,7 +39,7 @@ def index(
         outputs=INDEX,
         epoch=context.epoch,
     )
-    return Artifact(name="release.json", kind=Kind.INDEX, media_type="application/json", tree=step.out)
+    return Artifact(name="release.json", kind=Kind.INDEX, tree=step.out)
 
 
 def index_inputs(artifacts: Sequence[Artifact], approval: Tree | None) -> dict[str, Tree]:

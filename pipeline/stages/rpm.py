@@ -16,7 +16,6 @@ from pipeline.stages.context import Context
 from pipeline.stages.package import Packaged, Prebuilt
 from pipeline.stages.program import inside
 
-MEDIA_TYPE = "application/x-rpm"
 NAME = Format.RPM.value
 SHARED = "rpm/reproducible.inc"
 """Part of both spec files."""
@@ -79,9 +78,7 @@ def _source(context: Context, group: Sequence[Packaged]) -> Artifact:
         outputs=(file,),
         epoch=context.epoch,
     )
-    return Artifact(
-        name=file, kind=Kind.SOURCE_PACKAGE, media_type=MEDIA_TYPE, tree=step.out, variant=group[0].built.variant
-    )
+    return Artifact(name=file, kind=Kind.SOURCE_PACKAGE, tree=step.out, variant=group[0].built.variant)
 
 
 def _package(context: Context, packaged: Packaged, source: Artifact, gates: Mapping[str, Tree]) -> Artifact:
@@ -100,7 +97,6 @@ def _package(context: Context, packaged: Packaged, source: Artifact, gates: Mapp
     return Artifact(
         name=file,
         kind=Kind.PACKAGE,
-        media_type=MEDIA_TYPE,
         tree=step.out,
         target=built.target,
         variant=built.variant,
@@ -121,7 +117,7 @@ def _selinux_source(context: Context, distribution: Distribution) -> Artifact:
         outputs=(file,),
         epoch=context.epoch,
     )
-    return Artifact(name=file, kind=Kind.SOURCE_PACKAGE, media_type=MEDIA_TYPE, tree=step.out)
+    return Artifact(name=file, kind=Kind.SOURCE_PACKAGE, tree=step.out)
 
 
 def _selinux(context: Context, distribution: Distribution, source: Artifact) -> Artifact:
@@ -135,7 +131,7 @@ def _selinux(context: Context, distribution: Distribution, source: Artifact) -> 
         outputs=(file,),
         epoch=context.epoch,
     )
-    return Artifact(name=file, kind=Kind.PACKAGE, media_type=MEDIA_TYPE, tree=step.out)
+    return Artifact(name=file, kind=Kind.PACKAGE, tree=step.out)
 
 
 def _exceptions(context: Context) -> Files:

@@ -11,7 +11,7 @@ from pipeline.model.tree import Files, Merge, Pick, Tree
 from pipeline.stages.context import Context
 from pipeline.stages.program import inside
 
-FORMATS = {"cdx.json": "application/vnd.cyclonedx+json", "spdx.json": "application/spdx+json"}
+FORMATS = ("cdx.json", "spdx.json")
 
 SYFT_ENV = {
     "HOME": WORK,
@@ -79,7 +79,7 @@ def sboms(context: Context, built: Artifact, schemas: Files, licenses: Tree) -> 
         outputs=(*names.values(), notice),
         epoch=context.epoch,
     )
-    return (*_documents(step, built), _about(step, built, notice, Kind.NOTICE, "text/plain"))
+    return (*_documents(step, built), _about(step, built, notice, Kind.NOTICE))
 
 
 def of_packages(
@@ -132,17 +132,13 @@ def _of_package(
 
 def _documents(step: Step, subject: Artifact) -> tuple[Artifact, ...]:
     """Return the two documents about `subject` that `step` makes."""
-    return tuple(
-        _about(step, subject, f"{subject.name}.{suffix}", Kind.SBOM, media_type)
-        for suffix, media_type in FORMATS.items()
-    )
+    return tuple(_about(step, subject, f"{subject.name}.{suffix}", Kind.SBOM) for suffix in FORMATS)
 
 
-def _about(step: Step, subject: Artifact, name: str, kind: Kind, media_type: str) -> Artifact:
+def _about(step: Step, subject: Artifact, name: str, kind: Kind) -> Artifact:
     return Artifact(
         name=name,
         kind=kind,
-        media_type=media_type,
         tree=Pick(step.out, paths=(name,)),
         target=subject.target,
         variant=subject.variant,

@@ -30,10 +30,10 @@ WRITABLE_DATABASE = f"test -s /in/database/db/trivy.db && mkdir {WORK}/cache && 
 one and find nothing, so its absence has to fail here."""
 BINARY_SCANNERS = ("grype", "trivy")
 REPORTS = {
-    "scan.json": (Kind.SCAN_REPORT, "application/json"),
-    "scan.sarif": (Kind.SCAN_REPORT, "application/sarif+json"),
-    "scan.md": (Kind.SCAN_REPORT, "text/markdown"),
-    "openvex.json": (Kind.VEX, "application/json"),
+    "scan.json": Kind.SCAN_REPORT,
+    "scan.sarif": Kind.SCAN_REPORT,
+    "scan.md": Kind.SCAN_REPORT,
+    "openvex.json": Kind.VEX,
 }
 
 
@@ -233,12 +233,11 @@ def reports(context: Context, judged: Step, schemas: Files) -> tuple[Artifact, .
         Artifact(
             name=name,
             kind=kind,
-            media_type=media_type,
             tree=Pick(rendered.out, optional=(name,))
             if kind is Kind.VEX
             else Pick((judged if name == "scan.json" else rendered).out, paths=(name,)),
         )
-        for name, (kind, media_type) in REPORTS.items()
+        for name, kind in REPORTS.items()
     )
 
 
@@ -282,7 +281,6 @@ def statements(binaries: Sequence[Artifact], judged: Step) -> tuple[Artifact, ..
         Artifact(
             name=name,
             kind=Kind.ATTESTATION,
-            media_type="application/vnd.in-toto+json",
             tree=Pick(judged.out, root="statements", optional=(name,)),
             target=built.target,
             variant=built.variant,

@@ -17,7 +17,6 @@ from pipeline.model.tree import Merge, Pick, Tree
 from pipeline.stages import index as finish
 from pipeline.stages.context import Context
 from pipeline.stages.program import inside
-from pipeline.stages.rpm import MEDIA_TYPE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,13 +117,13 @@ def _in_one_step(
         replace(artifact, tree=Pick(step.out, paths=(artifact.name,))) if _is_rpm(artifact) else artifact
         for artifact in artifacts
     )
-    indexed = Artifact(name="release.json", kind=Kind.INDEX, media_type="application/json", tree=step.out)
+    indexed = Artifact(name="release.json", kind=Kind.INDEX, tree=step.out)
     others = [artifact.tree for artifact in (*artifacts, *statements) if not _is_rpm(artifact)]
     return Finished(artifacts=(*ready, indexed), tree=Merge.of(*others, step.out))
 
 
 def _is_rpm(artifact: Artifact) -> bool:
-    return artifact.media_type == MEDIA_TYPE
+    return artifact.name.endswith(".rpm")
 
 
 def _image(context: Context) -> Image:

@@ -74,15 +74,12 @@ def build(
     built = Artifact(
         name=binary.name,
         kind=Kind.BINARY,
-        media_type="application/x-executable",
         tree=Pick(given, paths=(binary.name,)),
         target="linux/amd64",
         variant="standard",
     )
     name = f"{binary.name}.NOTICE.txt"
-    notice = Artifact(
-        name=name, kind=Kind.NOTICE, media_type="text/plain", tree=Pick(given, paths=(name,)), subject=built.name
-    )
+    notice = Artifact(name=name, kind=Kind.NOTICE, tree=Pick(given, paths=(name,)), subject=built.name)
     values = context(version, images, changes)
     made = [*deb.packages(values, [built, notice], {}), *rpm.packages(values, [built, notice], {})]
     chosen = [artifact for artifact in made if artifact.name.startswith(wanted)]

@@ -13,6 +13,7 @@ from pipeline.config.policy import load_policy
 from pipeline.config.product import load_product
 from pipeline.config.toolchain import Toolchain
 from pipeline.errors import UsageError
+from pipeline.model.artifact import Kind
 from pipeline.model.graph import predecessors, steps_of
 from pipeline.model.image import Base, Image
 from pipeline.model.source import Source
@@ -238,3 +239,10 @@ def test_the_index_says_the_same_on_another_day() -> None:
 
 def test_the_same_values_give_the_same_graph() -> None:
     assert made().tree == made().tree
+
+
+def test_the_notes_find_a_binary_for_every_proof() -> None:
+    release = made(context(require_openssl_fips=True))
+    names = {artifact.name for artifact in release.binaries}
+    assert {artifact.subject for artifact in release.artifacts if artifact.kind is Kind.PROOF} == names
+    assert [artifact.name for artifact in release.artifacts if artifact.kind is Kind.REPORT] == ["openssl-fips.json"]

@@ -28,10 +28,10 @@ from pipeline.release.plan import remake, remake_unscanned
 from pipeline.run.choice import databases, verified
 from pipeline.run.request import Request
 from pipeline.stages.context import Context, Databases
+from pipeline.stages.index import INDEX
 from pipeline.stages.sbom import load_schemas
 
-SCANNED = {Kind.SCAN_REPORT.value, Kind.VEX.value, "notes"}
-INDEX = ("SHA256SUMS", "SHA512SUMS", "release.json")
+SCANNED = {kind.value for kind in Kind if kind.scanned}
 NOT_SCANNED = "scans were left out"
 
 
