@@ -55,7 +55,7 @@ def leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]
 
 def reference() -> str:
     """Return the text of docs/reference.md."""
-    os.environ["COLUMNS"] = "100"
+    os.environ["COLUMNS"] = "80"
     commands = [f"### `{p.prog}`\n\n```text\n{p.format_help().rstrip()}\n```\n" for p in leaves(build_parser())]
     return "\n".join([INTRODUCTION, *commands, "## Exit codes\n\n```text\n" + EPILOG.rstrip() + "\n```\n"])
 

@@ -14,8 +14,9 @@ from pipeline.errors import PipelineError, UsageError
 from pipeline.run.request import VERBS, Group
 
 EPILOG = """\
-exit codes: 0 done; 1 an error of another kind; 2 usage; 3 version or tag; 4 a product, policy or image file;
-5 source; 6 image; 7 a step failed; 8 the gate is closed; 9 signing; 10 verification; 11 store; 12 engine; 13 publishing
+exit codes: 0 done; 1 another error; 2 usage; 3 version or tag; 4 a product,
+policy or image file; 5 source; 6 image; 7 a step failed; 8 the gate is closed;
+9 signing; 10 verification; 11 store; 12 engine; 13 publishing
 """
 
 Parsers = argparse._SubParsersAction  # noqa: SLF001 - the only name that argparse has for it
