@@ -52,17 +52,17 @@ class ConfigError(PipelineError):
 
 
 class SourceError(PipelineError):
-    """The source cannot be had, or is not what was asked for."""
+    """The source is not available, or is not the requested one."""
 
     exit_code = 5
 
 
 class ImageError(PipelineError):
-    """An image that a step runs in cannot be had on this machine."""
+    """An image that a step runs in is not available on this machine."""
 
     exit_code = 6
     usual = (
-        "take another image with --image NAME=WHERE, or have this one made again by whoever publishes it; "
+        "use another image with --image NAME=WHERE, or ask its publisher to make it again; "
         "`pipeline images list` says where each comes from"
     )
 

@@ -13,7 +13,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from pipeline.run.request import this_day
+from pipeline.run.request import today
 
 HOME = "PIPELINE_TEST_HOME"
 """The variable that names the home of all tests: roots, scanners, compiled steps, keys. It stays warm between runs."""
@@ -38,7 +38,7 @@ def _isolate() -> None:
     (home / "gnupg").mkdir(mode=0o700, exist_ok=True)
     os.environ["PIPELINE_HOME"] = str(home)
     os.environ["GNUPGHOME"] = str(home / "gnupg")
-    os.environ.setdefault("PIPELINE_TEST_DAY", this_day())
+    os.environ.setdefault("PIPELINE_TEST_DAY", today())
     for name in SECRETS:
         os.environ.pop(name, None)
 

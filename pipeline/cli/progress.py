@@ -45,7 +45,7 @@ class Progress:
                 self._running[step.digest] = (step.title, time.monotonic(), step.expected_seconds)
                 if step.expected_seconds >= QUIET_SECONDS:
                     about = duration(step.expected_seconds)
-                    self._line("·", f"{step.title}: takes about {about}, once on this machine")
+                    self._line("·", f"{step.title}: takes about {about}, only once on this machine")
             case What.CACHED:
                 self.cached += 1
                 self._record(event, cached=True)
@@ -76,7 +76,7 @@ class Progress:
     def summary(self) -> str:
         """Return one line: how many steps ran, how many were cached, and the wall time."""
         elapsed = duration(time.monotonic() - self._started)
-        return f"{self.ran} steps ran, {self.cached} were cached, {elapsed} in all"
+        return f"{self.ran} {'step' if self.ran == 1 else 'steps'} ran, {self.cached} were cached, {elapsed} in all"
 
     async def live(self) -> None:
         """Show what is running until cancelled. Run it beside the engine in one task group."""

@@ -1,4 +1,4 @@
-"""One run of the command line on this machine: its request, its backend, and what a person sees meanwhile."""
+"""One run of the command line on this machine: its request, its backend, and what a person sees while it runs."""
 
 from __future__ import annotations
 

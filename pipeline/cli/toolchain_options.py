@@ -17,4 +17,6 @@ def add_toolchains(verbs: Any, verb: Verb) -> None:
     verb(actions, "list", "list the toolchain of each minor version of Go", "toolchains:show")
     text = "look up the newest patch of each minor version, with its sum, and write packaging/toolchains.lock"
     lock = verb(actions, "lock", text, "toolchains:lock")
-    lock.add_argument("--check", action="store_true", help="only say whether the lock is up to date; exit 6 if not")
+    lock.add_argument(
+        "--check", action="store_true", help="only check whether the lock is up to date; exit with 6 if not"
+    )

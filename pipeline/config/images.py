@@ -232,7 +232,7 @@ def _image_contradictions(
 def _overlaps(at: str, mounts: list[str]) -> list[str]:
     ordered = sorted(f"{mount}/" for mount in mounts)
     return [
-        f"{at}: its tools {one.rstrip('/')} and {two.rstrip('/')} would lie over each other"
+        f"{at}: its tools {one.rstrip('/')} and {two.rstrip('/')} would cover each other"
         for one, two in pairwise(ordered)
         if two.startswith(one)
     ]

@@ -75,7 +75,7 @@ class Archive(Document):
         return f"PIPELINE_{self.variable}_MIRROR", f"PIPELINE_{self.variable}_KEYRING"
 
     def replaced(self, environ: Mapping[str, str]) -> Archive:
-        """Return this archive with what the environment says instead. Raises ConfigError for what is no URL or path."""
+        """Return this archive with the environment's changes. Raises ConfigError for a malformed URL or path."""
         changes = {}
         for key, variable, check in zip(("mirror", "keyring"), self.variables, (_url, _file), strict=True):
             if environ.get(variable):

@@ -52,7 +52,7 @@ class Gate(Document):
     only_fixable: bool = False
     """Let a finding pass for which no fixed version exists. Never for a critical one."""
     unreachable: Literal["accept", "refuse"] = "refuse"
-    """What to do with a finding whose weak code govulncheck finds no way to. A critical one is always refused."""
+    """What to do with a finding that govulncheck finds unreachable. A critical one is always refused."""
 
     @field_validator("severities")
     @classmethod
@@ -68,7 +68,7 @@ class MaxAge(Document):
     grype: Days = 5
     trivy: Days = 5
     govulncheck: Days = 30
-    """Its database bears the date of its newest entry, and has no news on most days."""
+    """Its database has the date of its newest entry, and does not change on most days."""
 
 
 class Ignore(Document):

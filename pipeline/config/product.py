@@ -86,7 +86,7 @@ class Scan(Document):
     advisories: RelativePath = "advisories"
     """A folder of OSV advisories beside `product.toml`, for `database = "advisories"`."""
     reachability: bool = True
-    """Let govulncheck look in the source of each binary for a way to the weak code. It needs time and memory."""
+    """Let govulncheck look for a call path to the vulnerable code of each binary. It needs time and memory."""
 
 
 Stage = Literal["archive", "deb", "rpm", "sbom", "scan"]

@@ -29,7 +29,7 @@ def _template(text: str) -> Template:
 
 
 def template_fault(text: str, names: Collection[str]) -> str:
-    """Return why `text` is no template over the variables `names`, or an empty string if it is one."""
+    """Return why `text` is not a template over the variables `names`, or an empty string if it is one."""
     from jinja2 import TemplateSyntaxError, meta
 
     try:

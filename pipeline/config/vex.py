@@ -96,7 +96,7 @@ class OpenVex(_Part):
 
 
 def load_vex(path: Path) -> OpenVex:
-    """Return the OpenVEX document in the file. Raises ConfigError when it is none."""
+    """Return the OpenVEX document in the file. Raises ConfigError for another file."""
     text = read_document(path)
     try:
         return OpenVex.model_validate_json(text)
@@ -105,7 +105,7 @@ def load_vex(path: Path) -> OpenVex:
             f"  - {'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors(include_url=False)
         )
         raise ConfigError(
-            f"{path} is no OpenVEX document",
+            f"{path} is not an OpenVEX document",
             details=details,
             resolution="give a document of OpenVEX 0.2.0, or take it out of [[vex]] in the policy",
         ) from None
@@ -128,7 +128,7 @@ def entries(document: OpenVex, *, product: str, version: str) -> Iterator[dict[s
     affected, or under investigation again, is not accepted any more.
     """
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
-    # What is said later counts; of the same time, what stands further down.
+    # The latest statement counts; of those with the same time, the last one in the document.
     for statement in sorted(document.statements, key=lambda each: _moment(each.timestamp or document.timestamp)):
         parts = sorted({part for each in statement.products for part in _packages(each, product, version)})
         for name in (statement.vulnerability.name, *statement.vulnerability.aliases):
@@ -156,7 +156,7 @@ def _moment(timestamp: str) -> dt.datetime:
 
 
 def _same(one: tuple[str, str, str], other: tuple[str, str, str]) -> bool:
-    """Return whether two statements are about the same weakness in the same package; an empty part means all."""
+    """Return whether two statements are about the same vulnerability in the same package; an empty part means all."""
     return all(mine == theirs or "" in {mine, theirs} for mine, theirs in zip(one, other, strict=True))
 
 

@@ -1,6 +1,6 @@
 """A git tag becomes a built, scanned, signed release: the same verbs and the same files as of the command line.
 
-Every function takes the same options as `pipeline`, and runs the same graph of steps. Without a registry at hand, pass
+Every function takes the same options as `pipeline`, and runs the same graph of steps. Without a registry, pass
 `--images`, a folder that `pipeline images export` has written.
 """
 
@@ -113,7 +113,7 @@ class Pipeline:
         artifacts: Annotated[dagger.Directory, Doc("the files to sign, all at the top of the directory")],
         signing_key: Annotated[dagger.Secret, Doc("OpenPGP private key, armored")],
     ) -> dagger.Directory:
-        """Sign files that are there already: a detached signature for each, and the public key."""
+        """Sign existing files: a detached signature for each, and the public key."""
         async with self._backend(request) as backend:
             await backend.prepare([GENERAL])
             walk = Walk(Request(signing_key=signing_key), backend)

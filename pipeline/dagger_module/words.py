@@ -105,7 +105,7 @@ def _parameter(each: Option) -> inspect.Parameter:
     kind, default = TYPES[each.kind], None if each.kind in MANY else each.default
     if each.choices:
         kind, default = Fips, Fips[each.default.upper()]
-    if each.name == "tag" or each.name in CONTEXT:  # Dagger takes one default: none, or what lies at a path
+    if each.name == "tag" or each.name in CONTEXT:  # Dagger takes one default: none, or a path
         kind, default = getattr(kind, "__args__", (kind,))[0], inspect.Parameter.empty
     return inspect.Parameter(
         each.argument,

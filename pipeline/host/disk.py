@@ -75,7 +75,7 @@ def full_disk(home: Path, *, details: str) -> StoreError:
 
 
 def with_reserve(reserve: Path, work: Callable[[], None]) -> None:
-    """Do `work`, and on a full disk once more without the file `reserve`, which is there for that moment.
+    """Do `work`, and on a full disk once more without the file `reserve`, which exists for that moment.
 
     Deleting takes a little room at first, and a full disk is when people delete.
     """
@@ -95,7 +95,7 @@ def with_reserve(reserve: Path, work: Callable[[], None]) -> None:
 def try_lock(path: Path, *, shared: bool = False) -> int | None:
     """Return a descriptor that holds the lock file `path` until it is closed, or None where another one has it.
 
-    The file is made if needed. Whoever unlinks it must hold it: then a lock on an unlinked file is noticed here.
+    The file is made if needed. A process that unlinks it must hold it: then a lock on an unlinked file is noticed here.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
@@ -133,7 +133,7 @@ def kill_users(folder: Path) -> None:
 
     Bubblewrap ends with the process that started it, except in the moment before it has asked the kernel for
     that: then the engine's death leaves a sandbox behind that nobody waits for. One may be making its second process
-    while it is looked for, so it is looked for until there is none.
+    during the search, so the search is repeated until it finds none.
     """
     mark = os.fsencode(folder) + b"/"
     for _ in range(_SCANS):
@@ -205,7 +205,7 @@ def boot_id() -> str:
 
 
 def is_about_space(output: str) -> bool:
-    """Return whether a program's output speaks of a full disk or an exhausted quota."""
+    """Return whether a program's output reports a full disk or an exhausted quota."""
     return any(os.strerror(code) in output for code in _FULL)
 
 

@@ -11,7 +11,7 @@ from pipeline.errors import ConfigError
 def packaging_folder() -> Path:
     """Return the folder `packaging`: below $PIPELINE_PROJECT, or beside this package.
 
-    Raises ConfigError when it is not there.
+    Raises ConfigError if it does not exist.
     """
     root = Path(os.environ.get("PIPELINE_PROJECT") or Path(__file__).resolve().parents[2])
     folder = root / "packaging"

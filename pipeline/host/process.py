@@ -36,7 +36,7 @@ GRACE = 2.0
 """Seconds between the polite signal and SIGKILL."""
 
 PACKAGES = {"bwrap": "bubblewrap", "gpg": "gnupg", "mksquashfs": "squashfs-tools", "qemu-aarch64": "qemu-user"}
-"""The package that brings a program, where their names differ."""
+"""The package that contains a program, where their names differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ def environment(*inherited: str, **variables: str) -> dict[str, str]:
 
 
 def find_program(name: str, *, error: type[PipelineError] = EngineError) -> str:
-    """Return the absolute path of the program `name`, or raise `error` saying which package brings it."""
+    """Return the absolute path of the program `name`, or raise `error`, which names the package that contains it."""
     found = shutil.which(name)
     if found is None:
         package = PACKAGES.get(name, name)
@@ -96,7 +96,7 @@ async def run(
     are one stream that goes there as it comes; without, both are captured. `timeout` is in seconds. `kill` is
     asked first when the process has to die, for one that knows better than a signal to its group.
 
-    Raises `error` when the program is not there, and with `check` when it fails or takes too long.
+    Raises `error` if the program is missing, and with `check` if it fails or takes too long.
     """
     program = find_program(argv[0], error=error)
     started = time.monotonic()
@@ -136,8 +136,8 @@ def run_sync(argv: Sequence[str], **options: object) -> Completed:
 async def run_interactive(argv: Sequence[str], *, env: Mapping[str, str], pass_fds: Sequence[int] = ()) -> int:
     """Run `argv` on this process's own terminal and return its exit code.
 
-    It stays in the foreground process group, so that the terminal's keys reach it, and this process ignores an
-    interrupt meanwhile: Ctrl-C in the shell is the shell's. A handler, not SIG_IGN: a child would inherit that.
+    It stays in the foreground process group, so that the terminal's keys reach it. Until it ends, this process ignores
+    an interrupt: Ctrl-C in the shell is the shell's. A handler, not SIG_IGN: a child would inherit that.
     """
     program = find_program(argv[0])
     before = signal.signal(signal.SIGINT, lambda *_: None)
@@ -208,7 +208,7 @@ class _Streams:
 
 
 async def _feed(stream: anyio.abc.ByteSendStream | None, data: bytes) -> None:
-    """Write `data` and close: a program that stops reading early is no error of ours."""
+    """Write `data` and close: a program may stop reading early."""
     assert stream is not None
     with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
         await stream.send(data)

@@ -95,7 +95,7 @@ class Installed:
 
 
 def install(source: Path, home: Path) -> Installed:
-    """Unpack the bundle `source` into `home` and return what it held. What is there already stays.
+    """Unpack the bundle `source` into `home` and return what it held. Existing files stay.
 
     Raises UsageError for an archive that holds anything that a bundle does not.
     """
@@ -118,7 +118,9 @@ def _checked(archive: tarfile.TarFile, source: Path) -> Iterator[tarfile.TarInfo
         parts = member.name.split("/")
         behind = any("/".join(parts[:depth]) in links for depth in range(1, len(parts)))
         if parts[0] not in FOLDERS or member.isdev() or ".." in parts or behind:
-            raise UsageError(f"{source} is no bundle: it holds {member.name}", resolution="make one: `pipeline bundle`")
+            raise UsageError(
+                f"{source} is not a bundle: it holds {member.name}", resolution="make one: `pipeline bundle`"
+            )
         if member.issym():
             links.add(member.name)
         yield member

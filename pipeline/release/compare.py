@@ -1,6 +1,6 @@
 """Reproduction: two folders with the same release, file by file, and the statement about what came of it.
 
-Signatures are not compared: only who has the key can make them. That goes for the signature inside of an RPM, too,
+Signatures are not compared: only the owner of the key can make them. The same holds for the signature inside of an RPM,
 which is cut out before two of them are compared.
 """
 
@@ -47,7 +47,7 @@ class Compared:
 
 
 def files_of(release: Path) -> tuple[str, ...]:
-    """Return the names of the files of a release that are no signatures and no keys, sorted."""
+    """Return the names of the files of a release, sorted, without signatures and keys."""
     return tuple(sorted(path.name for path in release.iterdir() if not path.name.endswith(SIGNATURES)))
 
 
@@ -88,7 +88,7 @@ def difference_of(one: Path, two: Path) -> str:
 def without_signature(data: bytes) -> bytes:
     """Return an RPM without its lead and its signature header: the header and the payload that the signature is over.
 
-    (RPM package format 4: the signature header is padded to 8 bytes.) What is no RPM is returned as it is.
+    (RPM package format 4: the signature header is padded to 8 bytes.) Another file is returned as it is.
     """
     if len(data) < LEAD + HEADER.size:
         return data
@@ -147,7 +147,7 @@ def table(results: Iterable[Compared]) -> str:
     words = {Outcome.PASSED: "same", Outcome.WARNED: "not compared", Outcome.FAILED: "DIFFERS"}
     lines = [f"{words[r.outcome]:<12}  {r.name:<{width}}  {r.found or r.sha256[:16]}".rstrip() for r in results]
     same = sum(1 for result in results if result.outcome is Outcome.PASSED)
-    return "\n".join([*lines, f"{same} of {len(results)} files are the same, bit for bit but for signatures", ""])
+    return "\n".join([*lines, f"{same} of {len(results)} files are the same, bit for bit, except for signatures", ""])
 
 
 def failed(results: Iterable[Compared], *, release: Path, kept: Path) -> VerificationError:

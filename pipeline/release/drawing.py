@@ -16,7 +16,7 @@ BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y, MARGIN = 232, 34, 64, 14, 24
 
 
 def listing(release: Release) -> str:
-    """Return what compiles `release` and its steps, one a line: digest, title, image."""
+    """Return what compiles `release` and its steps, one per line: digest, title, image."""
     steps = list(steps_of(release.tree))
     width = max(len(step.title) for step in steps)
     rows = [f"{step.digest}  {step.title:<{width}}  {step.image.name}" for step in steps]

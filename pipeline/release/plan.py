@@ -20,7 +20,7 @@ PACKAGES = {Kind.PACKAGE, Kind.SOURCE_PACKAGE}
 class Release:
     """The graph of one release.
 
-    `tree` is what lies in `dist/<version>/`. `packages` are the packages as they were built, without signatures in
+    `tree` is the content of `dist/<version>/`. `packages` are the packages as they were built, without signatures in
     them, and the source packages that they were built from. `judged` is the step whose `verdict.json` says whether the
     gate is open, and `reports` what a person needs to read when it is not.
     """
@@ -83,7 +83,7 @@ def remake(context: Context, schemas: Files, release: Tree) -> Tree:
 
 
 def remake_unscanned(context: Context, schemas: Files) -> Tree:
-    """Return what scans are no part of, and without the index, which names them."""
+    """Return what does not depend on scans. That leaves out the index, which names them."""
     stages = tuple(stage for stage in context.product.stages if stage != "scan")
     product = context.product.model_copy(update={"stages": stages})
     return Merge.of(*(artifact.tree for artifact in _stages(replace(context, product=product), schemas).artifacts))

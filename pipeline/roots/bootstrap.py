@@ -47,7 +47,7 @@ _CAUSES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Everything that decides what a bootstrapped root holds, but for the state of Debian's archive."""
+    """Everything that decides what a bootstrapped root holds, except for the state of Debian's archive."""
 
     name: str
     suite: str
@@ -86,7 +86,7 @@ def recipe_of(specs: ImageSpecs, name: str) -> Recipe:
 
 
 def debian_mirrors(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the mirrors that PIPELINE_DEBIAN_MIRROR names, one a line: URLs, one-line sources or files."""
+    """Return the mirrors that PIPELINE_DEBIAN_MIRROR names, one per line: URLs, one-line sources or files."""
     lines = environ.get("PIPELINE_DEBIAN_MIRROR", "").splitlines()
     return tuple(line.strip() for line in lines if line.strip())
 
@@ -108,7 +108,7 @@ def arguments(recipe: Recipe, mode: str, target: Path, mirrors: tuple[str, ...])
     """Return the command line of mmdebstrap. The variant without apt is enough: nothing is added later."""
     options = [f"--dpkgopt=path-exclude={glob}" for glob in recipe.exclude]
     options += [f"--dpkgopt=path-include={glob}" for glob in recipe.keep]
-    if mode == "root":  # its folders may lie below one that only root can enter
+    if mode == "root":  # its folders may be below one that only root can enter
         options.append('--aptopt=APT::Sandbox::User "root"')
     return (
         "mmdebstrap",
@@ -148,7 +148,7 @@ def choose_mode() -> str:
 
 
 def find_program_of_uidmap() -> None:
-    """Raise ImageError unless newuidmap is there."""
+    """Raise ImageError unless newuidmap is installed."""
     try:
         find_program("newuidmap", error=ImageError)
     except ImageError as error:

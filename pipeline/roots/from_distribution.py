@@ -55,7 +55,7 @@ _CAUSES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rpms:
-    """A root to make with dnf: everything that decides what it holds, but for the state of the repositories."""
+    """A root to make with dnf: everything that decides what it holds, except for the state of the repositories."""
 
     name: str
     title: str
@@ -106,7 +106,7 @@ async def make_distribution(recipe: Recipe | Rpms, roots: Roots, *, progress: Pr
     if not roots.find(recipe.key) and not keyring.is_file():
         variables = recipe.variables if isinstance(recipe, Recipe) else recipe.archive.variables
         raise ImageError(
-            f"the keys of {recipe.title} are not on this machine: {keyring} is not there",
+            f"the keys of {recipe.title} are not on this machine: {keyring} does not exist",
             resolution=f"get the distribution's keys from a place that you trust, and name the file in {variables[1]}",
         )
     if isinstance(recipe, Recipe):

@@ -1,4 +1,4 @@
-"""Root file systems on this machine: where they lie, what is known of them, and how one comes to be exactly once."""
+"""Root file systems on this machine: where they are, what is recorded about them, and how each is made exactly once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _WAIT = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the maker of a root knows about it. `snapshot` says of which time the package archives were."""
+    """What the maker of a root knows about it. `snapshot` is the state of the package archives."""
 
     origin: str
     packages: tuple[str, ...] = ()
@@ -81,7 +81,7 @@ class Roots:
     async def make(
         self, key: str, build: Callable[[Path], Awaitable[Facts]], *, progress: Progress, again: bool = False
     ) -> Root:
-        """Return the root of the recipe `key`, made by `build` when it is not there (or when `again`).
+        """Return the root of the recipe `key`, made by `build` if it does not exist (or if `again`).
 
         `build` fills an empty folder. Nothing of a failed or interrupted attempt is ever seen as a root, and of
         several processes that want the same one, one builds it while the others wait.
@@ -163,7 +163,7 @@ def _seal(rootfs: Path) -> tuple[str, int]:
         normalise(rootfs, BASE_EPOCH)
         listing = scan(rootfs)
     except SpecialFileError as error:
-        raise ImageError(f"the root file system holds something that is no file: {error}") from error
+        raise ImageError(f"the root file system holds a special file: {error}") from error
     return content_digest(listing), sum(item.size for item in listing if item.kind == FILE)
 
 

@@ -124,12 +124,12 @@ def _decompressed(packed: Path, layer: Descriptor) -> Iterator[BinaryIO]:
 
 
 class _Layer:
-    """One layer being applied. What it brings itself, an opaque mark of its own does not hide."""
+    """One layer being applied. An opaque mark does not hide the layer's own files."""
 
     def __init__(self, rootfs: Path, modes: dict[Path, int]) -> None:
         self.rootfs = rootfs
         self.modes = modes
-        self.brought: set[Path] = set()
+        self.own: set[Path] = set()
 
     def apply(self, archive: tarfile.TarFile) -> None:
         for member in archive:
@@ -155,7 +155,7 @@ class _Layer:
 
     def _hide(self, folder: Path) -> None:
         for child in list(folder.iterdir()):
-            if child not in self.brought:
+            if child not in self.own:
                 self._remove(child)
             elif child.is_dir() and not child.is_symlink():
                 self._hide(child)
@@ -181,15 +181,15 @@ class _Layer:
                 target.symlink_to(member.linkname)
             else:
                 self._write(archive, member, target)
-        while target != self.rootfs and target not in self.brought:
-            self.brought.add(target)
+        while target != self.rootfs and target not in self.own:
+            self.own.add(target)
             target = target.parent
 
     def _linked(self, member: tarfile.TarInfo, target: Path) -> Path:
         path = _relative(member.linkname)
         source = self._parent(path) / path.name if path else None
         if source is None or source == target or not (source.is_file() or source.is_symlink()):
-            raise ImageError(f"a layer has a hard link {member.name} to {member.linkname}, which is not there")
+            raise ImageError(f"a layer has a hard link {member.name} to {member.linkname}, which does not exist")
         return source
 
     def _write(self, archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
@@ -202,7 +202,7 @@ class _Layer:
 
 def _plain(name: str) -> str:
     if name in ("", ".", ".."):
-        raise ImageError(f"a layer deletes {name!r}, which is no name")
+        raise ImageError(f"a layer deletes {name!r}, which is not a file name")
     return name
 
 

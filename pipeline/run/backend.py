@@ -32,7 +32,7 @@ class Backend(Protocol[Directory_co]):
         ...
 
     def note(self, text: str) -> None:
-        """Say one line to whoever is watching."""
+        """Print one line for the person who watches."""
         ...
 
     async def source(self, request: Request, product: Product, version: Version) -> Source:
@@ -48,7 +48,7 @@ class Backend(Protocol[Directory_co]):
         ...
 
     async def names(self, place: Place, folder: str = "") -> list[str] | None:
-        """Return what lies in a directory that a person named, or in a folder of it; None if there is no such folder.
+        """Return the content of a directory that a person named, or of a folder in it; None if it does not exist.
 
         Names of folders end with a slash.
         """
@@ -59,7 +59,7 @@ class Backend(Protocol[Directory_co]):
         ...
 
     async def prepare(self, names: Iterable[str]) -> None:
-        """Get hold of the images `names`. Raises ImageError for one that cannot be had."""
+        """Get the images `names`. Raises ImageError for one that is not available."""
         ...
 
     async def look(self, step: Step) -> str:

@@ -35,7 +35,7 @@ _TRUE, _FALSE = {"true", "1"}, {"false", "0"}
 
 
 def version_of(request: Request, product: Product) -> Version:
-    """Return the version. Raises UsageError without a tag and VersionError for one that is none."""
+    """Return the version. Raises UsageError without a tag and VersionError for a malformed one."""
     if not request.tag:
         raise UsageError("which version? --tag is missing", resolution="name the tag, as in --tag v1.2.3")
     return parse_tag(request.tag, product.version.scheme)
@@ -134,7 +134,7 @@ def verified_text(release: str, document: str) -> str:
 
 
 def verified(release: str, result: Mapping[str, Any]) -> str:
-    """Return what is said of a release that checks out. Raises VerificationError with every problem of another."""
+    """Return the report on a sound release. Raises VerificationError with every problem of another."""
     if result["problems"]:
         raise VerificationError(
             f"{release} does not check out",

@@ -92,7 +92,7 @@ class DaggerBackend:
         return source
 
     async def _own_repository(self, folder: str, repository: dagger.Directory | None) -> dagger.Directory:
-        """Return a folder of this project in `repository`, of which only `.git` is needed; alone, if it has none.
+        """Return a folder of this project in `repository`, whose `.git` is all that is needed; alone, if it has none.
 
         In a work tree that was added to another one, `.git` is a file that leads nowhere here.
         """
@@ -202,7 +202,7 @@ def _check(request: Request) -> None:
         )
     if request.jobs < 0:
         raise UsageError(
-            f"--jobs must be a positive integer, got {request.jobs}", resolution="leave it out for one a core"
+            f"--jobs must be a positive integer, got {request.jobs}", resolution="leave it out for one per core"
         )
 
 

@@ -1,6 +1,6 @@
-"""The scanners' databases before a run: which are there, and why another one is not.
+"""The scanners' databases before a run: which exist, and why another one does not.
 
-A database that is not to be had does not end a run. The gate says so: it closes for a release, and a snapshot bears it.
+A missing database does not end a run. The gate reports it: it closes for a release, and lets a snapshot pass.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ async def fetched(
     context: Context,
     evaluate: Callable[[Tree], Coroutine[Any, Any, object]],
     say: Callable[[str], None],
-    meanwhile: Sequence[Tree] = (),
+    beside: Sequence[Tree] = (),
 ) -> Context:
-    """Fetch the databases of the vendors' feeds, and return `context` with the reason for each that is not to be had.
+    """Fetch the databases of the vendors' feeds, and return `context` with the reason for each that is missing.
 
-    All at once, and `meanwhile` with them: scanners and databases take no time that compiling does not take anyway. No
+    All at once, and `beside` with them: scanners and databases take no time that compiling does not take anyway. No
     engine keeps the result of a step that failed, so the next run asks that feed again. Raises what the engine raises
     for everything else, making the scanners included.
     """
@@ -55,7 +55,7 @@ async def fetched(
 
     try:
         async with anyio.create_task_group() as group:
-            for tree in meanwhile:
+            for tree in beside:
                 group.start_soon(evaluate, tree)
             for name, step in scan.feeds(context).items():
                 group.start_soon(fetch, name, step)

@@ -31,7 +31,7 @@ from pipeline.source.resolve import resolve
 
 
 class Watcher(Protocol):
-    """Whoever watches a run: told of every event of the engine, and of what is noted besides."""
+    """The display of a run: gets every event of the engine, and every note."""
 
     def __call__(self, event: Event) -> None:
         """Take an event of the engine."""

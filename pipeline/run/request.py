@@ -125,7 +125,7 @@ class Request:
         argument="",
         identity=False,
     )
-    snapshot: bool = option(Group.WHAT, Kind.FLAG, "not for shipping: what a release refuses is only recorded")
+    snapshot: bool = option(Group.WHAT, Kind.FLAG, "record what a release would refuse, and continue; not for shipping")
     targets: tuple[str, ...] = option(
         Group.HOW,
         Kind.TEXTS,
@@ -157,7 +157,7 @@ class Request:
         default="boringcrypto",
         choices=("boringcrypto", "go"),
     )
-    require_openssl_fips: bool = option(Group.HOW, Kind.FLAG, "fail unless an OpenSSL FIPS provider is there")
+    require_openssl_fips: bool = option(Group.HOW, Kind.FLAG, "fail without an OpenSSL FIPS provider")
     policy: Place = option(
         Group.GATE, Kind.FILE, "the gate's policy (default: the product's policy.toml)", metavar="FILE"
     )
@@ -180,7 +180,7 @@ class Request:
     timings: str = option(
         Group.DELIVERY,
         Kind.TEXT,
-        "write each step's wall time, and whether it was cached, as JSON",
+        "write to FILE, as JSON, how long each step took and whether it was cached",
         metavar="FILE",
         argument="",
         identity=False,
@@ -188,7 +188,7 @@ class Request:
     dist: str = option(
         Group.DELIVERY,
         Kind.TEXT,
-        "where dist/<version>/ goes",
+        "the folder in which <version>/ is made",
         default="dist",
         metavar="DIR",
         argument="",
@@ -201,7 +201,7 @@ class Request:
         metavar="DIR",
         argument="",
     )
-    jobs: int = option(Group.MACHINE, Kind.NUMBER, "steps at once (default: one a core)", metavar="N", identity=False)
+    jobs: int = option(Group.MACHINE, Kind.NUMBER, "steps at once (default: one per core)", metavar="N", identity=False)
     image: tuple[str, ...] = option(
         Group.MACHINE,
         Kind.TEXTS,
@@ -215,15 +215,17 @@ class Request:
     roots: str = option(
         Group.MACHINE,
         Kind.TEXT,
-        "without a registry, make the images for packages from Debian, as a stand-in for their distributions, or from "
-        "the distributions' own archives",
+        "without a registry, make the images for packages from Debian, which stands in for their distributions, or "
+        "from the distributions' own archives",
         default="stand-in",
         choices=("stand-in", "distribution"),
         argument="",
     )
-    locked: bool = option(Group.MACHINE, Kind.FLAG, "refuse what packaging/*.lock does not pin", identity=False)
+    locked: bool = option(
+        Group.MACHINE, Kind.FLAG, "refuse images and toolchains that packaging/*.lock does not pin", identity=False
+    )
     no_build_cache: bool = option(
-        Group.MACHINE, Kind.FLAG, "compile from nothing, without the compiler's cache", argument="", identity=False
+        Group.MACHINE, Kind.FLAG, "compile without the compiler's cache", argument="", identity=False
     )
     go_proxy: str = option(Group.MACHINE, Kind.TEXT, "where steps with network get Go modules, as in GOPROXY", flag="")
     source_date_epoch: str = option(
@@ -235,11 +237,11 @@ class Request:
         "a folder of `pipeline images export`, for an engine that reaches no registry",
         flag="",
     )
-    today: str = field(default_factory=lambda: this_day())  # noqa: PLW0108 - tests replace it
+    today: str = field(default_factory=lambda: today())  # noqa: PLW0108 - tests replace it
     fips_enabled: str = ""
 
 
-def this_day() -> str:
+def today() -> str:
     """Return the day, YYYY-MM-DD, UTC."""
     return dt.datetime.now(dt.UTC).date().isoformat()
 

@@ -48,7 +48,7 @@ class Walk(Generic[Directory]):
     async def planned(self, *, signed: bool = True, fetch: bool = False, check: bool = True) -> Release:
         """Return the graph with everything known: the images, and with `signed` the key.
 
-        With `fetch` the scanners' databases are fetched, so that the gate knows which of them is not to be had. Without
+        With `fetch` the scanners' databases are fetched, so that the gate knows which of them is missing. Without
         `check`, no image is pulled to see whether it has what its steps need. Raises SigningError when the key cannot
         be used.
         """
@@ -100,7 +100,7 @@ class Walk(Generic[Directory]):
         return plan(context, load_schemas(packaging_folder()))
 
     async def prepared(self, context: Context, *trees: Tree, check: bool = True) -> Context:
-        """Return `context` once the images of the steps below `trees` are at hand, and have what those steps need."""
+        """Return `context` once the images of the steps below `trees` are available, and have what those steps need."""
         steps = {step for tree in trees for step in steps_of(tree)}
         await self.backend.prepare(sorted({step.image.base.name for step in steps}))
         if check:

@@ -14,7 +14,7 @@ from pipeline.programs.sign import inspect_key, rpm_sign, sign
 from pipeline.signing.keys import SigningKey
 
 MEMORY = Path("/dev/shm")
-"""Where a private key lies for the time of the check, if the machine has it."""
+"""Where a private key is during the check, if the machine has this folder."""
 
 
 @dataclass(frozen=True, slots=True)

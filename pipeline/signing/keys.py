@@ -93,7 +93,7 @@ async def generate_key(identity: str, path: Path) -> str:
 
     `path` gets the armored private key with mode 0600, and `path` with the suffix `.pub.asc` the public key. RSA,
     because rpm on Oracle Linux 8 and FIPS hosts take nothing else. Raises SigningError when gpg fails or the file
-    is there already.
+    already exists.
     """
     if path.exists():
         raise SigningError(f"{path} exists already", resolution="choose another file; keys are never overwritten")

@@ -90,7 +90,7 @@ class Git:
             raise SourceError(
                 f"git {arguments[0]} failed with exit code {done.code}",
                 details=_said(done),
-                resolution=f"this is git's own message; a damaged cache is made anew once {self.root} is deleted",
+                resolution=f"this is git's own message; if the cache is damaged, delete {self.root}",
             )
         return done
 
@@ -164,7 +164,7 @@ class Git:
             await self.run("update-ref", "-d", own)
             raise SourceError(
                 f"{location.shown} gave commit {found or 'nothing'} where {commit} was asked for",
-                resolution="run again; if it stays so, the server's tag moved during the fetch or the server is broken",
+                resolution="run again; if the error stays, the tag moved during the fetch or the server is broken",
             )
 
     async def _remote(self, location: Location, *arguments: str) -> Completed:
@@ -245,7 +245,7 @@ class Git:
         found = (await self.run("write-tree", cwd=work, env=variables)).text
         if found != tree:
             raise SourceError(
-                f"the files laid out are tree {found}, not {tree}",
+                f"the written files are tree {found}, not {tree}",
                 resolution=f"put the pipeline's home on a file system that keeps case, modes and links; it is {work}",
             )
 

@@ -43,7 +43,7 @@ class Location:
 
     def redact(self, text: str) -> str:
         """Return `text` without the credentials, however they are written."""
-        # A user name of a few letters is no token, and may well be a word of the message.
+        # A user name of a few letters is not a token, and may be a word of the message.
         for secret in (self.password, self.user if len(self.user) >= _TOKEN_LENGTH else ""):
             if secret:
                 for form in (secret, quote(secret, safe="")):
@@ -73,9 +73,7 @@ def parse_url(text: str) -> Location:
             resolution="write it as https://host/owner/name.git",
         ) from error
     if parts.scheme not in SCHEMES:
-        raise SourceError(
-            f"{parts.scheme}:// is not a way to fetch a source", resolution=f"use one of {', '.join(SCHEMES)}"
-        )
+        raise SourceError(f"unsupported URL scheme {parts.scheme}://", resolution=f"use one of {', '.join(SCHEMES)}")
     if parts.scheme == "file":
         return local(Path(unquote(parts.path)))
     if parts.query or parts.fragment:

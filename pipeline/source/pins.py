@@ -60,6 +60,6 @@ class Pins:
         return SourceError(
             f"the pinned tags cannot be read: {reason}",
             details=str(self.path),
-            resolution="restore the file from a backup; without it a moved tag would not be noticed, so delete it "
-            "only if that is acceptable",
+            resolution="restore the file from a backup; without it, a moved tag goes unnoticed, so delete it "
+            "only if you accept that",
         )

@@ -68,14 +68,14 @@ async def resolve(
     """Return the source of `version`, checked out below `home`.
 
     `where` is a git URL, a repository or a directory; without it the product says. `project` is the top of this
-    project's own repository, for products that live in it. A directory that is no repository is a snapshot unless
+    project's own repository, for products that live in it. A directory that is not a repository is a snapshot unless
     `commit` says what it was made from. With `snapshot`, a repository's work tree is taken as it is.
 
     Raises SourceError, or VersionError for a tag that does not exist.
     """
     check_commit(commit)
     git = Git(home / "git")
-    async with locked(home / "git" / "lock", lambda: say("waiting for another pipeline that is getting its source")):
+    async with locked(home / "git" / "lock", lambda: say("waiting for another pipeline that fetches its source")):
         await git.prepare()
         request = _Request(
             product=product,
@@ -140,7 +140,9 @@ async def _unknown(request: _Request, location: Location, tags: dict[str, str], 
     if location.local:
         answer = await request.git.look(Path(location.shown), "rev-parse", "--is-shallow-repository")
         if answer.text == "true":
-            resolution = f"it is a shallow clone: `git fetch --unshallow --tags` in it brings all tags; {resolution}"
+            resolution = (
+                f"it is a shallow clone: run `git fetch --unshallow --tags` in it to get all tags; {resolution}"
+            )
     if work_tree:
         resolution += "; --snapshot builds the work tree as it is"
     return VersionError(problem.brief, details=f"Looked in {location.shown}", resolution=resolution)
@@ -150,8 +152,8 @@ async def _epoch(git: Git, commit: str) -> int:
     epoch = await git.time_of(commit)
     if not 0 <= epoch < MAX_EPOCH:
         raise SourceError(
-            f"commit {commit} says that it was made at {epoch} seconds since 1970, which cannot be",
-            resolution="release another commit: no file can bear that time",
+            f"commit {commit} has an impossible time: {epoch} seconds since 1970",
+            resolution="release another commit: no file can have that time",
         )
     return epoch
 
@@ -268,7 +270,7 @@ def _check_pointers(root: Path) -> None:
 
 
 def list_tags(repository: Path) -> tuple[str, ...]:
-    """Return the names of all tags of a repository on this machine, sorted. Raises SourceError if it is none."""
+    """Return the names of all tags of a repository on this machine, sorted. Raises SourceError for another folder."""
     return tuple(sorted(_ask(repository, "for-each-ref", "--format=%(refname:lstrip=2)", "refs/tags").splitlines()))
 
 

@@ -26,7 +26,7 @@ _TROUBLE = (
     (r"refused|timed out|unreachable|Failed to connect", "check that the host is up and reachable from here"),
     (
         r"unable to read [0-9a-f]{40}|missing (blob|tree)|corruption",
-        "the repository lacks files of this tag, as a partial clone does: `git fetch --refetch` in it brings them",
+        "the repository lacks files of this tag, as a partial clone does: run `git fetch --refetch` in it",
     ),
     (r"No space left", "free some space in the pipeline's home folder"),
 )

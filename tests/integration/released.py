@@ -15,8 +15,7 @@ RELEASE = ("release", "--product", "example", "--tag", "v1.2.3", "--source", "ex
 SIGNED = (".asc", ".gpg")
 DAY = os.environ["PIPELINE_TEST_DAY"]
 AS_OF = (
-    "from pipeline.cli import parser; from pipeline.run import request; "
-    f"request.this_day = lambda: {DAY!r}; parser.main()"
+    f"from pipeline.cli import parser; from pipeline.run import request; request.today = lambda: {DAY!r}; parser.main()"
 )
 """The command line on the day on which the tests began: after midnight, it would scan again."""
 

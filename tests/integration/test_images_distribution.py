@@ -329,7 +329,7 @@ def test_what_is_not_signed_by_the_distribution_is_not_installed(
 
 def test_without_the_keys_nothing_is_downloaded(tmp_path: Path, replaced: Replaced) -> None:
     replaced("ORACLE_LINUX_9", "http://127.0.0.1:9", tmp_path / "none.asc")
-    with pytest.raises(ImageError, match=r"none\.asc is not there") as caught:
+    with pytest.raises(ImageError, match=r"none\.asc does not exist") as caught:
         made(RPM, tmp_path)
     assert "PIPELINE_ORACLE_LINUX_9_KEYRING" in caught.value.resolution
 

@@ -356,7 +356,7 @@ def test_a_product_in_a_project_that_is_no_repository(tmp_path: Path, repository
         ("file", "is a file, not a directory"),
         ("empty", "no readable go.mod"),
         ("https://127.0.0.1:1/x.git", "cannot read the repository https://127.0.0.1:1/x.git"),
-        ("ftp://example.org/x", "ftp:// is not a way to fetch"),
+        ("ftp://example.org/x", "unsupported URL scheme ftp://"),
     ],
 )
 def test_a_source_that_cannot_be_had(tmp_path: Path, where: str, said: str) -> None:

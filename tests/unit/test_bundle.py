@@ -79,6 +79,6 @@ def test_an_archive_that_reaches_further_is_refused_whole(tmp_path: Path, names:
             if name.endswith("link"):
                 member.type, member.linkname = tarfile.SYMTYPE, "/tmp"
             archive.addfile(member, io.BytesIO())
-    with pytest.raises(UsageError, match="no bundle"):
+    with pytest.raises(UsageError, match="not a bundle"):
         install(tmp_path / "bad.tar", tmp_path / "home")
     assert not (tmp_path / "home").exists()

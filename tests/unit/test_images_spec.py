@@ -108,7 +108,7 @@ def test_an_error_names_the_key_and_what_is_allowed(tmp_path: Path, old: str, ne
 
 def test_trees_that_would_lie_over_each_other_are_refused(tmp_path: Path) -> None:
     text = GOOD.replace('mount = "/opt/tool"', 'mount = "/usr/local/go/tool"').replace('["tool"]', '["go", "tool"]')
-    with pytest.raises(ConfigError, match="lie over each other"):
+    with pytest.raises(ConfigError, match="cover each other"):
         load_images(write(tmp_path, text))
 
 

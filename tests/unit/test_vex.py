@@ -130,7 +130,7 @@ def test_what_is_said_later_counts(tmp_path: Path) -> None:
 )
 def test_what_is_no_openvex_is_an_error_that_says_where(tmp_path: Path, fields: dict[str, Any], said: str) -> None:
     path = document(tmp_path, **fields)
-    with pytest.raises(ConfigError, match="is no OpenVEX document") as caught:
+    with pytest.raises(ConfigError, match="is not an OpenVEX document") as caught:
         load_vex(path)
     assert said in caught.value.details
 

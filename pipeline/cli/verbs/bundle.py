@@ -21,7 +21,7 @@ def create(options: Namespace) -> int:
     target = Path(options.output)
     with opened(options) as run:
         count = run.watched(lambda: _create(run, target))
-    print(f"{target}  {size(target.stat().st_size)}, {count} results of steps")
+    print(f"{target}  {size(target.stat().st_size)}, results of {count} steps")
     return 0
 
 
@@ -64,7 +64,7 @@ def install(options: Namespace) -> int:
     """Unpack a bundle into this machine's home."""
     home = home_folder(options.home)
     installed = bundle.install(Path(options.bundle), home)
-    print(f"{installed.files} files are in {home}; a release with the same options needs no network now")
+    print(f"{installed.files} files are in {home}; a release with the same options now needs no network")
     if installed.databases:
-        print(f"but for the scanner databases, which came along: --scan-db {installed.databases}")
+        print(f"scanner databases: use them with --scan-db {installed.databases}")
     return 0

@@ -45,7 +45,7 @@ def verify(options: Namespace) -> int:
         left = sum(1 for entry in store.usage() if entry.kind != "cache")
     for digest in dropped:
         print(f"dropped {digest}")
-    print(f"{len(dropped)} damaged entries dropped, {left} are sound")
+    print(f"{len(dropped)} damaged entries dropped, {left} are intact")
     return 0
 
 

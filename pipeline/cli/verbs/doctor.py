@@ -34,11 +34,11 @@ PROGRAMS = {"bwrap": "bubblewrap", "git": "git", "gpg": "gnupg", "mmdebstrap": "
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. `mend` is empty when it is well."""
+    """One thing that was looked at. `fix` is empty if there is no problem."""
 
     subject: str
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 def run(options: Namespace) -> int:
@@ -46,10 +46,10 @@ def run(options: Namespace) -> int:
     findings = [*machine(home_folder(options.home)), *release(options)]
     width = max(len(finding.subject) for finding in findings)
     for finding in findings:
-        print(f"{'ok  ' if not finding.mend else 'FAIL'}  {finding.subject:<{width}}  {finding.found}")
-        if finding.mend:
-            print(f"      {'':<{width}}  What to do: {finding.mend}")
-    bad = sum(1 for finding in findings if finding.mend)
+        print(f"{'ok  ' if not finding.fix else 'FAIL'}  {finding.subject:<{width}}  {finding.found}")
+        if finding.fix:
+            print(f"      {'':<{width}}  What to do: {finding.fix}")
+    bad = sum(1 for finding in findings if finding.fix)
     print(f"{bad} of {len(findings)} checks failed" if bad else "this machine can make a release")
     return EngineError.exit_code if bad else 0
 
@@ -67,7 +67,7 @@ def machine(home: Path) -> Iterator[Finding]:
     enough = "" if free >= DISK_NEEDED else f"free {DISK_NEEDED >> 30} GB below {existing}, or set PIPELINE_HOME"
     yield Finding("disk", f"{free / (1 << 30):.1f} GB free for {home}", enough)
     if not os.access(existing, os.W_OK):
-        yield Finding("home", f"{existing} is not writable", "set PIPELINE_HOME to a folder of yours")
+        yield Finding("home", f"{existing} is not writable", "set PIPELINE_HOME to a folder that you can write to")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     less = "" if memory >= MEMORY_NEEDED else "compile the scanners on a larger machine, or use --pull-images"
     yield Finding("memory", f"{memory / (1 << 30):.1f} GB", less)
@@ -85,7 +85,7 @@ def _sandbox() -> Finding:
             "sandbox", "bubblewrap did not end within 60 s", f"run it by hand to see where it stops: {shlex.join(argv)}"
         )
     if done.returncode == 0:
-        return Finding("sandbox", "namespaces of its own work")
+        return Finding("sandbox", "namespaces work")
     return Finding(
         "sandbox",
         (done.stderr.strip().splitlines() or ["bubblewrap failed"])[-1],
@@ -96,7 +96,7 @@ def _sandbox() -> Finding:
 def release(options: Namespace) -> Iterator[Finding]:
     """Yield all that is wrong with what a release is made from (product, tag, policy, source) and with its key.
 
-    Without a tag only the key is looked at, and what the project says of the product.
+    Without a tag, only the key and the product's files are checked.
     """
     from pipeline.cli.running import opened
     from pipeline.config.policy import load_policy
@@ -127,7 +127,7 @@ def _tried(subject: str, work: Callable[[], Result]) -> tuple[Result | None, lis
     try:
         return work(), []
     except PipelineError as error:
-        return None, [Finding(subject, error.brief, error.resolution or "correct it; the line above says where")]
+        return None, [Finding(subject, error.brief, error.resolution or "correct it: see the line above")]
 
 
 def _planned(walk: Walk[Path]) -> Iterator[Finding]:
@@ -144,7 +144,7 @@ def _planned(walk: Walk[Path]) -> Iterator[Finding]:
     ahead = context.epoch - time.time()
     late = "set this machine's clock: signatures and expiry dates depend on it" if ahead > 0 else ""
     yield Finding(
-        "clock", f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC, the source is of {made:%Y-%m-%d %H:%M}", late
+        "clock", f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC, the source is from {made:%Y-%m-%d %H:%M}", late
     )
 
 
@@ -158,7 +158,7 @@ def signing_key(options: Namespace, *, rpms: bool) -> Iterator[Finding]:
     home = home_folder(options.home)
     given = bool(options.signing_key or os.environ.get(keys.VARIABLE))
     if not given and not keys.development_key(home).exists():
-        yield Finding("signing key", "none given: a development key would sign, which nobody should trust")
+        yield Finding("signing key", "none given; a development key would sign, which is not for shipping")
         return
     if not shutil.which("gpg"):
         yield Finding("signing key", "not looked at: gpg is missing", "apt-get install gnupg")
@@ -173,5 +173,5 @@ def signing_key(options: Namespace, *, rpms: bool) -> Iterator[Finding]:
         again = f"remove {key.origin} and {public} beside it; the next release makes others"
         yield Finding("signing key", f"{key.origin}: {problem}", again if key.development else OTHER_KEY)
     if not examined.problems:
-        what = "none given: this machine's development key would sign, which nobody should trust; " if not given else ""
+        what = "none given; this machine's development key would sign, which is not for shipping: " if not given else ""
         yield Finding("signing key", f"{what}{examined.fingerprint} {examined.user_id}")

@@ -59,7 +59,7 @@ def outdated(options: Namespace) -> int:
 
 
 def check(options: Namespace) -> int:
-    """Test that images can be had as they are pinned, and that each has what its steps need.
+    """Test that images are available as they are pinned, and that each has what its steps need.
 
     Raises ImageError that lists everything that is wrong.
     """
@@ -108,7 +108,7 @@ def build(options: Namespace) -> int:
 def export(options: Namespace) -> int:
     """Write the root of each image as an OCI archive, and `images.json`, which says what is in which.
 
-    What lies over a root, such as a toolchain, is not exported: it is made by steps, on any engine.
+    Layers over a root, such as a toolchain, are not exported: steps make them on any engine.
     """
     with opened(options) as run:
         catalog, names = run.backend.catalog, _names(run, options.names)

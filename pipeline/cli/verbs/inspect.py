@@ -43,7 +43,7 @@ def plan(options: Namespace) -> int:
 
 
 def _row(step: Step, reason: Reason, missing: bool) -> dict[str, object]:
-    """Return what is said of a step. `not needed`: its result is gone, and what was made of it is there."""
+    """Return what the plan prints about a step. `not needed`: its result is gone, but what it was needed for exists."""
     state = "cached" if reason.cached else "will run" if missing else "not needed"
     unknown = "" if step.image.base.known else f"image {step.image.base.name} is not built yet"
     return {
@@ -82,7 +82,7 @@ def shell(options: Namespace) -> int:
             try:
                 planned = await walk.planned()
             except SigningError as error:  # the key is somewhere else: no reason to hide what has no part in it
-                backend.note(f"{error.brief}: steps that sign, and all after them, are other ones here")
+                backend.note(f"{error.brief}: steps that sign, and those after them, differ here")
                 planned = await walk.planned(signed=False)
             step = find_step((*steps_of(planned.tree), walk.key_step()), options.step)
             argv = ("/bin/sh", "-c", options.command) if options.command else ()

@@ -14,7 +14,7 @@ def generate(options: Namespace) -> int:
     """Make a signing key and say what to do with it."""
     path = Path(options.output)
     fingerprint = anyio.run(generate_key, options.identity, path)
-    print(f"private key  {path} (mode 0600: keep it where only the release job reads it)")
-    print(f"public key   {path.with_suffix('.pub.asc')} (give it to whoever verifies)")
+    print(f"private key  {path} (mode 0600; only the release job should read it)")
+    print(f"public key   {path.with_suffix('.pub.asc')} (give it to those who verify)")
     print(f"fingerprint  {fingerprint}")
     return 0

@@ -16,7 +16,7 @@ GATED = ("package", "release", "scan")
 
 
 def run(options: Namespace) -> int:
-    """Carry out the verb and say where the result lies."""
+    """Carry out the verb and print where the result is."""
     with opened(options) as run:
         try:
             target = run.watched(lambda: _run(run, options.verb))

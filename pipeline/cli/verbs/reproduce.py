@@ -45,7 +45,7 @@ class Recorded:
 
     @property
     def source(self) -> dict[str, Any]:
-        """What it says of its source."""
+        """Its source, as it records it."""
         found: dict[str, Any] = self.index["source"]
         return found
 
@@ -69,7 +69,7 @@ class Recorded:
         return Toolchain(**{name: about[name] for name in ("version", "sum", "reason", "locked")}) if about else None
 
     def day(self) -> str:
-        """Return the day on which it was scanned and judged, from its statements; empty when they do not say."""
+        """Return the day on which it was scanned, from its statements; empty if they do not have it."""
         for entry in self.index.get("statements") or []:
             path = self.path / entry["name"]
             if path.is_file():
@@ -90,7 +90,7 @@ class Recorded:
         }
 
     def request(self, own: Request) -> Request:
-        """Return what makes it again: what it says of itself, and of this machine what `own` says."""
+        """Return the request that makes it again: its own records, with what `own` says about this machine."""
         return replace(
             own,
             product=self.index["product"]["name"],
@@ -155,18 +155,18 @@ async def _again(again: Run, own: Path, recorded: Recorded, options: Namespace, 
 
 
 async def _context(again: Run, recorded: Recorded, *, skip_scan: bool) -> Context:
-    """Return the values of the release. Raises SourceError when the source at hand is another one."""
+    """Return the values of the release. Raises SourceError if this source is not the one of the release."""
     context = await again.walk.context()
     feed = databases(again.request, context.product) is Databases.FEED
     if "scan" in context.product.stages and feed and not skip_scan:
         raise UsageError(
-            "the vendors' feeds have moved on since this release was scanned",
-            resolution="give the databases of that day with --scan-db (a bundle holds them), or compare everything"
-            " but the scans with --skip-scan",
+            "the vendors' feeds have changed since this release was scanned",
+            resolution="pass the databases of that day with --scan-db (a bundle has them), or leave out the scans"
+            " with --skip-scan",
         )
     if context.source.identity != recorded.source["tree"]:
         raise SourceError(
-            "the source at hand is not the one that this release was made from",
+            "this is not the source that the release was made from",
             details=f"  release  {recorded.source['tree']}\n  here     {context.source.identity}",
             resolution=f"give it with --source; its commit is {recorded.source.get('commit') or 'not known'}",
         )
@@ -186,7 +186,7 @@ async def _context(again: Run, recorded: Recorded, *, skip_scan: bool) -> Contex
     here = {image.name: image.base.content for image in context.images.values()}
     for image in recorded.index.get("images", []):
         if image["content"] and here.get(image["name"], image["content"]) != image["content"]:
-            again.backend.note(f"the image {image['name']} is another one here: {here[image['name']]}")
+            again.backend.note(f"the image {image['name']} differs here: {here[image['name']]}")
     return context
 
 

@@ -58,7 +58,7 @@ def check(options: Namespace) -> int:
 def _questions(options: Namespace) -> tuple[tuple[bool, str], ...]:
     """Return what can be checked beyond the form of a tag, and whether it was asked for."""
     return (
-        (options.match_ref is not None, "that it is what is checked out (--match-ref)"),
+        (options.match_ref is not None, "that it is checked out (--match-ref)"),
         (options.require_tag, "that the repository has it (--require-tag)"),
-        (options.require_clean, "that nothing is changed (--require-clean)"),
+        (options.require_clean, "that the work tree is clean (--require-clean)"),
     )
