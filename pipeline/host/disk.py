@@ -1,21 +1,18 @@
-"""What the store needs of a file system: locks, durability, and errors that say what to do."""
+"""What the store needs of a file system: durability, and errors that say what to do."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import errno
-import fcntl
 import os
 import secrets
 import select
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import anyio
 
 from pipeline.errors import StoreError
 
@@ -90,42 +87,6 @@ def with_reserve(reserve: Path, work: Callable[[], None]) -> None:
     if not reserve.exists():
         with contextlib.suppress(OSError):
             reserve.write_bytes(bytes(_RESERVE))
-
-
-def try_lock(path: Path, *, shared: bool = False) -> int | None:
-    """Return a descriptor that holds the lock file `path` until it is closed, or None where another one has it.
-
-    The file is made if needed. A process that unlinks it must hold it: then a lock on an unlinked file is noticed here.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            if os.fstat(descriptor).st_ino == path.stat().st_ino:
-                return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-@contextlib.asynccontextmanager
-async def locked(path: Path) -> AsyncIterator[None]:
-    """Hold the lock file `path`, waiting for other processes and other tasks of this one."""
-    pause = 0.01
-    while (descriptor := try_lock(path)) is None:
-        await anyio.sleep(pause)
-        pause = min(pause * 1.5, 0.25)
-    try:
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def kill_users(folder: Path) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import anyio.to_thread
 
 from pipeline.errors import ImageError, StoreError
 from pipeline.host.content import FILE, SpecialFileError, content_digest, normalise, remove_tree, scan
+from pipeline.host.locks import locked
 from pipeline.model.tree import BASE_EPOCH
 
 Progress = Callable[[str], None]
@@ -31,9 +31,6 @@ FOLDERS = ("dev", "in", "out", "proc", "run/secrets", "sys", "tmp", "var/tmp", "
 
 FILES = {"etc/hostname": "pipeline\n", "etc/hosts": "127.0.0.1 localhost pipeline\n::1 localhost pipeline\n"}
 EMPTY_FILES = ("etc/machine-id", "etc/resolv.conf")
-
-_WAIT = 0.25
-"""Seconds between two looks at a lock that another process holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +89,8 @@ class Roots:
             return found
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            async with self._locked(key, progress):
+            waiting = partial(progress, "another process is making this image; waiting for it")
+            async with locked(self._lock(key), waiting=waiting):
                 found = None if again else self.find(key)
                 return found or await self._build(key, build, progress)
         except OSError as error:
@@ -108,7 +106,7 @@ class Roots:
 
     async def remove(self, key: str) -> None:
         """Delete the root of the recipe `key`, when no other process is making it."""
-        async with self._locked(key, lambda _: None):
+        async with locked(self._lock(key)):
             await anyio.to_thread.run_sync(remove_tree, self.folder / _plain(key))
 
     async def _build(self, key: str, build: Callable[[Path], Awaitable[Facts]], progress: Progress) -> Root:
@@ -134,23 +132,8 @@ class Roots:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(remove_tree, staging)
 
-    @contextlib.asynccontextmanager
-    async def _locked(self, key: str, progress: Progress) -> AsyncIterator[None]:
-        descriptor = os.open(self.folder / f"{_plain(key)}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            told = False
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if not told:
-                        progress("another process is making this image; waiting for it")
-                        told = True
-                    await anyio.sleep(_WAIT)
-            yield
-        finally:
-            os.close(descriptor)
+    def _lock(self, key: str) -> Path:
+        return self.folder / f"{_plain(key)}.lock"
 
 
 def _plain(key: str) -> str:

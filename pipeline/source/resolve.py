@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -75,7 +76,8 @@ async def resolve(
     """
     check_commit(commit)
     git = Git(home / "git")
-    async with locked(home / "git" / "lock", lambda: say("waiting for another pipeline that fetches its source")):
+    waiting = partial(say, "waiting for another pipeline that fetches its source")
+    async with locked(home / "git" / "lock", waiting=waiting):
         await git.prepare()
         request = _Request(
             product=product,

@@ -26,7 +26,8 @@ from pipeline.engine.local.store import Store
 from pipeline.engine.network import NetworkSettings
 from pipeline.errors import EngineError, PipelineError, StepFailedError
 from pipeline.host.content import Listing, remove_tree
-from pipeline.host.disk import full_disk, is_about_space, locked, store_errors, try_lock
+from pipeline.host.disk import full_disk, is_about_space, store_errors
+from pipeline.host.locks import locked
 from pipeline.model.identity import identify, sha256_hex
 from pipeline.model.step import Step
 from pipeline.model.tree import BASE_EPOCH, Pick, Tree
@@ -187,7 +188,7 @@ class Evaluation:
             private = scratch / "private"
             out.mkdir(parents=True)
             private.mkdir()
-            with contextlib.ExitStack() as stack:
+            async with contextlib.AsyncExitStack() as stack:
                 yield Job(
                     step=step,
                     root=root,
@@ -200,7 +201,7 @@ class Evaluation:
                     network=self.context.network,
                 )
 
-    async def _cache(self, key: str, scratch: Path, stack: contextlib.ExitStack) -> Path:
+    async def _cache(self, key: str, scratch: Path, stack: contextlib.AsyncExitStack) -> Path:
         """Return the directory of a cache volume, and keep it from being pruned as long as `stack` is open."""
         name = key if _PLAIN.match(key) else sha256_hex(key.encode())
         store = self.context.store
@@ -208,16 +209,7 @@ class Evaluation:
             path = scratch / f"cache-{name}"
             path.mkdir(exist_ok=True)
             return path
-        for _ in range(50):
-            lock = try_lock(store.cache_lock(name), shared=True)
-            if lock is not None:
-                break
-            await anyio.sleep(
-                0.02
-            )  # who prunes takes every lock for an instant, and that of what it deletes for longer
-        else:
-            raise EngineError(f"cache {key} is being deleted by another process", resolution="run this again")
-        stack.callback(os.close, lock)
+        await stack.enter_async_context(locked(store.cache_lock(name), shared=True))  # who prunes has it for an instant
         path = store.home / "caches" / name
         path.mkdir(exist_ok=True)
         os.utime(path)

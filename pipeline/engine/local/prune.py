@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.engine.local.entry import MANIFEST
 from pipeline.host.content import remove_tree
-from pipeline.host.disk import store_errors, try_lock
+from pipeline.host.disk import store_errors
+from pipeline.host.locks import try_take
 
 if TYPE_CHECKING:
     from pipeline.engine.local.store import Store  # it prunes itself with the functions here
@@ -90,7 +91,7 @@ def _prune_logs(store: Store, before: float) -> None:
     """Delete the logs that were last written before a time, but for those of steps that are running."""
     for path in (store.home / "logs").iterdir():
         if path.stat().st_mtime <= before:
-            lock = try_lock(store.lock(path.stem))
+            lock = try_take(store.lock(path.stem))
             if lock is not None:
                 path.unlink(missing_ok=True)
                 store.lock(path.stem).unlink(missing_ok=True)
@@ -110,7 +111,7 @@ def _away(store: Store, each: Usage, used: set[str]) -> Path | None:
 
 def _away_cache(store: Store, each: Usage) -> Path | None:
     """Move a cache directory aside, unless a running step has it mounted."""
-    lock = try_lock(store.cache_lock(each.path.name))
+    lock = try_take(store.cache_lock(each.path.name))
     if lock is None:
         return None
     try:
@@ -125,7 +126,7 @@ def _leased(store: Store) -> set[str]:
     """Return the names of all entries that a living process uses."""
     found: set[str] = set()
     for lease in (store.home / "leases").iterdir():
-        lock = try_lock(lease)
+        lock = try_take(lease)
         if lock is None:
             found.update(lease.read_text(encoding="ascii").split())
         else:
@@ -141,7 +142,7 @@ def _forget(store: Store) -> None:
                 if path.is_symlink() and not path.exists():
                     path.unlink()
     for path in (store.home / "locks").iterdir():
-        lock = try_lock(path)
+        lock = try_take(path)
         if lock is not None:
             path.unlink(missing_ok=True)
             os.close(lock)

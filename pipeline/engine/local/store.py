@@ -8,11 +8,9 @@ and the lock that says that they are nobody's.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -27,10 +25,10 @@ from pipeline.host.disk import (
     point,
     store_errors,
     touch,
-    try_lock,
     with_reserve,
     write_whole,
 )
+from pipeline.host.locks import held, take, try_take
 
 if TYPE_CHECKING:
     from pipeline.engine.local.prune import Usage
@@ -74,9 +72,7 @@ class Store:
             self._reap()
         if self._lease < 0:
             # The name is a random one; another process that has just begun may hold it while it looks who lives.
-            while (lease := try_lock(self._lease_path)) is None:
-                time.sleep(0.01)
-            self._lease = lease
+            self._lease = take(self._lease_path)
         self.aside.mkdir(mode=0o700, exist_ok=True)
 
     def close(self) -> None:
@@ -218,21 +214,13 @@ class Store:
     @contextlib.contextmanager
     def gate(self) -> Iterator[None]:
         """Keep every process from looking anything up: held, briefly, by who decides what can go."""
-        with self._mutex:
-            fcntl.flock(self._gate, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.flock(self._gate, fcntl.LOCK_UN)
+        with self._mutex, held(self._gate):
+            yield
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
-        with self._mutex:
-            fcntl.flock(self._gate, fcntl.LOCK_SH)
-            try:
-                yield
-            finally:
-                fcntl.flock(self._gate, fcntl.LOCK_UN)
+        with self._mutex, held(self._gate, shared=True):
+            yield
 
     def _keep(self, name: str) -> None:
         """Put an entry on the list of what this process uses. The gate is held."""
@@ -288,7 +276,7 @@ class Store:
     def _reap(self) -> None:
         """Delete what processes left aside that no longer live, and end what they left running."""
         for lease in (self.home / "leases").iterdir():
-            descriptor = try_lock(lease)
+            descriptor = try_take(lease)
             if descriptor is not None:
                 kill_users(self.home / "tmp" / lease.name)
                 remove_tree(self.home / "tmp" / lease.name)
