@@ -16,6 +16,7 @@ import anyio.to_thread
 from pipeline.config.images import ImageSpecs
 from pipeline.config.mirror import Archive
 from pipeline.errors import ImageError
+from pipeline.host.bubblewrap import bwrap
 from pipeline.host.content import remove_tree
 from pipeline.host.process import Completed, environment, find_program, run
 from pipeline.model.identity import identify
@@ -130,22 +131,20 @@ def configuration(recipe: Rpms, keyring: Path) -> str:
     return "\n".join([*lines, ""])
 
 
-def command(recipe: Rpms, rootfs: Path, work: Path) -> tuple[str, ...]:
+def command(recipe: Rpms, rootfs: Path, work: Path) -> list[str]:
     """Return the command line that installs the packages in a sandbox where only `rootfs` and `work` can be written."""
     dnf = find_program("dnf", error=ImageError)
     options = [f"--config={work / 'dnf.conf'}", f"--installroot={rootfs}", f"--releasever={recipe.archive.release}"]
     options += [f"--setopt=cachedir={work / 'cache'}", f"--setopt=logdir={work}", "--assumeyes"]
     argv = (dnf, *options, "install", *recipe.packages)
-    return as_root(_sandbox(rootfs, work, *argv), rootfs)
+    return _sandbox(rootfs, work, *argv)
 
 
-def _sandbox(rootfs: Path, work: Path, *argv: str) -> tuple[str, ...]:
-    """Return the command line that runs a program of this machine, with devices and processes in `rootfs`."""
-    bwrap = find_program("bwrap", error=ImageError)
+def _sandbox(rootfs: Path, work: Path, *argv: str) -> list[str]:
+    """Return the command line that runs a program of this machine as root, with devices and processes in `rootfs`."""
     mounts = ["--ro-bind", "/", "/", "--tmpfs", "/tmp", "--bind", str(rootfs.parent), str(rootfs.parent)]
     mounts += ["--dev", "/dev", "--dev", str(rootfs / "dev"), "--proc", str(rootfs / "proc"), "--proc", "/proc"]
-    apart = ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--die-with-parent", "--new-session")
-    return (bwrap, *apart, *mounts, "--chdir", str(work), "--", *argv)
+    return as_root(bwrap(argv, mounts, cwd=work), rootfs)
 
 
 async def _install(recipe: Rpms, rootfs: Path, progress: Progress) -> Facts:
@@ -168,11 +167,9 @@ async def _install(recipe: Rpms, rootfs: Path, progress: Progress) -> Facts:
     return await anyio.to_thread.run_sync(_finish, recipe, rootfs, work, tuple(lines), version.text.split()[0])
 
 
-def _query(rootfs: Path, work: Path) -> tuple[str, ...]:
+def _query(rootfs: Path, work: Path) -> list[str]:
     rpm = find_program("rpm", error=ImageError)
-    return as_root(
-        _sandbox(rootfs, work, rpm, f"--root={rootfs}", "--query", "--all", f"--queryformat={QUERY}"), rootfs
-    )
+    return _sandbox(rootfs, work, rpm, f"--root={rootfs}", "--query", "--all", f"--queryformat={QUERY}")
 
 
 def _finish(recipe: Rpms, rootfs: Path, work: Path, packages: tuple[str, ...], version: str) -> Facts:

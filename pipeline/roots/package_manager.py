@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipeline.engine.network import NetworkSettings
 from pipeline.errors import ImageError
+from pipeline.host.bubblewrap import bwrap
 from pipeline.host.process import find_program, run
 from pipeline.model.image import DEFAULT_PATH
 from pipeline.model.tree import BASE_EPOCH
@@ -61,9 +62,8 @@ async def list_packages(rootfs: Path) -> tuple[str, ...]:
     return tuple(sorted(line for line in done.text.splitlines() if "=" in line))
 
 
-def _sandbox(rootfs: Path, script: str) -> tuple[str, ...]:
+def _sandbox(rootfs: Path, script: str) -> list[str]:
     """Return the command line that runs a shell script as root in `rootfs`, writable, with network."""
-    bwrap = find_program("bwrap", error=ImageError)
     network = NetworkSettings.of(os.environ)
     variables = {
         "PATH": ":".join(DEFAULT_PATH),
@@ -77,32 +77,16 @@ def _sandbox(rootfs: Path, script: str) -> tuple[str, ...]:
     for path, mount in network.files:
         mounts += ["--ro-bind", str(path), mount]
     settings = [part for name, value in sorted(variables.items()) for part in ("--setenv", name, value)]
-    command = [
-        bwrap,
-        "--unshare-pid",
-        "--unshare-ipc",
-        "--unshare-uts",
-        "--die-with-parent",
-        "--new-session",
-        "--clearenv",
-        *settings,
-        *mounts,
-        "--chdir",
-        "/",
-        "--",
-        "/bin/sh",
-        "-euc",
-        script,
-    ]
-    return as_root(tuple(command), rootfs)
+    return as_root(bwrap(("/bin/sh", "-euc", script), mounts, cwd="/", apart=("--clearenv", *settings)), rootfs)
 
 
-def as_root(command: tuple[str, ...], rootfs: Path) -> tuple[str, ...]:
+def as_root(command: list[str], rootfs: Path) -> list[str]:
     """Return the command line that runs `command` with the rights that package managers need to fill `rootfs`."""
     if os.geteuid() == 0:
         return command
+    find_program(command[0], error=ImageError)  # a shell would only say that it is not there
     # Package managers give files to other users. A user namespace with a range of users allows that; afterwards
     # everything belongs to its root again, which is the person who runs this and must be able to delete it.
     find_program_of_uidmap()
     give_back = f"{shlex.join(command)}; code=$?; chown -R -h 0:0 {shlex.quote(str(rootfs))}; exit $code"
-    return ("unshare", "--user", "--map-root-user", "--map-auto", "--", "/bin/sh", "-c", give_back)
+    return ["unshare", "--user", "--map-root-user", "--map-auto", "--", "/bin/sh", "-c", give_back]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.errors import EngineError, PipelineError
+from pipeline.host.bubblewrap import bwrap
 from pipeline.host.folders import home_folder
 
 if TYPE_CHECKING:
@@ -74,10 +75,10 @@ def machine(home: Path) -> Iterator[Finding]:
 
 
 def _sandbox() -> Finding:
-    bwrap = shutil.which("bwrap")
-    if not bwrap:
+    if not shutil.which("bwrap"):
         return Finding("sandbox", "not tried: bubblewrap is missing", "apt-get install bubblewrap")
-    argv = [bwrap, "--unshare-all", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "true"]
+    mounts = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
+    argv = bwrap(("true",), mounts, cwd="/", apart=("--unshare-user", "--unshare-cgroup-try"), network=False)
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     except subprocess.TimeoutExpired:

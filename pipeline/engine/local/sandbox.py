@@ -1,4 +1,4 @@
-"""The sandbox: what a step's program sees, as arguments of bubblewrap (bwrap(1), version 0.8 or later)."""
+"""The sandbox: what a step's program sees, as arguments of bubblewrap."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import ImageError
+from pipeline.host.bubblewrap import bwrap
 from pipeline.model.step import WORK
 
 HOST_NAME = "pipeline"
@@ -57,13 +58,12 @@ class Sandbox:
         """
         placed = [(resolve(self.root, bind.mount), bind) for bind in self.binds]
         mounts = [*_OVERLAID, *(mount for mount, _ in placed)]
-        return [
-            *("bwrap", "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
-            *("--unshare-cgroup-try", *([] if self.network else ["--unshare-net"])),
-            *("--uid", "0", "--gid", "0", "--hostname", HOST_NAME),
-            *("--die-with-parent", *([] if self.terminal else ["--new-session"])),
+        apart = [
+            *("--unshare-user", "--uid", "0", "--gid", "0", "--unshare-cgroup-try", "--hostname", HOST_NAME),
             *("--cap-drop", "ALL", *_each("--cap-add", (f"CAP_{name}" for name in _CAPABILITIES))),
             *("--json-status-fd", str(status)),
+        ]
+        seen = [
             *root_arguments(self.root, mounts),
             *("--proc", "/proc", "--dev", "/dev", "--perms", "0755", "--tmpfs", "/run"),
             *self._private(),
@@ -72,8 +72,8 @@ class Sandbox:
             *self._secrets(),
             *_each_bind(placed),
             *_each("--remount-ro", ("/dev", INPUTS, "/")),
-            *("--chdir", WORK, "--", *argv),
         ]
+        return bwrap(argv, seen, cwd=WORK, apart=apart, network=self.network, terminal=self.terminal)
 
     def _private(self) -> list[str]:
         arguments = []
