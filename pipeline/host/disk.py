@@ -1,4 +1,4 @@
-"""What the store needs of a file system: durability, and errors that say what to do."""
+"""What is written to this machine's disks: whole files, durability, and errors that say what to do."""
 
 from __future__ import annotations
 
@@ -120,15 +120,28 @@ def _kill_those_with(mark: bytes) -> bool:
     return found
 
 
-def write_whole(path: Path, data: bytes, aside: Path) -> None:
-    """Write a file so that a reader sees the old bytes or the new ones, never a part; made in the folder `aside`."""
-    fresh = aside / secrets.token_hex(6)
+def write_whole(path: Path, data: bytes, *, mode: int = 0o644, aside: Path | None = None, new: bool = False) -> None:
+    """Write a file so that everybody sees the old bytes or the new ones, never a part, also after a power cut.
+
+    It is made beside `path`, or in the folder `aside` of the same file system, whose owner cleans up after a crash.
+    `mode` holds whatever the umask is. Raises OSError, and with `new` FileExistsError where `path` is there already.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = (aside or path.parent) / f".{path.name}.{secrets.token_hex(6)}"
     try:
-        fresh.write_bytes(data)
-        fresh.replace(path)
-    except BaseException:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            # Before the rename: a file system may bring the new name to the disk before the bytes. XFS then has an
+            # empty file after a power cut. Which of the two contents one finds afterwards is left open.
+            os.fsync(file.fileno())
+        if new:
+            os.link(fresh, path)  # rename(2) would replace what another process has just written
+        else:
+            fresh.replace(path)
+    finally:
         fresh.unlink(missing_ok=True)
-        raise
 
 
 def point(path: Path, target: str, aside: Path) -> None:

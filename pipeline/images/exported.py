@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pipeline.config.toml import Document
 from pipeline.errors import ImageError
+from pipeline.host.disk import write_whole
 from pipeline.model.image import Base
 
 INDEX = "images.json"
@@ -57,6 +58,6 @@ def read(path: Path) -> dict[str, Exported]:
 
 
 def write(path: Path, images: Mapping[str, Exported]) -> None:
-    """Write the index. Raises OSError."""
+    """Write the index, whole or not at all. Raises OSError."""
     described = {name: image.model_dump() for name, image in images.items()}
-    path.write_text(json.dumps(described, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_whole(path, f"{json.dumps(described, indent=2, sort_keys=True)}\n".encode())

@@ -7,7 +7,6 @@ follows from it, so one lock serves every platform (image-spec 1.1, image-index.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import Field, model_validator
 
 from pipeline.config.toml import Document, parse_document, read_document
 from pipeline.errors import ConfigError
+from pipeline.host.disk import write_whole
 from pipeline.oci.reference import Reference
 
 _HEADER = """\
@@ -180,6 +180,4 @@ def load_lock(path: Path) -> Lock:
 
 def save_lock(path: Path, lock: Lock) -> None:
     """Write `lock` to `path`, whole or not at all."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(lock.to_toml(), encoding="utf-8")
-    aside.replace(path)
+    write_whole(path, lock.to_toml().encode())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pipeline.config.images import GoVersion, Sum
 from pipeline.config.toml import Document, parse_document, read_document
 from pipeline.config.toolchain import OLDEST, Toolchain, Wanted, minor_of
 from pipeline.errors import ConfigError, ImageError
+from pipeline.host.disk import write_whole
 from pipeline.images.tools import ENVIRONMENT, program
 from pipeline.model.image import Image
 from pipeline.model.source import go_order
@@ -104,9 +104,7 @@ def load_toolchains(path: Path) -> ToolchainLock:
 
 def save_toolchains(path: Path, lock: ToolchainLock) -> None:
     """Write `lock` to `path`, whole or not at all."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(lock.to_toml(), encoding="utf-8")
-    aside.replace(path)
+    write_whole(path, lock.to_toml().encode())
 
 
 def look_up(image: Image, *, version: str = "", known: ToolchainLock | None = None, run: str) -> Step:

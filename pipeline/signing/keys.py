@@ -12,6 +12,8 @@ from typing import Any
 
 from pipeline.engine.base import Secret
 from pipeline.errors import SigningError
+from pipeline.host.disk import write_whole
+from pipeline.host.locks import locked
 from pipeline.host.process import environment, run
 
 DEVELOPMENT_IDENTITY = "Development key - not for shipping <development@localhost>"
@@ -39,7 +41,9 @@ async def find_key(chosen: str | None, home: Path) -> SigningKey:
     path = development_key(home)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        await generate_key(DEVELOPMENT_IDENTITY, path)
+        async with locked(path.with_suffix(".lock")):
+            if not path.exists():  # two first releases at once sign with one key
+                await generate_key(DEVELOPMENT_IDENTITY, path)
     return SigningKey(Secret(_read(path)), str(path), development=True)
 
 
@@ -58,9 +62,7 @@ def remember(home: Path, key: SigningKey, found: Mapping[str, Any]) -> None:
             return
         place = home / "signing" / "fingerprints.json"
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = place.with_suffix(f".{os.getpid()}")
-        fresh.write_text(json.dumps(known), encoding="utf-8")
-        fresh.replace(place)
+        write_whole(place, json.dumps(known).encode())
 
 
 def remembered(home: Path, chosen: str | None) -> dict[str, Any]:
@@ -95,8 +97,9 @@ async def generate_key(identity: str, path: Path) -> str:
     because rpm on Oracle Linux 8 and FIPS hosts take nothing else. Raises SigningError when gpg fails or the file
     already exists.
     """
-    if path.exists():
-        raise SigningError(f"{path} exists already", resolution="choose another file; keys are never overwritten")
+    for each in (path, path.with_suffix(".pub.asc")):
+        if each.exists():
+            raise SigningError(f"{each} exists already", resolution="choose another file; keys are never overwritten")
     with tempfile.TemporaryDirectory(prefix="pipeline-gpg-") as folder:
         env = environment(GNUPGHOME=folder)
         gpg = ("gpg", "--batch", "--pinentry-mode", "loopback", "--passphrase", "")
@@ -107,8 +110,8 @@ async def generate_key(identity: str, path: Path) -> str:
         private = await run((*gpg, "--armor", "--export-secret-keys", fingerprint), env=env, error=SigningError)
         public = await run(("gpg", "--batch", "--armor", "--export", fingerprint), env=env, error=SigningError)
         await run(("gpgconf", "--kill", "all"), env=env, check=False)
-    _write(path, private.stdout, 0o600)
-    _write(path.with_suffix(".pub.asc"), public.stdout, 0o644)
+    write_whole(path, private.stdout, mode=0o600, new=True)
+    write_whole(path.with_suffix(".pub.asc"), public.stdout, new=True)
     return fingerprint
 
 
@@ -120,10 +123,3 @@ def _read(path: Path) -> bytes:
             f"the signing key {path} cannot be read: {error.strerror}",
             resolution="name a readable file with --signing-key, or make a key with `pipeline keygen`",
         ) from error
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(content)

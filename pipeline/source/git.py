@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.errors import SourceError
+from pipeline.host.disk import write_whole
 from pipeline.host.process import Completed, environment, run
 from pipeline.source.location import Location
 from pipeline.source.transport import advice, user_environment
@@ -57,8 +58,10 @@ class Git:
 
     def configure(self) -> None:
         """Write the configuration that git reads here instead of the user's."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        (self.root / ".gitconfig").write_text(CONFIG, encoding="utf-8")
+        place = self.root / ".gitconfig"
+        # Not every caller holds the lock, and a git that starts meanwhile must not read half of it.
+        if not place.is_file() or place.read_text("utf-8") != CONFIG:
+            write_whole(place, CONFIG.encode())
 
     async def prepare(self) -> None:
         """Create what is missing, and remove what a killed process left behind. Only for the lock's holder."""

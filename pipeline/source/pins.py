@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from pipeline.errors import SourceError
+from pipeline.host.disk import write_whole
 
 
 class Pins:
@@ -31,15 +31,8 @@ class Pins:
         if pins.get(ref) == commit:
             return
         pins[ref] = commit
-        aside = self.path.with_suffix(".new")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with aside.open("w", encoding="utf-8") as file:
-                json.dump(pins, file, indent=1, sort_keys=True)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(self.path)
+            write_whole(self.path, f"{json.dumps(pins, indent=1, sort_keys=True)}\n".encode())
         except OSError as error:
             raise SourceError(
                 f"cannot write {self.path}: {error.strerror}", resolution="correct its permissions, or free some space"

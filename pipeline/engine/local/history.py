@@ -95,7 +95,7 @@ class History:
         merged = {**before, **fresh}
         if merged != before:
             with store_errors(self._home):
-                write_whole(self._path, json.dumps(merged, separators=(",", ":")).encode("ascii"), self._aside)
+                write_whole(self._path, json.dumps(merged, separators=(",", ":")).encode(), aside=self._aside)
         self._steps = merged
 
     def explain(self, step: Step, *, cached: bool) -> Reason:

@@ -256,7 +256,7 @@ class Store:
         entry.restore_times(folder / TREE, manifest)
         stats = fingerprints(folder / TREE, items)
         fresh = {**manifest, "stats": stats, "boot": ""}
-        write_whole(folder / MANIFEST, entry.dump(fresh), self.aside)
+        write_whole(folder / MANIFEST, entry.dump(fresh), aside=self.aside)
         return True
 
     def _drop(self, folder: Path, digest: str, why: str) -> None:
