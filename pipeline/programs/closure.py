@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 PACKAGE = "pipeline.programs"
@@ -31,6 +33,42 @@ def needed(program: str) -> dict[str, bytes]:
     found = {f"{PACKAGE}.{name}".replace(".", "/") + ".py": _source(name) for name in modules}
     folders = {path.rsplit("/", count)[0] for path in found for count in range(1, path.count("/") + 1)}
     return found | {f"{folder}/__init__.py": b"" for folder in folders}
+
+
+def alone(program: str) -> str:
+    """Return `program` and all that it imports of this package as one file, which Python runs anywhere.
+
+    Its modules follow each other in one scope. Raises ValueError for a name that two of them define.
+    """
+    owner: dict[str, str] = {}
+    parts = [f'"""{ast.get_docstring(ast.parse(_source(program)))}\n"""', "from __future__ import annotations"]
+    imports = {name: set(_imports(_source(name))) for name in _closure(program)}
+    for name in TopologicalSorter(imports).static_order():
+        lines = _source(name).decode().split("\n")
+        for node in reversed(ast.parse(_source(name)).body):
+            for defined in _defined(node):
+                if owner.setdefault(defined, name) != name:
+                    raise ValueError(f"{owner[defined]} and {name} both define {defined}")
+            if _is_of_a_module(node) or (isinstance(node, ast.If) and name != program):
+                lines[node.lineno - 1 : node.end_lineno] = []
+        parts.append("\n".join(lines).strip("\n"))
+    return "\n\n".join(parts) + "\n"
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    """Return the names that a statement at the top of a module defines there."""
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)]
+
+
+def _is_of_a_module(node: ast.stmt) -> bool:
+    """Return whether a statement has no place among those of another module: a docstring, an import of this package."""
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "__future__" or (node.module or "").startswith(PACKAGE)
+    # Only the first statement has a text in line 1; further ones document what they follow.
+    return isinstance(node, ast.Expr) and node.lineno == 1
 
 
 @cache
@@ -65,3 +103,7 @@ def _path(name: str) -> Path:
 
 def _source(name: str) -> bytes:
     return _path(name).read_bytes()
+
+
+if __name__ == "__main__":
+    sys.stdout.write(alone(sys.argv[1]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -10,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.programs.common import Problem, decode_key
+from pipeline.programs.gpg import Keyring
 from pipeline.programs.sign import inspect_key, rpm_sign, sign
-from pipeline.signing.keys import SigningKey
-
-MEMORY = Path("/dev/shm")
-"""Where a private key is during the check, if the machine has this folder."""
+from pipeline.signing.keys import SigningKey, in_memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +29,12 @@ def examine(key: SigningKey, *, rpms: bool) -> Examined:
     It signs a file and checks the signature, in keyrings of their own that are removed afterwards. Raises OSError.
     """
     data = decode_key(key.secret.reveal())
-    memory = MEMORY if os.access(MEMORY, os.W_OK) else None
     with (
-        tempfile.TemporaryDirectory(prefix="pipeline-key-", dir=memory) as folder,
+        tempfile.TemporaryDirectory(prefix="pipeline-key-", dir=in_memory()) as folder,
         sign.keyrings(b"", Path(folder)) as (signing, checking),
     ):
         try:
-            shown = signing.gpg("--with-colons", "--show-keys", data=data, check=False).stdout
-            about = inspect_key.describe(shown.decode("utf-8", "replace"))
+            about = inspect_key.look(signing, data)
         except Problem as problem:
             return Examined(problems=problem.lines)
         problems = tuple(_problems(signing, checking, data, about["fingerprint"], Path(folder), rpms=rpms))
@@ -47,7 +42,7 @@ def examine(key: SigningKey, *, rpms: bool) -> Examined:
 
 
 def _problems(
-    signing: sign.Keyring, checking: sign.Keyring, data: bytes, fingerprint: str, folder: Path, *, rpms: bool
+    signing: Keyring, checking: Keyring, data: bytes, fingerprint: str, folder: Path, *, rpms: bool
 ) -> Iterator[str]:
     if signing.gpg("--import", data=data, check=False).returncode != 0:
         yield "the signing key is not an OpenPGP private key that gpg can import"
@@ -69,13 +64,13 @@ def _problems(
         yield from _trial(signing, checking, fingerprint, folder)
 
 
-def _trial(signing: sign.Keyring, checking: sign.Keyring, fingerprint: str, folder: Path) -> Iterator[str]:
+def _trial(signing: Keyring, checking: Keyring, fingerprint: str, folder: Path) -> Iterator[str]:
     """Yield why a signature cannot be made, or not be checked."""
     file, signature = folder / "file", folder / "file.asc"
     file.write_text("A file to sign.\n", encoding="utf-8")
     try:
         signing.sign(fingerprint, file, signature, armor=True)
-        checking.gpg("--import", data=sign.export_public(signing, fingerprint))
+        checking.gpg("--import", data=signing.export(fingerprint))
         sign.check_signature(checking, signature, file, fingerprint)
     except Problem as problem:
         yield from problem.lines

@@ -10,14 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
+
 from pipeline.engine.base import Secret
 from pipeline.errors import SigningError
 from pipeline.host.disk import write_whole
 from pipeline.host.locks import locked
-from pipeline.host.process import environment, run
+from pipeline.host.process import find_program
+from pipeline.programs.common import Problem
+from pipeline.programs.gpg import Keyring
 
 DEVELOPMENT_IDENTITY = "Development key - not for shipping <development@localhost>"
 VARIABLE = "PIPELINE_SIGNING_KEY"
+MEMORY = Path("/dev/shm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +105,34 @@ async def generate_key(identity: str, path: Path) -> str:
     for each in (path, path.with_suffix(".pub.asc")):
         if each.exists():
             raise SigningError(f"{each} exists already", resolution="choose another file; keys are never overwritten")
-    with tempfile.TemporaryDirectory(prefix="pipeline-gpg-") as folder:
-        env = environment(GNUPGHOME=folder)
-        gpg = ("gpg", "--batch", "--pinentry-mode", "loopback", "--passphrase", "")
-        make = (*gpg, "--quick-generate-key", identity, "rsa4096", "sign", "2y")
-        await run(make, env=env, error=SigningError)
-        listing = await run(("gpg", "--batch", "--with-colons", "--list-keys"), env=env, error=SigningError)
-        fingerprint = next(line.split(":")[9] for line in listing.text.splitlines() if line.startswith("fpr:"))
-        private = await run((*gpg, "--armor", "--export-secret-keys", fingerprint), env=env, error=SigningError)
-        public = await run(("gpg", "--batch", "--armor", "--export", fingerprint), env=env, error=SigningError)
-        await run(("gpgconf", "--kill", "all"), env=env, check=False)
-    write_whole(path, private.stdout, mode=0o600, new=True)
-    write_whole(path.with_suffix(".pub.asc"), public.stdout, new=True)
+    find_program("gpg", error=SigningError)
+    try:
+        fingerprint, private, public = await anyio.to_thread.run_sync(_generate, identity)
+    except Problem as problem:
+        raise SigningError(
+            f"gpg could not make a key for {identity!r}",
+            details=str(problem),
+            resolution="write the identity like 'Releases <releases@example.org>', and use GnuPG 2.2 or newer",
+        ) from problem
+    write_whole(path, private, mode=0o600, new=True)
+    write_whole(path.with_suffix(".pub.asc"), public, new=True)
     return fingerprint
+
+
+def _generate(identity: str) -> tuple[str, bytes, bytes]:
+    """Return the fingerprint, the private and the public half of a new key. Raises Problem."""
+    with tempfile.TemporaryDirectory(prefix="pipeline-gpg-", dir=in_memory()) as folder:
+        ring = Keyring(Path(folder, "g"))
+        try:
+            fingerprint = ring.generate(identity, "2y")
+            return fingerprint, ring.export_private(fingerprint), ring.export(fingerprint)
+        finally:
+            ring.close()
+
+
+def in_memory() -> Path | None:
+    """Return the folder in which private keys lie for a moment: in memory if this machine has it, otherwise None."""
+    return MEMORY if os.access(MEMORY, os.W_OK) else None
 
 
 def _read(path: Path) -> bytes:

@@ -7,20 +7,19 @@ Reads the secret `/run/secrets/signing-key` (armored, binary, or base64 of eithe
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from pathlib import Path
 
 from pipeline.programs.common import Json, Params, Problem, decode_key, run_program, write_json
+from pipeline.programs.gpg import Keyring, Records
 
 SECRET = Path("/run/secrets/signing-key")
 
 
-def describe(colons: str) -> Json:
-    """Return what `gpg --with-colons --show-keys` says of the first private key. Raises Problem without one."""
+def describe(listing: Records) -> Json:
+    """Return what `gpg --show-keys` says of the first private key. Raises Problem without one."""
     key: Json = {}
-    for line in colons.splitlines():
-        fields = line.split(":")
+    for fields in listing:
         if fields[0] == "sec" and not key:
             key = {
                 "algorithm": int(fields[3]),
@@ -34,19 +33,23 @@ def describe(colons: str) -> Json:
         elif fields[0] == "uid" and key and not key["user_id"]:
             key["user_id"] = fields[9]
     if not key:
-        found = "a public key" if "\npub:" in "\n" + colons else "no OpenPGP key"
+        found = "a public key" if any(fields[0] == "pub" for fields in listing) else "no OpenPGP key"
         raise Problem(f"the signing key is not an OpenPGP private key: it holds {found}")
     return key
+
+
+def look(ring: Keyring, key: bytes) -> Json:
+    """Return what `key` is, without importing it. Raises Problem when it is not a private key."""
+    return describe(ring.records("--show-keys", data=decode_key(key), check=False))
 
 
 def main(params: Params) -> None:
     """Write what the key is."""
     if not SECRET.exists():
         raise Problem("this step was given no signing key")
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as home:
-        argv = ["gpg", "--batch", "--homedir", home, "--with-colons", "--show-keys"]
-        shown = subprocess.run(argv, input=decode_key(SECRET.read_bytes()), capture_output=True, check=False)
-    write_json(Path(params["out"]), describe(shown.stdout.decode("utf-8", "replace")))
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        found = look(Keyring(Path(folder, "g")), SECRET.read_bytes())
+    write_json(Path(params["out"]), found)
 
 
 if __name__ == "__main__":

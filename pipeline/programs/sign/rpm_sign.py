@@ -20,7 +20,8 @@ import tempfile
 from pathlib import Path
 
 from pipeline.programs.common import Params, Problem, run_program, source_date_epoch
-from pipeline.programs.sign.sign import RSA, Records, Signer, signer
+from pipeline.programs.gpg import Records
+from pipeline.programs.sign.sign import RSA, Signer, signer
 
 TIMEOUT = 600
 GOOD = re.compile(r"^\s*Header V[34] RSA/SHA256 Signature, key ID [0-9a-f]+: OK$", re.MULTILINE)

@@ -24,7 +24,6 @@ import contextlib
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -33,58 +32,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.programs.common import Params, Problem, decode_key, run_program
+from pipeline.programs.gpg import HASH_NUMBER, Keyring, Records
 
 DAY = 86400
 RSA, ECDSA, EDDSA = {"1", "3"}, "19", "22"  # RFC 9580, section 9.1
 MIN_VALID_DAYS = 90
 WEAK_HASHES = {"1": "MD5", "2": "SHA-1", "3": "RIPEMD-160"}  # RFC 9580, section 9.5
-HASH, HASH_NUMBER = "SHA512", "10"  # it is long enough for every curve that is accepted
 MIN_RSA_BITS = 3072
 SELF_SIGNATURES = ("10", "11", "12", "13", "18", "1f")
-TIMEOUT = 120
-Records = list[list[str]]
-
-
-class Keyring:
-    """A GnuPG home of its own. `passphrase` goes to gpg's standard input with every use of the private key."""
-
-    def __init__(self, home: Path, passphrase: bytes = b"") -> None:
-        home.mkdir(mode=0o700)
-        # The agent protects its copy of the key again. It lives in memory and for seconds, so that stretching the
-        # passphrase for a second with every signature would protect nothing.
-        (home / "gpg-agent.conf").write_text("s2k-count 65536\n")
-        self.home = home
-        self._passphrase = passphrase
-
-    def gpg(self, *arguments: str, data: bytes = b"", check: bool = True) -> subprocess.CompletedProcess[bytes]:
-        """Run gpg and return what it did. Raises Problem with its last messages when it fails and `check` is true."""
-        argv = ["gpg", "--no-options", "--batch", "--no-tty", "--yes", "--no-auto-key-locate", *arguments]
-        env = {"PATH": os.environ.get("PATH", os.defpath), "GNUPGHOME": str(self.home), "LC_ALL": "C.UTF-8"}
-        try:
-            done = subprocess.run(argv, env=env, input=data, capture_output=True, timeout=TIMEOUT, check=False)
-        except FileNotFoundError:
-            raise Problem("gpg is not in this image") from None
-        except subprocess.TimeoutExpired:
-            raise Problem(f"gpg did not finish within {TIMEOUT} seconds") from None
-        if check and done.returncode != 0:
-            said = done.stderr.decode("utf-8", "replace")
-            if "passphrase" in said:
-                raise Problem("the key needs a passphrase, and the secret signing-passphrase is not the right one")
-            raise Problem(f"gpg failed with exit code {done.returncode}", *said.splitlines()[-5:])
-        return done
-
-    def sign(self, fingerprint: str, file: Path, signature: Path, *, armor: bool) -> None:
-        """Write the detached signature of `file`."""
-        form = ("--armor",) if armor else ("--no-armor",)
-        unlock = ("--pinentry-mode", "loopback", "--passphrase-fd", "0")
-        make = ("--digest-algo", HASH, "--local-user", fingerprint, "--output", str(signature))
-        self.gpg(*unlock, *form, *make, "--detach-sign", str(file), data=self._passphrase + b"\n")
-        signature.chmod(0o644)
-
-    def records(self, *arguments: str) -> Records:
-        """Return the records of a listing (GnuPG's doc/DETAILS, "Format of the colon listings")."""
-        text = self.gpg("--with-colons", *arguments).stdout.decode("utf-8", "replace")
-        return [[*line.split(":"), *[""] * 20] for line in text.splitlines()]
 
 
 @contextlib.contextmanager
@@ -99,8 +54,7 @@ def keyrings(passphrase: bytes, within: Path | None = None) -> Iterator[tuple[Ke
         yield rings
     finally:
         for ring in rings:
-            env = {"PATH": os.environ.get("PATH", os.defpath), "GNUPGHOME": str(ring.home)}
-            subprocess.run(["gpgconf", "--kill", "all"], env=env, capture_output=True, timeout=TIMEOUT, check=False)
+            ring.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -175,23 +129,12 @@ def _against_hashes(signatures: Records, key_id: str) -> list[str]:
 
 def check_signature(ring: Keyring, signature: Path, file: Path, fingerprint: str) -> None:
     """Check one signature with nothing but the public key. Raises Problem when it is not a good one of ours."""
-    arguments = ("--status-fd", "1", "--trust-model", "always", "--verify", str(signature), str(file))
-    done = ring.gpg(*arguments, check=False)
-    for line in done.stdout.decode("utf-8", "replace").splitlines():
-        words = line.split()
-        if done.returncode == 0 and words[:2] == ["[GNUPG:]", "VALIDSIG"]:
-            if words[-1] == fingerprint and words[9] == HASH_NUMBER:
-                return
-            raise Problem(f"{signature.name} was made by {words[-1]} with hash {words[9]}")
-    raise Problem(f"{signature.name} does not verify, although it was just made")
-
-
-def export_public(ring: Keyring, fingerprint: str) -> bytes:
-    """Return the armored public key, without other people's signatures. Raises Problem if it is not one."""
-    key = ring.gpg("--armor", "--export-options", "export-minimal", "--export", fingerprint).stdout
-    if not key.startswith(b"-----BEGIN PGP PUBLIC KEY BLOCK-----") or b"PRIVATE" in key:
-        raise Problem("gpg did not export a public key")
-    return key
+    try:
+        made = ring.signer(signature, file)
+    except Problem as problem:
+        raise Problem(f"{signature.name} does not verify, although it was just made", *problem.lines) from None
+    if made != (fingerprint, HASH_NUMBER):
+        raise Problem(f"{signature.name} was made by {made[0]} with hash {made[1]}")
 
 
 def files_to_sign(folder: Path) -> list[Path]:
@@ -228,13 +171,6 @@ def wanted_key(params: Params) -> str:
     return wanted
 
 
-def make_key(ring: Keyring, identity: str) -> str:
-    """Make a key for this run alone in the keyring, and return its fingerprint."""
-    unlock = ("--pinentry-mode", "loopback", "--passphrase", "")
-    ring.gpg(*unlock, "--quick-generate-key", identity, "rsa4096", "sign", "1y")
-    return next(record[9] for record in ring.records("--list-secret-keys") if record[0] == "fpr")
-
-
 class Signer(NamedTuple):
     """A private key that was checked, ready to sign. `public` is its public half, armored."""
 
@@ -253,13 +189,13 @@ def signer(params: Params) -> Iterator[Signer]:
     key, passphrase = (b"", b"") if identity else read_secrets(params.path("secrets_dir", "/run/secrets"))
     with keyrings(passphrase) as (signing, checking):
         if identity:
-            wanted = make_key(signing, identity)
+            wanted = signing.generate(identity, "1y")
         elif signing.gpg("--import", data=key, check=False).returncode != 0:
             raise Problem("the secret signing-key is not an OpenPGP private key that gpg can import")
         keys = signing.records("--fixed-list-mode", "--list-secret-keys")
         signatures = signing.records("--fixed-list-mode", "--list-sigs")
         check_key(keys, signatures, wanted, int(time.time()), int(params.get("min_valid_days", MIN_VALID_DAYS)))
-        public = export_public(signing, wanted)
+        public = signing.export(wanted)
         checking.gpg("--import", data=public)
         yield Signer(signing, checking, wanted, public, passphrase)
 

@@ -4,7 +4,8 @@ Params: `release` (folder), `key` (file of the trusted public key; empty for the
 said), `fingerprint` (40 hexadecimal digits of the primary key that must have signed; empty for any that `key` holds),
 `unsigned` (true accepts a release without signatures), `out` (where `verification.json` goes; empty for nowhere).
 
-Runs on its own too, where Python and gpg are: `python3 verify.py --release DIR [--key FILE] [--fingerprint F]`.
+Runs on its own too, where Python and gpg are: `python3 verify.py --release DIR [--key FILE] [--fingerprint F]`, with
+the file that `python3 -m pipeline.programs.closure verify.verify` writes.
 Exits 0 when everything checks out, 1 with every problem on a line of its own otherwise.
 """
 
@@ -14,16 +15,16 @@ import argparse
 import hashlib
 import json
 import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+
+from pipeline.programs.common import Json, Problem
+from pipeline.programs.gpg import Keyring
 
 SUMS = ("SHA256SUMS", "SHA512SUMS")
 KEY_FILE = "signing-key.asc"
 LINE = re.compile(r"([0-9a-f]{64}|[0-9a-f]{128}) [ *]([^/\s][^/\n]*)\Z")
-Json = dict[str, Any]
 
 
 def digest_of(path: Path, algorithm: str) -> str:
@@ -120,30 +121,6 @@ def check_index(folder: Path, sums: dict[str, str], problems: list[str]) -> Json
     return release
 
 
-def keyring(key: Path, scratch: Path) -> Path:
-    """Return a binary keyring, as gpg wants it, made from an armored or binary public key."""
-    data = key.read_bytes()
-    if data.lstrip().startswith(b"-----BEGIN"):
-        argv = ["gpg", "--batch", "--homedir", str(scratch), "--dearmor"]
-        data = subprocess.run(argv, input=data, capture_output=True, check=False).stdout
-    ring = scratch / "keyring.gpg"
-    ring.write_bytes(data)
-    return ring
-
-
-def signer(ring: Path, signature: Path, file: Path) -> tuple[str, str]:
-    """Return (primary key fingerprint, "") of a good signature, or ("", reason)."""
-    options = ["--no-options", "--batch", "--no-auto-key-retrieve", "--homedir", str(ring.parent), "--status-fd", "1"]
-    trusted = ["--no-default-keyring", "--keyring", str(ring), "--trust-model", "always"]
-    argv = ["gpg", *options, *trusted, "--verify", str(signature), str(file)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    for line in done.stdout.splitlines():
-        if done.returncode == 0 and " VALIDSIG " in line:
-            return line.split()[-1], ""
-    words = [line for line in done.stderr.splitlines() if line.strip()]
-    return "", (words[-1].removeprefix("gpg: ") if words else f"gpg exited with {done.returncode}")
-
-
 def check_signatures(folder: Path, names: set[str], params: Json, problems: list[str]) -> set[str]:
     """Check `<file>.asc` of every file, and SHA256SUMS.gpg. Return the fingerprints that signed."""
     if params.get("unsigned") and not any((folder / f"{name}.asc").exists() for name in names):
@@ -155,14 +132,20 @@ def check_signatures(folder: Path, names: set[str], params: Json, problems: list
     wanted = str(params.get("fingerprint") or "").upper()
     found: set[str] = set()
     with tempfile.TemporaryDirectory() as scratch:
-        ring = keyring(key, Path(scratch))
+        ring = Keyring(Path(scratch, "g"))
+        try:
+            ring.gpg("--quiet", "--import", data=key.read_bytes())
+        except Problem as problem:
+            problems.append(f"signatures cannot be checked with {key.name}: {'; '.join(problem.lines)}")
+            return set()
         for signature, name in [*((f"{n}.asc", n) for n in sorted(names)), ("SHA256SUMS.gpg", "SHA256SUMS")]:
             if not (folder / signature).is_file():
                 problems.append(f"{name} is not signed: {signature} is missing")
                 continue
-            fingerprint, reason = signer(ring, folder / signature, folder / name)
-            if reason:
-                problems.append(f"{signature} is not a good signature of {name}: {reason}")
+            try:
+                fingerprint, _ = ring.signer(folder / signature, folder / name)
+            except Problem as problem:
+                problems.append(f"{signature} is not a good signature of {name}: {problem}")
                 continue
             found.add(fingerprint)
             if wanted and fingerprint.upper() != wanted:
