@@ -21,7 +21,7 @@ from pipeline.model.distribution import Format
 from pipeline.model.target import TARGETS, Target
 from pipeline.model.version import Scheme, Version, in_range
 
-__all__ = ["FILE_NAME", "Build", "Product", "Stage", "Variant", "list_products", "load_product", "parse_product"]
+__all__ = ["FILE_NAME", "Build", "Product", "Variant", "list_products", "load_product", "parse_product"]
 
 FILE_NAME = "product.toml"
 
@@ -89,9 +89,6 @@ class Scan(Document):
     """Let govulncheck look for a call path to the vulnerable code of each binary. It needs time and memory."""
 
 
-Stage = Literal["archive", "deb", "rpm", "sbom", "scan"]
-
-
 class Product(Document):
     """One product. Pure: the folder it was read from is the caller's."""
 
@@ -113,7 +110,8 @@ class Product(Document):
     archive: Archive = Archive()
     scan: Scan = Scan()
     packages: Packages | None = None
-    stages: tuple[Stage, ...] = ("archive", "sbom", "scan")
+    stages: tuple[str, ...] = ("archive", "sbom", "scan")
+    """The stages that are not part of every release, by their names in `pipeline/stages/table.py`."""
 
     @model_validator(mode="after")
     def _check_packages(self) -> Self:
@@ -122,8 +120,6 @@ class Product(Document):
             if wanted:
                 raise ValueError(f"stages has {wanted[0].value!r}, but there is no table [packages]")
             return self
-        if wanted and "sbom" not in self.stages:
-            raise ValueError(f"stages has {wanted[0].value!r} without 'sbom', which lists the licenses in a package")
         variants = {variant.name: variant for variant in self.build.variants}
         for name in self.packages.variants:
             if name not in variants:

@@ -16,7 +16,7 @@ from pipeline.dagger_module.words import Drawing, documented, of_request, uncach
 from pipeline.errors import PipelineError
 from pipeline.model.tree import BASE_EPOCH
 from pipeline.release.drawing import listing, mermaid, svg
-from pipeline.run.choice import part, verified_text
+from pipeline.run.choice import verified_text
 from pipeline.run.dagger import DaggerBackend, dagger_backend
 from pipeline.run.request import Request
 from pipeline.run.walk import GENERAL, Walk, tested
@@ -60,13 +60,13 @@ class Pipeline:
     async def build(self, request: Request) -> dagger.Directory:
         """Build the binaries, and prove what each of them is."""
         async with self._walk(request) as walk:
-            return await walk.backend.evaluate(part(await walk.planned(signed=False), "build"))
+            return await walk.backend.evaluate((await walk.planned(signed=False)).part("build"))
 
     @of_request("sbom")
     async def sbom(self, request: Request) -> dagger.Directory:
         """Build the binaries and their SBOMs, as CycloneDX and SPDX, with a notice of their licenses."""
         async with self._walk(request) as walk:
-            return await walk.backend.evaluate(part(await walk.planned(signed=False), "sbom"))
+            return await walk.backend.evaluate((await walk.planned(signed=False)).part("sbom"))
 
     @of_request("scan")
     async def scan(
@@ -80,7 +80,7 @@ class Pipeline:
             planned = await walk.planned(signed=False, fetch=True)
             if not report_only:
                 await walk.judge(planned, REPORTS)
-            return await walk.backend.evaluate(part(planned, "scan"))
+            return await walk.backend.evaluate(planned.part("scan"))
 
     @of_request("package")
     async def package(self, request: Request) -> dagger.Directory:
@@ -88,7 +88,7 @@ class Pipeline:
         async with self._walk(request) as walk:
             planned = await walk.planned(signed=False, fetch=True)
             await walk.judge(planned, REPORTS)
-            return await walk.backend.evaluate(part(planned, "package"))
+            return await walk.backend.evaluate(planned.part("package"))
 
     @of_request("plan")
     async def plan(self, request: Request) -> str:

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Self
+
+from pipeline.model.version import Version
 
 
 class Format(Enum):
-    """A package format, and the stage that makes it."""
+    """A package format: the name of its stage, and the folders of packaging files that are for no other format."""
 
-    DEB = "deb"
-    RPM = "rpm"
+    DEB = "deb", ("apparmor", "deb")
+    RPM = "rpm", ("rpm", "selinux")
+
+    folders: tuple[str, ...]
+
+    def __new__(cls, name: str, folders: tuple[str, ...]) -> Self:
+        """Make the member whose value is `name`."""
+        format_ = object.__new__(cls)
+        format_._value_, format_.folders = name, folders
+        return format_
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The folders that are for other formats alone."""
+        return tuple(folder for each in Format if each is not self for folder in each.folders)
+
+    def version(self, version: Version) -> str:
+        """Return `version` as the format writes it: the property of `Version` that is called like the format."""
+        return str(getattr(version, self.value))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,24 +10,15 @@ from pipeline.config.policy import Policy
 from pipeline.config.product import Product
 from pipeline.config.toolchain import Toolchain
 from pipeline.errors import GateClosedError, UsageError, VerificationError
-from pipeline.model.artifact import Kind
 from pipeline.model.image import Image
 from pipeline.model.source import Source, check_go
-from pipeline.model.tree import Files, Given, Merge
+from pipeline.model.tree import Files, Given
 from pipeline.model.version import Version, parse_tag
-from pipeline.release.plan import Release
 from pipeline.run.request import Request
 from pipeline.stages.context import Context, Databases, FipsModule, Options
 
 UNDECIDED = "0" * 40
 """The signing fingerprint in a graph that is only looked at."""
-
-KINDS = {
-    "build": {Kind.BINARY, Kind.PROOF, Kind.REPORT},
-    "sbom": {Kind.BINARY, Kind.PROOF, Kind.REPORT, Kind.SBOM, Kind.NOTICE},
-    "scan": {Kind.SCAN_REPORT, Kind.VEX},
-}
-"""The artifacts that each verb short of a whole release makes."""
 
 SHOWN_REASONS = 12
 
@@ -63,6 +54,7 @@ def context_of(
     images: Mapping[str, Image],
     given: Mapping[str, Given],
     packaging: Files,
+    schemas: Files,
 ) -> Context:
     """Return the values of the release. Raises UsageError, and SourceError for a source that needs a newer Go."""
     variants = _variants(request, product)
@@ -88,6 +80,7 @@ def context_of(
         ),
         given=given,
         packaging=packaging,
+        schemas=schemas,
     )
 
 
@@ -102,18 +95,6 @@ def _variants(request: Request, product: Product) -> tuple[str, ...]:
             resolution="set it to true or false, or leave it unset for both",
         )
     return tuple(variant.name for variant in product.variants() if variant.fips == (fips in _TRUE))
-
-
-def part(release: Release, verb: str) -> Merge:
-    """Return what the verb `build`, `sbom`, `scan` or `package` makes of a release. Raises UsageError for nothing."""
-    if verb == "package":
-        if not release.packages:
-            raise UsageError(
-                f"{release.context.product.name} has no packages",
-                resolution="add a table [packages], and `deb` or `rpm` to `stages`, in its product.toml",
-            )
-        return Merge.of(*(package.tree for package in release.packages))
-    return Merge.of(*(artifact.tree for artifact in release.artifacts if artifact.kind in KINDS[verb]))
 
 
 def gate_closed(context: Context, verdict: Mapping[str, Any], where: str) -> GateClosedError:

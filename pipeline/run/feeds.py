@@ -5,9 +5,8 @@ A missing database does not end a run. The gate reports it: it closes for a rele
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -22,10 +21,14 @@ LONGEST = 300
 """Characters of a program's last words that are repeated."""
 
 
-def given(folder: Path) -> dict[str, str]:
-    """Return why each scanner of binaries finds no database in `folder`, that of --scan-db, by scanner."""
-    places = {name: folder / name for name in scan.BINARY_SCANNERS}
-    return scan.not_given({name: place.is_dir() and any(place.iterdir()) for name, place in places.items()})
+def not_given(present: Mapping[str, bool]) -> dict[str, str]:
+    """Return why each scanner of binaries has no database that `present`, by scanner, does not find in --scan-db.
+
+    Without one of its own, govulncheck says so itself.
+    """
+    return {
+        name: f"the folder of --scan-db has nothing in {name}/" for name in scan.BINARY_SCANNERS if not present[name]
+    }
 
 
 async def fetched(

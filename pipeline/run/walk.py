@@ -24,11 +24,11 @@ from pipeline.run.backend import Backend
 from pipeline.run.choice import context_of, databases, gate_closed, version_of
 from pipeline.run.request import Request
 from pipeline.stages import index as finish
-from pipeline.stages import scan
 from pipeline.stages.context import Context, Databases
 from pipeline.stages.package import load_packaging
 from pipeline.stages.sbom import load_schemas
 from pipeline.stages.scan import BINARY_SCANNERS
+from pipeline.stages.table import stages_of
 
 GENERAL = "debian"
 """The image of steps that need nothing special."""
@@ -67,9 +67,9 @@ class Walk(Generic[Directory]):
 
     async def judge(self, release: Release, where: str) -> None:
         """Say what the gate warns of. Raises GateClosedError, which names `where` the reports are."""
-        if release.verdict is None:
+        if release.made.verdict is None:
             return
-        verdict = json.loads(await self.backend.read(release.verdict, "verdict.json"))
+        verdict = json.loads(await self.backend.read(release.made.verdict, "verdict.json"))
         for warning in verdict.get("warnings", []):
             self.backend.note(f"gate: {warning}")
         if not verdict["open"]:
@@ -80,6 +80,7 @@ class Walk(Generic[Directory]):
         request, backend = self.request, self.backend
         folder = packaging_folder() / "products" / request.product
         product = load_product(folder)
+        stages_of(product)  # before the source is fetched: a wrong name is a matter of seconds
         version = version_of(request, product)
         source = await backend.source(request, product, version)
         toolchain = self.recorded or await self.toolchain(wanted(product, version, source))
@@ -92,12 +93,13 @@ class Walk(Generic[Directory]):
             images=backend.catalog.images(toolchain),
             given={**await self._databases(product), **await self._prebuilt()},
             packaging=load_packaging(folder, product),
+            schemas=load_schemas(packaging_folder()),
         )
         return replace(context, missing=await self._missing())
 
     def release(self, context: Context) -> Release:
         """Return the graph of the release of `context`."""
-        return plan(context, load_schemas(packaging_folder()))
+        return plan(context)
 
     async def prepared(self, context: Context, *trees: Tree, check: bool = True) -> Context:
         """Return `context` once the images of the steps below `trees` are available, and have what those steps need."""
@@ -181,7 +183,7 @@ class Walk(Generic[Directory]):
         place = self.request.scan_db
         if place is None:
             return {}
-        return scan.not_given({name: bool(await self.backend.names(place, name)) for name in BINARY_SCANNERS})
+        return feeds.not_given({name: bool(await self.backend.names(place, name)) for name in BINARY_SCANNERS})
 
 
 async def tested(backend: Backend[Any], steps: Iterable[Step]) -> None:

@@ -9,9 +9,24 @@ from pipeline.model.tree import Merge, Pick, Tree
 from pipeline.stages import package
 from pipeline.stages.context import Context
 from pipeline.stages.program import inside
+from pipeline.stages.stage import Made, Stage
 
 NOTICE = "NOTICE"
 """The list of licenses, by the name that the packaging files have for it."""
+
+
+def make(context: Context, made: Made) -> Made:
+    """Return the archive of every binary, with what was made about its contents."""
+    about = made.of(Kind.SBOM, Kind.NOTICE)
+    return Made(
+        artifacts=tuple(
+            archive(context, built, [each for each in about if each.subject == built.name])
+            for built in made.of(Kind.BINARY)
+        )
+    )
+
+
+STAGE = Stage(make=make)
 
 
 def archive(context: Context, built: Artifact, companions: Sequence[Artifact]) -> Artifact:

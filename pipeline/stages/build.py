@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from pipeline.config.product import Variant
 from pipeline.config.toolchain import OLDEST
+from pipeline.errors import UsageError
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.source import go_order
 from pipeline.model.step import WORK, Cache, Effect, Step
@@ -15,6 +16,7 @@ from pipeline.model.tree import Files, Pick, Tree
 from pipeline.programs import closure
 from pipeline.stages.context import Context, FipsModule
 from pipeline.stages.program import inside
+from pipeline.stages.stage import Made, Stage
 
 GO = "go"
 CROSS_COMPILERS = {("linux", "arm64"): "aarch64-linux-gnu-gcc"}
@@ -22,6 +24,37 @@ BORING_LINKED = ("-linkmode=external", "'-extldflags=-static -Wl,--build-id=none
 BORING_TAGS = ("netgo", "osusergo")
 GO_FIPS_MODULE = "v1.0.0"
 """The frozen Go Cryptographic Module with CMVP certificate 5247."""
+
+
+def make(context: Context, made: Made) -> Made:  # noqa: ARG001 - the first stage
+    """Return every binary with the proof of what it is, and what was asked to be proved of the build image."""
+    module_cache = modules(context)
+    artifacts: list[Artifact] = []
+    for target, variant in matrix(context):
+        built = binary(context, target, variant, module_cache)
+        artifacts += [built, proof(context, built, target, variant)]
+    if context.options.require_openssl_fips:
+        artifacts.append(openssl_fips(context))
+    return Made(artifacts=tuple(artifacts))
+
+
+STAGE = Stage(make=make, chosen=False, verb="build", also=("sbom",))
+
+
+def matrix(context: Context) -> list[tuple[Target, Variant]]:
+    """Return the targets and variants to build: all that the product has, or those that were chosen.
+
+    Raises UsageError for a choice that the product does not have.
+    """
+    known = {str(target): target for target in context.product.targets}
+    unknown = [name for name in context.options.targets if name not in known]
+    if unknown:
+        raise UsageError(
+            f"{context.product.name} is not built for {', '.join(unknown)}",
+            resolution=f"choose among: {', '.join(known)}",
+        )
+    targets = [known[name] for name in known if not context.options.targets or name in context.options.targets]
+    return [(target, variant) for target in targets for variant in context.product.variants(context.options.variants)]
 
 
 def modules(context: Context) -> Tree | None:

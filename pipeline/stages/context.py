@@ -71,6 +71,8 @@ class Context:
     missing: Mapping[str, str] = field(default_factory=dict)
     packaging: Files = field(default=EMPTY, repr=False)
     """The files that packages are made from; empty for a product without packages."""
+    schemas: Files = field(default=EMPTY, repr=False)
+    """The official JSON schemas that SBOMs and reports are validated against."""
 
     @property
     def epoch(self) -> int:

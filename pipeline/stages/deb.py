@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.distribution import Format
-from pipeline.model.tree import Files, Tree
+from pipeline.model.tree import Tree
 from pipeline.stages import package
 from pipeline.stages.context import Context
 from pipeline.stages.package import Packaged
 from pipeline.stages.program import inside
-
-NAME = Format.DEB.value
-OTHERS = ("rpm", "selinux")
-"""The folders that are for RPM only."""
+from pipeline.stages.stage import Made, Stage
 
 
-def given(context: Context) -> Files:
-    """Return the files that a DEB is made from, templates not filled in."""
-    return package.files(context.packaging, without=OTHERS)
+def make(context: Context, made: Made) -> Made:
+    """Return a DEB of every packaged binary, made when all gates have let it through."""
+    wanted = package.wanted(context, made, Format.DEB)
+    return Made(artifacts=tuple(_package(context, each, made.gates) for each in wanted))
 
 
-def packages(context: Context, artifacts: Sequence[Artifact], gates: Mapping[str, Tree]) -> list[Artifact]:
-    """Return a DEB of every packaged binary among `artifacts`, made when all `gates` have let it through."""
-    return [_package(context, each, gates) for each in package.wanted(context, artifacts, Format.DEB)]
+STAGE = Stage(make=make, needs=("sbom",), verb="package")
 
 
 def _package(context: Context, packaged: Packaged, gates: Mapping[str, Tree]) -> Artifact:
@@ -45,7 +41,7 @@ def _package(context: Context, packaged: Packaged, gates: Mapping[str, Tree]) ->
         },
         title=f"deb {distribution.name} {built.label}",
         image=context.image(distribution.image),
-        inputs=package.inputs(context, packaged, given(context), gates),
+        inputs=package.inputs(context, packaged, gates),
         outputs=(file,),
         epoch=context.epoch,
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.distribution import Format
-from pipeline.stages import deb, package, rpm
+from pipeline.stages import package
 from pipeline.stages.context import Context
 from pipeline.stages.program import inside
+from pipeline.stages.stage import Made, Stage
 
 IMAGE = "rpm-ol9"
 """Of the distributions that packages are made for, the one whose systemd (252) can judge units of files: 250 is the
@@ -14,21 +17,28 @@ first that does, and Ubuntu 22.04 has 249, Oracle Linux 8 has 239."""
 NAME = "exposure.json"
 
 
-def exposure(context: Context) -> Artifact | None:
+def make(context: Context, made: Made) -> Made:  # noqa: ARG001 - units are judged before anything is compiled
     """Return `exposure.json`: every service of every package, whatever targets and variants this run is for.
 
-    None for a product whose packages have no service. The step fails when systemd objects to a unit, or when a service
-    is more exposed than the product allows.
+    Nothing for a product whose packages have no service. The step fails when systemd objects to a unit, or when a
+    service is more exposed than the product allows, so it is a gate.
     """
-    if not any(path.endswith((".service", ".service.j2")) for path, _ in context.packaging.entries):
-        return None
+    formats = [format_ for format_ in Format if format_.value in context.product.stages]
+    if not formats or not any(path.endswith((".service", ".service.j2")) for path, _ in context.packaging.entries):
+        return Made()
+    judged = exposure(context, formats)
+    return Made(artifacts=(judged,), gates={"exposure": judged.tree})
+
+
+STAGE = Stage(make=make, chosen=False)
+
+
+def exposure(context: Context, formats: Sequence[Format]) -> Artifact:
+    """Return what systemd says of the services in the packages of `formats`."""
     rules = package.rules(context)
-    given = {Format.DEB: deb.given(context), Format.RPM: rpm.given(context)}
-    stages = context.product.stages
     packages = [
         (f"{distribution.name}-{name}", distribution, context.product.variant(name))
-        for format_ in Format
-        if format_.value in stages
+        for format_ in formats
         for distribution in rules.of(format_)
         for name in rules.variants
     ]
@@ -51,7 +61,7 @@ def exposure(context: Context) -> Artifact | None:
         title="exposure",
         image=context.image(IMAGE),
         inputs={
-            label: package.rendered(context, given[distribution.format], distribution, variant)
+            label: package.rendered(context, package.given(context, distribution.format), distribution, variant)
             for label, distribution, variant in packages
         },
         outputs=(NAME,),

@@ -14,38 +14,32 @@ from pipeline.model.tree import Merge, Output, Tree
 from pipeline.signing.keys import DEVELOPMENT_IDENTITY
 from pipeline.stages.context import Context, Options
 from pipeline.stages.program import inside
+from pipeline.stages.stage import Made, gated
 
 INDEX = ("SHA256SUMS", "SHA512SUMS", "release.json")
 EPHEMERAL_IDENTITY = "Key of one run - not for shipping <ephemeral@localhost>"
 
 
-def index(
-    context: Context,
-    artifacts: Sequence[Artifact],
-    described: Sequence[Artifact],
-    approval: Tree | None,
-    statements: Sequence[Artifact] = (),
-) -> Artifact:
+def index(context: Context, made: Made, described: Sequence[Artifact]) -> Artifact:
     """Return `release.json` with its checksums: what each artifact is, its digest, and the step that made it.
 
-    `described` are the same artifacts as the index tells of them.
+    `described` are the artifacts as the index tells of them.
     """
     step = inside(
         "sign.index",
-        index_parameters(context, described, statements),
+        index_parameters(context, described, made.statements),
         title="index and checksums",
         image=context.image("debian"),
-        inputs=index_inputs(artifacts, approval),
+        inputs=index_inputs(made),
         outputs=INDEX,
         epoch=context.epoch,
     )
     return Artifact(name="release.json", kind=Kind.INDEX, tree=step.out)
 
 
-def index_inputs(artifacts: Sequence[Artifact], approval: Tree | None) -> dict[str, Tree]:
-    """Return what the index is made from: every file of the release, and the gate's approval."""
-    everything = Merge.of(*(artifact.tree for artifact in artifacts))
-    return {"artifacts": everything, **({"approval": approval} if approval is not None else {})}
+def index_inputs(made: Made) -> dict[str, Tree]:
+    """Return what the index is made from: every file of the release, once all gates are open."""
+    return gated({"artifacts": Merge.of(*(artifact.tree for artifact in made.artifacts))}, made.gates)
 
 
 def index_parameters(context: Context, described: Sequence[Artifact], statements: Sequence[Artifact]) -> dict[str, Any]:

@@ -14,17 +14,18 @@ from pipeline.config.packages import Packages
 from pipeline.config.product import Product, Variant
 from pipeline.config.template import render_files
 from pipeline.errors import ConfigError
-from pipeline.model.artifact import Artifact
+from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.distribution import Distribution, Format
 from pipeline.model.target import TARGETS, Target
 from pipeline.model.tree import File, Files, Merge, Tree
 from pipeline.stages.context import Context
+from pipeline.stages.stage import Made, gated
 
 IGNORED = (".", "__pycache__")
 """How the names begin of what editors and interpreters leave in a folder."""
 
-DISTRIBUTIONS_OWN = ("apparmor", "deb", "rpm", "selinux")
-"""The folders for the tools that make packages, and for what only a distribution's package sets up."""
+SHARED = "rpm/reproducible.inc"
+"""Part of both spec files."""
 
 EARLIEST = int(dt.datetime(2000, 1, 1, tzinfo=dt.UTC).timestamp())
 """Of a changelog: rpm and rpmlint refuse dates before 1990, and a plain directory has no time of a commit."""
@@ -74,10 +75,10 @@ def load_packaging(folder: Path, product: Product) -> Files:
     return Files.of(found)
 
 
-def wanted(context: Context, artifacts: Sequence[Artifact], format_: Format) -> list[Packaged]:
+def wanted(context: Context, made: Made, format_: Format) -> list[Packaged]:
     """Return what becomes a package of this format: every packaged variant, for every distribution."""
     packages = rules(context)
-    notices = {artifact.subject: artifact for artifact in artifacts if artifact.kind.value == "notice"}
+    notices = {notice.subject: notice for notice in made.of(Kind.NOTICE)}
     return [
         Packaged(
             built=built,
@@ -86,8 +87,8 @@ def wanted(context: Context, artifacts: Sequence[Artifact], format_: Format) -> 
             distribution=distribution,
             notice=notices.get(built.name),
         )
-        for built in artifacts
-        if built.kind.value == "binary" and built.variant in packages.variants
+        for built in made.of(Kind.BINARY)
+        if built.variant in packages.variants
         for distribution in packages.of(format_)
     ]
 
@@ -117,25 +118,39 @@ def files(packaging: Files, *only: str, without: tuple[str, ...] = ()) -> Files:
     return Files(tuple((p, file) for p, file in entries if (not only or among(p, only)) and not among(p, without)))
 
 
+def given(context: Context, format_: Format) -> Files:
+    """Return the files that a package of a binary is made from in this format, templates not filled in.
+
+    The package of the SELinux module has files of its own, and the spec files have `SHARED` in them already.
+    """
+    selinux = f"rpm/{context.product.build.binary}-selinux.spec.j2"
+    return files(context.packaging, without=(*format_.others, "selinux", SHARED, selinux))
+
+
 def installed(context: Context, variant: Variant) -> Files:
     """Return what a package of `variant` installs on any distribution, and the Makefile that does it."""
-    return rendered(context, files(context.packaging, without=DISTRIBUTIONS_OWN), None, variant)
+    return rendered(
+        context,
+        files(context.packaging, without=tuple(folder for each in Format for folder in each.folders)),
+        None,
+        variant,
+    )
 
 
 def rendered(
     context: Context,
-    given: Files,
+    from_: Files,
     distribution: Distribution | None,
     variant: Variant | None,
     prebuilt: tuple[Prebuilt, ...] = (),
 ) -> Files:
-    """Return `given` with its templates filled in for one package, or for the archive: that has no distribution.
+    """Return `from_` with its templates filled in for one package, or for the archive: that has no distribution.
 
     `prebuilt` is for the templates of a source package.
     """
     where = f"packaging of {context.product.name} for {distribution.name if distribution else 'archives'}"
     named = {**values(context, distribution, variant), "prebuilt": prebuilt}
-    return _filled(given, tuple(named.items()), context.packaging, where)
+    return _filled(from_, tuple(named.items()), context.packaging, where)
 
 
 @lru_cache(maxsize=256)
@@ -153,7 +168,7 @@ def values(context: Context, distribution: Distribution | None, variant: Variant
     name = name_of(context, variant)
     decided: dict[str, Hashable] = {}
     if distribution:
-        upstream = version.deb if distribution.format is Format.DEB else version.rpm
+        upstream = distribution.format.version(version)
         release = f"{packages.revision}{distribution.suffix}"
         decided = {"distribution": distribution, "release": release, "upstream": upstream}
     return {
@@ -181,11 +196,14 @@ def values(context: Context, distribution: Distribution | None, variant: Variant
     }
 
 
-def inputs(context: Context, packaged: Packaged, given: Files, gates: Mapping[str, Tree]) -> dict[str, Tree]:
-    """Return the inputs of the step that makes a package of the files `given`, after what `gates` let through."""
+def inputs(context: Context, packaged: Packaged, gates: Mapping[str, Tree]) -> dict[str, Tree]:
+    """Return the inputs of the step that makes a package, after what `gates` let through."""
     notice: list[Tree | tuple[str, Tree]] = [packaged.notice.tree] if packaged.notice else []
-    return {
-        "binary": Merge.of(packaged.built.tree, *notice),
-        "files": rendered(context, given, packaged.distribution, packaged.variant),
-        **gates,
-    }
+    own = given(context, packaged.distribution.format)
+    return gated(
+        {
+            "binary": Merge.of(packaged.built.tree, *notice),
+            "files": rendered(context, own, packaged.distribution, packaged.variant),
+        },
+        gates,
+    )

@@ -15,37 +15,31 @@ from pipeline.stages import package
 from pipeline.stages.context import Context
 from pipeline.stages.package import Packaged, Prebuilt
 from pipeline.stages.program import inside
+from pipeline.stages.stage import Made, Stage, gated
 
-NAME = Format.RPM.value
-SHARED = "rpm/reproducible.inc"
-"""Part of both spec files."""
-OTHERS = ("apparmor", "deb", "selinux", SHARED)
-"""What is for DEB only, or for the package of the SELinux module, or in the spec file already."""
 EXCEPTIONS = "rpm/rpmlint.toml"
 
 
-def given(context: Context) -> Files:
-    """Return the files that an RPM of a binary is made from, templates not filled in."""
-    return package.files(context.packaging, without=(*OTHERS, f"rpm/{context.product.build.binary}-selinux.spec.j2"))
+def make(context: Context, made: Made) -> Made:
+    """Return an RPM of every packaged binary, and of the SELinux module, without signatures.
 
-
-def packages(context: Context, artifacts: Sequence[Artifact], gates: Mapping[str, Tree]) -> list[Artifact]:
-    """Return an RPM of every packaged binary among `artifacts`, and of the SELinux module, without signatures.
-
-    Before them the source RPMs that they are built from. RPMs of binaries are made when all `gates` have let them
+    Before them the source RPMs that they are built from. RPMs of binaries are made when all gates have let them
     through; their source RPMs have no program in them.
     """
-    wanted = package.wanted(context, artifacts, Format.RPM)
-    made: list[Artifact] = []
+    wanted = package.wanted(context, made, Format.RPM)
+    packages: list[Artifact] = []
     for distribution, variant in dict.fromkeys((each.distribution, each.built.variant) for each in wanted):
         group = [each for each in wanted if (each.distribution, each.built.variant) == (distribution, variant)]
         source = _source(context, group)
-        made += [source, *(_package(context, each, source, gates) for each in group)]
+        packages += [source, *(_package(context, each, source, made.gates) for each in group)]
     rules = package.rules(context)
     for distribution in rules.of(Format.RPM) if rules.selinux else ():
         source = _selinux_source(context, distribution)
-        made += [source, _selinux(context, distribution, source)]
-    return made
+        packages += [source, _selinux(context, distribution, source)]
+    return Made(artifacts=tuple(packages))
+
+
+STAGE = Stage(make=make, needs=("sbom",), verb="package")
 
 
 def _source(context: Context, group: Sequence[Packaged]) -> Artifact:
@@ -72,7 +66,9 @@ def _source(context: Context, group: Sequence[Packaged]) -> Artifact:
         title=f"source rpm {distribution.name} {variant.name}",
         image=context.image(distribution.image),
         inputs={
-            "files": package.rendered(context, given(context), distribution, variant, tuple(prebuilt)),
+            "files": package.rendered(
+                context, package.given(context, Format.RPM), distribution, variant, tuple(prebuilt)
+            ),
             "sources": Merge.of(*sources),
         },
         outputs=(file,),
@@ -90,7 +86,7 @@ def _package(context: Context, packaged: Packaged, source: Artifact, gates: Mapp
         {"arch": target.rpm_arch, "binary": built.name, "out": f"/out/{file}", "source": f"/in/source/{source.name}"},
         title=f"rpm {distribution.name} {built.label}",
         image=context.image(distribution.image),
-        inputs={"binary": built.tree, "files": _exceptions(context), "source": source.tree, **gates},
+        inputs=gated({"binary": built.tree, "files": _exceptions(context), "source": source.tree}, gates),
         outputs=(file,),
         epoch=context.epoch,
     )
@@ -107,7 +103,7 @@ def _package(context: Context, packaged: Packaged, source: Artifact, gates: Mapp
 def _selinux_source(context: Context, distribution: Distribution) -> Artifact:
     name, program = f"{package.name_of(context, None)}-selinux", context.product.build.binary
     file = f"{name}-{_version(context, distribution)}.src.rpm"
-    files = package.files(context.packaging, "rpm", "selinux", without=(f"rpm/{program}.spec.j2", SHARED))
+    files = package.files(context.packaging, "rpm", "selinux", without=(f"rpm/{program}.spec.j2", package.SHARED))
     step = inside(
         "package.rpm_source",
         {"name": name, "out": f"/out/{file}", "spec": f"rpm/{program}-selinux.spec"},

@@ -1,15 +1,16 @@
-"""SBOM: what is inside each binary and each package, as CycloneDX and SPDX."""
+"""SBOM: what is inside each binary, as CycloneDX and SPDX, and the licenses of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.step import WORK, Step
-from pipeline.model.tree import Files, Merge, Pick, Tree
+from pipeline.model.tree import Files, Pick, Tree
+from pipeline.stages.build import modules
 from pipeline.stages.context import Context
 from pipeline.stages.program import inside
+from pipeline.stages.stage import Made, Stage
 
 FORMATS = ("cdx.json", "spdx.json")
 
@@ -19,6 +20,15 @@ SYFT_ENV = {
     "SYFT_CHECK_FOR_APP_UPDATE": "false",
     "XDG_CACHE_HOME": f"{WORK}/cache",
 }
+
+
+def make(context: Context, made: Made) -> Made:
+    """Return both documents, and the notice on licenses, of every binary."""
+    licenses = modules(context) or context.source.tree
+    return Made(artifacts=tuple(each for built in made.of(Kind.BINARY) for each in sboms(context, built, licenses)))
+
+
+STAGE = Stage(make=make, verb="sbom")
 
 
 def catalogue(context: Context, built: Artifact, licenses: Tree) -> Tree:
@@ -54,7 +64,7 @@ def _license_environment(context: Context) -> dict[str, str]:
     return {"SYFT_GOLANG_SEARCH_LOCAL_MOD_CACHE_LICENSES": "true", "SYFT_GOLANG_LOCAL_MOD_CACHE_DIR": "/in/modules"}
 
 
-def sboms(context: Context, built: Artifact, schemas: Files, licenses: Tree) -> tuple[Artifact, ...]:
+def sboms(context: Context, built: Artifact, licenses: Tree) -> tuple[Artifact, ...]:
     """Return the CycloneDX and the SPDX document of `built`, valid and without random parts, and its licenses."""
     names = {suffix: f"{built.name}.{suffix}" for suffix in FORMATS}
     notice = f"{built.name}.NOTICE.txt"
@@ -75,62 +85,14 @@ def sboms(context: Context, built: Artifact, schemas: Files, licenses: Tree) -> 
         },
         title=f"sbom {built.label}",
         image=context.image("debian"),
-        inputs={"raw": catalogue(context, built, licenses), "binary": built.tree, "schemas": schemas},
+        inputs={"raw": catalogue(context, built, licenses), "binary": built.tree, "schemas": context.schemas},
         outputs=(*names.values(), notice),
         epoch=context.epoch,
     )
-    return (*_documents(step, built), _about(step, built, notice, Kind.NOTICE))
+    return (*documents(step, built), _about(step, built, notice, Kind.NOTICE))
 
 
-def of_packages(
-    context: Context, packages: Sequence[Artifact], artifacts: Sequence[Artifact], schemas: Files
-) -> list[Artifact]:
-    """Return the CycloneDX and the SPDX document of each of `packages`; `artifacts` have those of their binaries."""
-    known = {artifact.name: artifact for artifact in artifacts if artifact.kind is Kind.SBOM}
-    return [document for package in packages for document in _of_package(context, package, known, schemas)]
-
-
-def _of_package(
-    context: Context, package: Artifact, known: Mapping[str, Artifact], schemas: Files
-) -> tuple[Artifact, ...]:
-    made_by = package.made_by
-    assert made_by is not None
-    listed = inside(
-        "package.contents",
-        {"package": f"/in/package/{package.name}", "out": "/out/contents.json"},
-        title=f"contents of {made_by.title}",
-        image=made_by.image,
-        inputs={"package": package.tree},
-        outputs=("contents.json",),
-        epoch=context.epoch,
-    )
-    names = {suffix: f"{package.name}.{suffix}" for suffix in FORMATS}
-    binary = {suffix: known[f"{package.subject}.{suffix}"] for suffix in FORMATS} if package.subject else {}
-    keys = {"cdx.json": "cyclonedx", "spdx.json": "spdx"}
-    step = inside(
-        "sbom.package_sbom",
-        {
-            "file": package.name,
-            "contents": "/in/contents/contents.json",
-            **{keys[suffix]: f"/in/binary/{artifact.name}" for suffix, artifact in binary.items()},
-            "supplier": context.product.vendor,
-            "license": context.product.license,
-            **{f"out_{keys[suffix]}": f"/out/{name}" for suffix, name in names.items()},
-        },
-        title=f"sbom of {made_by.title}",
-        image=context.image("debian"),
-        inputs={
-            "contents": listed.out,
-            "schemas": schemas,
-            **({"binary": Merge.of(*(artifact.tree for artifact in binary.values()))} if binary else {}),
-        },
-        outputs=tuple(names.values()),
-        epoch=context.epoch,
-    )
-    return _documents(step, package)
-
-
-def _documents(step: Step, subject: Artifact) -> tuple[Artifact, ...]:
+def documents(step: Step, subject: Artifact) -> tuple[Artifact, ...]:
     """Return the two documents about `subject` that `step` makes."""
     return tuple(_about(step, subject, f"{subject.name}.{suffix}", Kind.SBOM) for suffix in FORMATS)
 

@@ -6,15 +6,16 @@ together with the day.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.step import WORK, Effect, ExitCode, Step
 from pipeline.model.target import TARGETS
-from pipeline.model.tree import EMPTY, Files, Merge, Pick, Tree
+from pipeline.model.tree import EMPTY, Merge, Pick, Tree
 from pipeline.stages.build import modules, settings
 from pipeline.stages.context import Context, Databases
 from pipeline.stages.program import inside
+from pipeline.stages.stage import Made, Stage
 
 GRYPE_ENV = {
     "GRYPE_CHECK_FOR_APP_UPDATE": "false",
@@ -41,6 +42,32 @@ FEED = "https://vuln.go.dev/vulndb.zip"
 """The whole Go vulnerability database in one archive (https://go.dev/security/vuln/database)."""
 
 
+def make(context: Context, made: Made) -> Made:
+    """Return what the scanners find in every binary, the verdict on it, and the gate that it opens or not."""
+    binaries = made.of(Kind.BINARY)
+    found = databases(context)
+    raw: list[tuple[str, Tree]] = []
+    for built in binaries:
+        for scanner, run in (("grype", grype), ("trivy", trivy)):
+            if scanner in found:
+                raw.append((f"{built.name}/{scanner}", run(context, built, found[scanner]).out))
+    if "govulncheck" in found:
+        reached = govulncheck(context, binaries, found["govulncheck"])
+        raw += [(f"{built.name}/govulncheck", Pick(reached.out, root=built.name)) for built in binaries]
+    judged = judge(context, binaries, Merge.of(*raw), found.get("trivy", EMPTY))
+    artifacts = reports(context, judged)
+    return Made(
+        artifacts=artifacts,
+        statements=statements(binaries, judged),
+        gates={"approval": approval(context, judged)},
+        verdict=Pick(judged.out, paths=("verdict.json",)),
+        reports=Merge.of(*(artifact.tree for artifact in artifacts)),
+    )
+
+
+STAGE = Stage(make=make, verb="scan")
+
+
 def scanners(context: Context) -> tuple[str, ...]:
     """Return the scanners that need a database."""
     return (*BINARY_SCANNERS, *(("govulncheck",) if context.product.scan.reachability else ()))
@@ -64,14 +91,6 @@ def feeds(context: Context) -> dict[str, Step]:
     """Return the step that fetches each scanner's database from its vendor, by scanner."""
     made = {"grype": _grype_feed, "trivy": _trivy_feed, "govulncheck": _govulncheck_feed}
     return {name: made[name](context) for name in scanners(context)}
-
-
-def not_given(present: Mapping[str, bool]) -> dict[str, str]:
-    """Return why each scanner of binaries has no database that `present`, by scanner, does not find in --scan-db.
-
-    Without one of its own, govulncheck says so itself.
-    """
-    return {name: f"the folder of --scan-db has nothing in {name}/" for name in BINARY_SCANNERS if not present[name]}
 
 
 def _from_advisories(context: Context, scanner: str) -> Tree:
@@ -215,7 +234,7 @@ def judge(context: Context, binaries: Sequence[Artifact], raw: Tree, trivy_datab
     )
 
 
-def reports(context: Context, judged: Step, schemas: Files) -> tuple[Artifact, ...]:
+def reports(context: Context, judged: Step) -> tuple[Artifact, ...]:
     """Return what was found, for each kind of reader.
 
     A release about which OpenVEX can state nothing has no `openvex.json`.
@@ -225,7 +244,7 @@ def reports(context: Context, judged: Step, schemas: Files) -> tuple[Artifact, .
         {"author": context.product.vendor},
         title="scan reports",
         image=context.image("debian"),
-        inputs={"scan": Pick(judged.out, paths=("scan.json",)), "schemas": schemas},
+        inputs={"scan": Pick(judged.out, paths=("scan.json",)), "schemas": context.schemas},
         outputs=("scan.md", "scan.sarif"),
         epoch=context.epoch,
     )
@@ -254,21 +273,6 @@ def approval(context: Context, judged: Step) -> Tree:
         inputs={"report": Pick(judged.out, paths=("verdict.json",))},
         outputs=("approval.json",),
     ).out
-
-
-def scan(context: Context, binaries: Sequence[Artifact], schemas: Files) -> tuple[tuple[Artifact, ...], Step]:
-    """Return the scan artifacts of `binaries`, and the step that judged them. `schemas` are those of the reports."""
-    found = databases(context)
-    raw: list[tuple[str, Tree]] = []
-    for built in binaries:
-        for scanner, run in (("grype", grype), ("trivy", trivy)):
-            if scanner in found:
-                raw.append((f"{built.name}/{scanner}", run(context, built, found[scanner]).out))
-    if "govulncheck" in found:
-        reached = govulncheck(context, binaries, found["govulncheck"])
-        raw += [(f"{built.name}/govulncheck", Pick(reached.out, root=built.name)) for built in binaries]
-    judged = judge(context, binaries, Merge.of(*raw), found.get("trivy", EMPTY))
-    return reports(context, judged, schemas), judged
 
 
 def statements(binaries: Sequence[Artifact], judged: Step) -> tuple[Artifact, ...]:

@@ -17,6 +17,7 @@ from pipeline.model.tree import Merge, Pick, Tree
 from pipeline.stages import index as finish
 from pipeline.stages.context import Context
 from pipeline.stages.program import inside
+from pipeline.stages.stage import Made, gated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,87 +28,67 @@ class Finished:
     tree: Tree = field(repr=False)
 
 
-def finished(
-    context: Context,
-    artifacts: Sequence[Artifact],
-    described: Sequence[Artifact],
-    approval: Tree | None,
-    statements: Sequence[Artifact] = (),
-) -> Finished:
-    """Return the release that `artifacts` become; `described` are the same as the index tells of them.
+def finished(context: Context, made: Made, described: Sequence[Artifact]) -> Finished:
+    """Return the release that what was `made` becomes; `described` are its artifacts as the index tells of them.
 
-    `statements` bear a day, so the index names them without their digests, and their own signatures vouch for them.
+    Statements bear a day, so the index names them without their digests, and their own signatures vouch for them.
     """
-    if context.options.ephemeral_key and any(map(_is_rpm, artifacts)):
-        return _in_one_step(context, artifacts, described, approval, statements)
-    ready = signed(context, artifacts, approval)
-    indexed = finish.index(context, ready, described, approval, statements)
-    files = Merge.of(*(artifact.tree for artifact in (*ready, *statements)), indexed.tree)
+    if context.options.ephemeral_key and any(map(_is_rpm, made.artifacts)):
+        return _in_one_step(context, made, described)
+    ready = signed(context, made)
+    indexed = finish.index(context, replace(made, artifacts=ready), described)
+    files = Merge.of(*(artifact.tree for artifact in (*ready, *made.statements)), indexed.tree)
     return Finished(artifacts=(*ready, indexed), tree=Merge.of(files, finish.signatures(context, files)))
 
 
-def signed(context: Context, artifacts: Sequence[Artifact], approval: Tree | None) -> tuple[Artifact, ...]:
-    """Return `artifacts` with every RPM signed, by the key that signs the release. Nothing is signed unapproved."""
-    packages = [artifact for artifact in artifacts if _is_rpm(artifact)]
+def signed(context: Context, made: Made) -> tuple[Artifact, ...]:
+    """Return the artifacts with every RPM signed, by the key that signs the release, once all gates are open."""
+    packages = [artifact for artifact in made.artifacts if _is_rpm(artifact)]
     if not packages or context.options.ephemeral_key:
-        return tuple(artifacts)
+        return made.artifacts
     step = inside(
         "sign.rpm_sign",
         {"fingerprint": context.options.signing_fingerprint, "out": "/out", "packages": "/in/packages"},
         title="sign rpms",
         image=_image(context),
-        inputs={
-            "packages": Merge.of(*(package.tree for package in packages)),
-            **({"approval": approval} if approval is not None else {}),
-        },
+        inputs=gated({"packages": Merge.of(*(package.tree for package in packages))}, made.gates),
         outputs=tuple(sorted(package.name for package in packages)),
         secrets=("signing-key",),
         epoch=context.epoch,
     )
     return tuple(
         replace(artifact, tree=Pick(step.out, paths=(artifact.name,))) if _is_rpm(artifact) else artifact
-        for artifact in artifacts
+        for artifact in made.artifacts
     )
 
 
-def unsigned(
-    context: Context,
-    artifacts: Sequence[Artifact],
-    described: Sequence[Artifact],
-    approval: Tree | None,
-    statements: Sequence[Artifact],
-    release: Tree,
-) -> Tree:
+def unsigned(context: Context, made: Made, described: Sequence[Artifact], release: Tree) -> Tree:
     """Return the files of a release that was made before, without signatures, for whoever does not have its key.
 
     The index is over the RPMs of `release`, which have their signatures inside.
     """
-    ready = [replace(each, tree=Pick(release, paths=(each.name,))) if _is_rpm(each) else each for each in artifacts]
-    indexed = finish.index(context, ready, described, approval, statements)
-    return Merge.of(*(artifact.tree for artifact in (*artifacts, *statements)), indexed.tree)
+    ready = tuple(
+        replace(each, tree=Pick(release, paths=(each.name,))) if _is_rpm(each) else each for each in made.artifacts
+    )
+    indexed = finish.index(context, replace(made, artifacts=ready), described)
+    return Merge.of(*(artifact.tree for artifact in (*made.artifacts, *made.statements)), indexed.tree)
 
 
-def _in_one_step(
-    context: Context,
-    artifacts: Sequence[Artifact],
-    described: Sequence[Artifact],
-    approval: Tree | None,
-    statements: Sequence[Artifact],
-) -> Finished:
+def _in_one_step(context: Context, made: Made, described: Sequence[Artifact]) -> Finished:
     """Return the release signed by a key of one step: no other step can have it, so that step does all of the above."""
-    packages = sorted(artifact.name for artifact in artifacts if _is_rpm(artifact))
+    packages = sorted(artifact.name for artifact in made.artifacts if _is_rpm(artifact))
     step = inside(
         "sign.sign_once",
         {
-            **finish.index_parameters(context, described, statements),
+            **finish.index_parameters(context, described, made.statements),
             "ephemeral_identity": finish.EPHEMERAL_IDENTITY,
             "packages": packages,
         },
         title="sign rpms, index and sign with a key of this run",
         image=_image(context),
         inputs={
-            **finish.index_inputs(artifacts, approval),
-            "statements": Merge.of(*(statement.tree for statement in statements)),
+            **finish.index_inputs(made),
+            "statements": Merge.of(*(statement.tree for statement in made.statements)),
         },
         outputs=(*finish.INDEX, *packages, "signing-key.asc"),
         effect=Effect.VOLATILE,
@@ -115,10 +96,10 @@ def _in_one_step(
     )
     ready = tuple(
         replace(artifact, tree=Pick(step.out, paths=(artifact.name,))) if _is_rpm(artifact) else artifact
-        for artifact in artifacts
+        for artifact in made.artifacts
     )
     indexed = Artifact(name="release.json", kind=Kind.INDEX, tree=step.out)
-    others = [artifact.tree for artifact in (*artifacts, *statements) if not _is_rpm(artifact)]
+    others = [artifact.tree for artifact in (*made.artifacts, *made.statements) if not _is_rpm(artifact)]
     return Finished(artifacts=(*ready, indexed), tree=Merge.of(*others, step.out))
 
 

@@ -25,6 +25,7 @@ from pipeline.model.version import parse_tag
 from pipeline.stages import deb, rpm
 from pipeline.stages.context import Context, Options
 from pipeline.stages.package import load_packaging
+from pipeline.stages.stage import Made
 from tests.conftest import require_tool
 
 MARK = "== done "
@@ -81,7 +82,8 @@ def build(
     name = f"{binary.name}.NOTICE.txt"
     notice = Artifact(name=name, kind=Kind.NOTICE, tree=Pick(given, paths=(name,)), subject=built.name)
     values = context(version, images, changes)
-    made = [*deb.packages(values, [built, notice], {}), *rpm.packages(values, [built, notice], {})]
+    given_before = Made(artifacts=(built, notice))
+    made = [artifact for stage in (deb, rpm) for artifact in stage.make(values, given_before).artifacts]
     chosen = [artifact for artifact in made if artifact.name.startswith(wanted)]
 
     async def work() -> list[Path]:

@@ -401,5 +401,6 @@ def expected_plan() -> str:
         images=catalog.images(toolchain),
         given={"advisories": Given("advisories", advisories)},
         packaging=load_packaging(folder, product),
+        schemas=load_schemas(packaging_folder()),
     )  # fmt: skip
-    return listing(plan(context, load_schemas(packaging_folder())))
+    return listing(plan(context))

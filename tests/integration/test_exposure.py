@@ -15,6 +15,7 @@ from pipeline.engine.local import LocalEngine
 from pipeline.errors import StepFailedError
 from pipeline.host.folders import home_folder
 from pipeline.stages import exposure
+from pipeline.stages.stage import Made
 from tests.integration.packaged import catalog, context
 
 UNIT = "systemd/weed-volume@.service"
@@ -28,7 +29,7 @@ def judge() -> Callable[..., dict[str, Any]]:
 
     def run(**changes: tuple[str, str]) -> dict[str, Any]:
         paths = {UNIT if name == "unit" else name: change for name, change in changes.items()}
-        artifact = exposure.exposure(context("1.2.3", images, paths))
+        (artifact,) = exposure.make(context("1.2.3", images, paths), Made()).artifacts
         assert artifact is not None
 
         async def work() -> dict[str, Any]:

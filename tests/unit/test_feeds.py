@@ -8,10 +8,14 @@ from pathlib import Path
 import anyio
 import pytest
 
+from pipeline.cli.progress import Progress
 from pipeline.engine import failure
 from pipeline.errors import EngineError, StepFailedError
 from pipeline.model.tree import Output, Tree
 from pipeline.run import feeds
+from pipeline.run.local import local_backend
+from pipeline.run.request import Request
+from pipeline.run.walk import Walk
 from pipeline.stages.context import Context, Databases
 from tests.unit.test_release_graph import context, made
 
@@ -59,11 +63,17 @@ def test_nothing_is_fetched_for_databases_that_are_there() -> None:
 
 def test_a_folder_without_a_database_or_with_an_empty_one_is_named(tmp_path: Path) -> None:
     (tmp_path / "trivy").mkdir()
-    assert feeds.given(tmp_path) == {
+
+    def missing() -> dict[str, str]:
+        request = Request(scan_db=str(tmp_path))
+        with local_backend(request, Progress()) as backend:
+            return anyio.run(Walk(request, backend)._missing)
+
+    assert missing() == {
         "grype": "the folder of --scan-db has nothing in grype/",
         "trivy": "the folder of --scan-db has nothing in trivy/",
     }
     for name in ("grype", "trivy"):
         (tmp_path / name).mkdir(exist_ok=True)
         (tmp_path / name / "database").touch()
-    assert feeds.given(tmp_path) == {}
+    assert missing() == {}

@@ -29,7 +29,7 @@ from pipeline.stages import index as finish
 from pipeline.stages.checkout import checkout
 from pipeline.stages.context import Context, Databases
 from pipeline.stages.package import load_packaging
-from tests.unit.test_release_graph import PRODUCTS, SCHEMAS, context
+from tests.unit.test_release_graph import PRODUCTS, context
 
 PACKAGING = PRODUCTS.parent
 RUNNERS = {"attempt", "run", "said"}
@@ -60,7 +60,7 @@ def every_step(specs: ImageSpecs) -> set[Step]:
         packaging = load_packaging(PRODUCTS / name, product)
         base = replace(context(), product=product, packaging=packaging, images=images)
         for each in variations(base) if name == "example" else [base]:
-            found |= set(steps_of(plan(each, SCHEMAS).tree))
+            found |= set(steps_of(plan(each).tree))
     general = images["debian"]
     release = {"release": Given("release", "sha256:1"), "key": Given("key", "sha256:2")}
     for step in (
@@ -78,7 +78,7 @@ def variations(base: Context) -> Iterator[Context]:
     yield replace(base, options=replace(options, require_openssl_fips=True))
     yield replace(base, options=replace(options, ephemeral_key=True))
     yield replace(base, options=replace(options, databases=Databases.FEED))
-    binaries = [binary.name for binary in plan(base, SCHEMAS).binaries]
+    binaries = [binary.name for binary in plan(base).binaries]
     yield replace(base, given={**base.given, binaries[0]: Given("leg", "sha256:4")})
 
 

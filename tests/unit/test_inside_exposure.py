@@ -18,7 +18,7 @@ from pipeline.programs.common import Params, Problem
 from pipeline.programs.package import exposure
 from pipeline.release.plan import plan
 from pipeline.stages.context import Context
-from tests.unit.test_release_graph import PRODUCTS, SCHEMAS, context, made, titles
+from tests.unit.test_release_graph import PRODUCTS, context, made, titles
 
 ROW = {"directive": "PrivateNetwork=", "exposure": 0.5, "why": "Service has access to the host's network"}
 
@@ -183,6 +183,6 @@ def test_it_is_part_of_the_release_and_the_product_says_what_is_allowed() -> Non
 def test_a_product_without_services_is_not_judged() -> None:
     c = context()
     kept = {path: file for path, file in c.packaging.entries if not path.endswith(".service")}
-    assert "exposure" not in titles(plan(replace(c, packaging=Files.of(kept)), SCHEMAS))
+    assert "exposure" not in titles(plan(replace(c, packaging=Files.of(kept))))
     product = load_product(PRODUCTS / "example").model_copy(update={"stages": ("archive", "sbom", "scan")})
-    assert "exposure" not in titles(plan(replace(c, product=product), SCHEMAS))
+    assert "exposure" not in titles(plan(replace(c, product=product)))

@@ -13,7 +13,7 @@ import pytest
 from pipeline.config.product import Product, load_product, parse_product
 from pipeline.config.template import render_files
 from pipeline.errors import ConfigError, UsageError
-from pipeline.model.artifact import Artifact
+from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.distribution import DISTRIBUTIONS
 from pipeline.model.graph import predecessors, steps_of
 from pipeline.model.step import Effect, Step
@@ -25,7 +25,7 @@ from pipeline.programs.sign import rpm_sign
 from pipeline.release.plan import plan
 from pipeline.stages.context import Context
 from pipeline.stages.package import load_packaging, rendered
-from tests.unit.test_release_graph import PACKAGING, PRODUCTS, SCHEMAS, context, made, titles
+from tests.unit.test_release_graph import PACKAGING, PRODUCTS, context, made, titles
 
 EXAMPLE = (PRODUCTS / "example" / "product.toml").read_text()
 TABLE = re.search(r"\[packages\]\n.*?(?=\n\[)", EXAMPLE, re.DOTALL)
@@ -69,11 +69,6 @@ def test_a_stage_without_its_table_is_a_mistake() -> None:
         parse_product(EXAMPLE.replace(TABLE[0], ""), where="product.toml")
 
 
-def test_a_package_without_a_list_of_licenses_is_a_mistake() -> None:
-    with pytest.raises(ConfigError, match="without 'sbom'"):
-        parse_product(EXAMPLE.replace('"sbom", ', ""), where="product.toml")
-
-
 def test_a_variant_whose_package_could_have_no_such_name_is_a_mistake() -> None:
     text = (PRODUCTS / "seaweedfs" / "product.toml").read_text()
     with pytest.raises(ConfigError, match="cannot be the name of a package"):
@@ -81,7 +76,7 @@ def test_a_variant_whose_package_could_have_no_such_name_is_a_mistake() -> None:
 
 
 def packages(c: Context) -> dict[str, Artifact]:
-    return {artifact.name: artifact for artifact in plan(c, SCHEMAS).packages}
+    return {artifact.name: artifact for artifact in plan(c).made.of(Kind.PACKAGE, Kind.SOURCE_PACKAGE)}
 
 
 def test_there_is_a_package_for_every_distribution_architecture_and_flavour() -> None:
@@ -108,14 +103,13 @@ def test_a_variant_that_is_not_listed_is_not_packaged() -> None:
 
 
 def test_a_product_without_packages_has_none_and_the_verb_says_so() -> None:
-    from pipeline.run.choice import part
-
     assert TABLE is not None
     text = EXAMPLE.replace(TABLE[0], "").replace('"deb", "rpm", ', "")
-    release = plan(replace(context(), product=parse_product(text, where="product.toml")), SCHEMAS)
-    assert release.packages == ()
-    with pytest.raises(UsageError, match="has no packages"):
-        part(release, "package")
+    release = plan(replace(context(), product=parse_product(text, where="product.toml")))
+    assert release.made.of(Kind.PACKAGE, Kind.SOURCE_PACKAGE) == ()
+    with pytest.raises(UsageError, match="has no stage for `pipeline package`") as caught:
+        release.part("package")
+    assert "add deb or rpm to `stages`" in caught.value.resolution
 
 
 def test_nothing_is_packaged_or_signed_before_the_gate() -> None:

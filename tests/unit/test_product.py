@@ -170,7 +170,7 @@ WRONG = [
         "build.env: 'PATH' is not a variable of the Go command",
     ),
     ("[[build.variants]]", '[build.env]\nGOOS = "x"\n[[build.variants]]', "build.env: GOOS is set by the build itself"),
-    ("[source]", 'stages = ["scna"]\n[source]', "stages[0]: 'scna' is not one of the values; did you mean `scan`?"),
+    ("[source]", 'stages = ["scan", 1]\n[source]', "stages[1]: input should be a valid string"),
     (
         "[source]",
         '[version]\nscheme = "sem"\n[source]',

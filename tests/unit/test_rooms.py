@@ -28,7 +28,19 @@ LOOSE = {"__init__.py", "__main__.py", "errors.py"}
 """What lies outside of a room: every room may import the errors."""
 
 TWICE = {
-    *("build", "checkout", "deb", "exposure", "index", "package", "rpm", "sbom", "sign", "verify"),  # stage, program
+    *(
+        "build",
+        "checkout",
+        "deb",
+        "exposure",
+        "index",
+        "package",
+        "package_sbom",
+        "rpm",
+        "sbom",
+        "sign",
+        "verify",
+    ),  # stage, program
     *("bundle", "images", "keys", "toolchains", "version"),  # a verb, and what it is about
     *("engine", "step"),  # what there is of each engine
 }

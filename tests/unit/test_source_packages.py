@@ -19,7 +19,7 @@ from pipeline.programs import common
 from pipeline.programs.package import package, rpm, rpm_source
 from pipeline.release.plan import plan
 from pipeline.stages.package import Prebuilt, rendered
-from tests.unit.test_release_graph import PRODUCTS, SCHEMAS, context, made, titles
+from tests.unit.test_release_graph import PRODUCTS, context, made, titles
 
 
 def parameters(step: Step) -> dict[str, object]:
@@ -57,7 +57,7 @@ def test_a_source_package_names_the_programs_of_all_architectures_and_holds_thei
 
 
 def test_source_packages_are_signed_and_listed_as_such_and_wait_for_no_gate() -> None:
-    release = plan(context(), SCHEMAS)
+    release = plan(context())
     sources = [artifact for artifact in release.artifacts if artifact.kind is Kind.SOURCE_PACKAGE]
     assert len(sources) == 6
     steps = titles(release)

@@ -104,6 +104,7 @@ def release(options: Namespace) -> Iterator[Finding]:
     from pipeline.config.product import load_product
     from pipeline.host.folders import packaging_folder
     from pipeline.model.version import parse_tag
+    from pipeline.stages.table import stages_of
 
     with ExitStack() as stack:
         run, problems = _tried("images", lambda: stack.enter_context(opened(options)))
@@ -112,6 +113,7 @@ def release(options: Namespace) -> Iterator[Finding]:
             folder = packaging_folder() / "products" / options.product
             product, wrong = _tried("product", lambda: load_product(folder))
             problems += wrong
+            problems += _tried("product", lambda: stages_of(product))[1] if product else []
             place = Path(options.policy) if options.policy else folder / "policy.toml"
             problems += _tried("policy", lambda: load_policy(place))[1] if product or options.policy else []
         if product and options.tag:

@@ -9,7 +9,6 @@ from pipeline.cli.running import Run, opened
 from pipeline.errors import GateClosedError
 from pipeline.release.deliver import deliver
 from pipeline.release.plan import Release
-from pipeline.run.choice import part
 
 GATED = ("package", "release", "scan")
 """The verbs that ask the gate, and so need the scanners' databases."""
@@ -39,7 +38,7 @@ async def _run(run: Run, verb: str) -> Path:
     place = target.with_name(f"{target.name}-{verb}")
     if verb == "package":
         await _judge(run, planned, target)
-    deliver(await backend.evaluate(part(planned, verb)), place)
+    deliver(await backend.evaluate(planned.part(verb)), place)
     if verb == "scan":
         await _judge(run, planned, target)
     return place
@@ -51,6 +50,6 @@ async def _judge(run: Run, planned: Release, target: Path) -> None:
     try:
         await run.walk.judge(planned, str(reports))
     except GateClosedError:
-        if planned.reports is not None:
-            deliver(await run.backend.evaluate(planned.reports), reports)
+        if planned.made.reports is not None:
+            deliver(await run.backend.evaluate(planned.made.reports), reports)
         raise

@@ -17,7 +17,7 @@ from pipeline.config.toolchain import Toolchain
 from pipeline.errors import SourceError, UsageError
 from pipeline.host import content
 from pipeline.host.content import remove_tree
-from pipeline.host.folders import home_folder, packaging_folder
+from pipeline.host.folders import home_folder
 from pipeline.model.artifact import Kind
 from pipeline.model.image import Image
 from pipeline.model.tree import Given, Tree
@@ -29,7 +29,6 @@ from pipeline.run.choice import databases, verified
 from pipeline.run.request import Request
 from pipeline.stages.context import Context, Databases
 from pipeline.stages.index import INDEX
-from pipeline.stages.sbom import load_schemas
 
 SCANNED = {kind.value for kind in Kind if kind.scanned}
 NOT_SCANNED = "scans were left out"
@@ -192,13 +191,12 @@ async def _context(again: Run, recorded: Recorded, *, skip_scan: bool) -> Contex
 
 def _tree(again: Run, context: Context, recorded: Recorded, *, skip_scan: bool) -> tuple[Tree, dict[str, str]]:
     """Return (the release without its signatures, the files that it has no part of, each with the reason)."""
-    schemas = load_schemas(packaging_folder())
     if not skip_scan:
         again.backend.given["release"] = recorded.path.absolute()
-        return remake(context, schemas, Given("release", content.digest_of(recorded.path))), {}
+        return remake(context, Given("release", content.digest_of(recorded.path))), {}
     scanned = [entry["name"] for entry in recorded.index["artifacts"] if entry["kind"] in SCANNED]
     dated = [entry["name"] for entry in recorded.index.get("statements", [])]
-    return remake_unscanned(context, schemas), dict.fromkeys((*scanned, *dated, *INDEX), NOT_SCANNED)
+    return remake_unscanned(context), dict.fromkeys((*scanned, *dated, *INDEX), NOT_SCANNED)
 
 
 async def _tools(again: Run, tree: Tree, own: Path) -> None:
