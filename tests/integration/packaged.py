@@ -82,8 +82,8 @@ def build(
     name = f"{binary.name}.NOTICE.txt"
     notice = Artifact(name=name, kind=Kind.NOTICE, tree=Pick(given, paths=(name,)), subject=built.name)
     values = context(version, images, changes)
-    given_before = Made(artifacts=(built, notice))
-    made = [artifact for stage in (deb, rpm) for artifact in stage.make(values, given_before).artifacts]
+    before = Made(artifacts=(built, notice))
+    made = [artifact for stage in (deb, rpm) for artifact in stage.make(values, before).artifacts]
     chosen = [artifact for artifact in made if artifact.name.startswith(wanted)]
 
     async def work() -> list[Path]:
