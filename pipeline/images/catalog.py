@@ -1,28 +1,26 @@
-"""The catalog: what each image of images.toml is in this run, and how this machine gets hold of it."""
+"""The catalog: what each image of images.toml is in this run."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pipeline.config.images import BUILDER, ImageSpecs, ProgramSpec, ToolchainSpec, load_images, pick
 from pipeline.config.toolchain import Toolchain
+from pipeline.images.acquire import Holdings
 from pipeline.images.exported import Exported
-from pipeline.images.lock import Age, Lock, Staleness, load_lock
-from pipeline.images.origin import EVERY, Archived, Bootstrapped, Folder, Mode, Origin, Pulled, distributions, origins
-from pipeline.images.pin import Answer, Ask, Pin, answers, pin
-from pipeline.images.pull import Source, materialise, read_source
+from pipeline.images.lock import Lock, load_lock
+from pipeline.images.origin import EVERY, Archived, Bootstrapped, Folder, Mode, Pulled, distributions, origins
+from pipeline.images.pin import Answer, Ask, answers
 from pipeline.images.tools import bootstrap as bootstrap_image
 from pipeline.images.tools import go_program, go_toolchain
 from pipeline.model.image import DEFAULT_PATH, Base, Image
 from pipeline.model.tree import Tree
 from pipeline.oci.reference import Reference
-from pipeline.oci.registry import ask_registry, resolve
-from pipeline.roots.bootstrap import Recipe, bootstrap, debian_mirrors, recipe_of
-from pipeline.roots.from_distribution import Rpms, distribution_of, make_distribution
+from pipeline.oci.skopeo import ask_registry
+from pipeline.roots.bootstrap import debian_mirrors
 from pipeline.roots.root import Facts, Progress, Root, Roots
 
 __all__ = ["Catalog", "Row", "load_images"]
@@ -73,21 +71,22 @@ class Catalog:
         mirrors: tuple[str, ...] | None = None,
     ) -> None:
         self.specs = specs
-        self._lock = load_lock(specs.folder / LOCK) if lock is None else lock
-        self._local, self._locked, self._ask = local, locked, ask
+        self.lock = load_lock(specs.folder / LOCK) if lock is None else lock
+        self._local, self._ask = local, ask
         self._exported = exported or {}
         self._mirror = (overrides or {}).get(EVERY, "")
-        self._mirrors = debian_mirrors(os.environ) if mirrors is None else mirrors
-        self._store = Roots(home)
         own = distributions(specs) if distribution and not pull else {}
         chosen = {**own, **dict.fromkeys(self._exported, Mode.BOOTSTRAP.value), **(overrides or {})}
-        self._origins = origins(specs, self._lock, chosen, Mode.REFERENCE if pull else Mode.BOOTSTRAP)
-        self._pins: dict[Pulled, Pin] = {}
-        self._sources: dict[str, Source] = {}
-        self._looked: dict[tuple[Origin, str, tuple[str, ...]], Source] = {}
-        self._roots: dict[str, Root] = {}
-        for name in self._origins:
-            self._look(name)
+        self._origins = origins(specs, self.lock, chosen, Mode.REFERENCE if pull else Mode.BOOTSTRAP)
+        self._holdings = Holdings(
+            specs=specs,
+            origins=self._origins,
+            store=Roots(home),
+            local=local,
+            locked=locked,
+            ask=ask,
+            mirrors=debian_mirrors(os.environ) if mirrors is None else mirrors,
+        )
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all images, sorted."""
@@ -97,12 +96,12 @@ class Catalog:
         """Return the base of the image `name`; its content is empty while this machine has yet to get it."""
         spec = self.specs.image(name)
         origin = self._origins[name]
-        root = self._roots.get(name)
+        root = self._holdings.roots.get(name)
         match origin:
             case Bootstrapped():
                 return self._bootstrapped(name, origin, root)
             case Pulled():
-                pinned = self._pin(origin)
+                pinned = self._holdings.pinned(origin)
                 at, resolved = str(pinned.reference), pinned.resolved
                 if self._local:
                     return Base(name, self._content(name), reference=at, resolved=resolved)
@@ -122,16 +121,11 @@ class Catalog:
         facts = root.facts if root else Facts(origin="")
         return Base(name, content, made_from=facts.origin, installed=facts.packages)
 
-    def _recipe(self, origin: Bootstrapped) -> Recipe | Rpms:
-        if origin.distribution:
-            return distribution_of(self.specs, origin.root, os.environ)
-        return recipe_of(self.specs, origin.root)
-
     def image(self, name: str) -> Image:
         """Return the image `name`: its base, the tools laid over it, and its PATH."""
         spec = self.specs.image(name)
-        source = self._sources.get(name)
-        own = (*(source.path if source else ()), *spec.path)
+        root = self._holdings.roots.get(name)
+        own = (*(root.facts.path if root else ()), *spec.path)
         if isinstance(self._origins[name], Bootstrapped):
             own = DEFAULT_PATH
         layers = tuple(sorted((self.specs.tools[tool].mount, self.tool(tool)) for tool in spec.tools))
@@ -174,22 +168,11 @@ class Catalog:
         Raises ImageError when that cannot be done here, saying what to do.
         """
         for name in self._with_builder(names):
-            if name in self._roots:
-                continue
-            origin = self._origins[name]
-            told = _prefixed(progress, origin.root if isinstance(origin, Bootstrapped) else name)
-            if isinstance(origin, Bootstrapped) and not self._local:
-                continue  # the engine has it as an archive
-            if isinstance(origin, Bootstrapped):
-                recipe = self._recipe(origin)
-                if origin.distribution:
-                    await make_distribution(recipe, self._store, progress=told)
-                elif isinstance(recipe, Recipe):
-                    await bootstrap(recipe, self._store, mirrors=self._mirrors, progress=told)
-            else:
-                await self._get(name, origin, told, progress)
-            for other in self._origins:
-                self._look(other)
+            await self._holdings.get(name, progress)
+
+    def elsewhere(self) -> list[str]:
+        """Return the names of the images that come from a registry or an archive, sorted."""
+        return [name for name, origin in self._origins.items() if isinstance(origin, (Pulled, Archived))]
 
     async def answers(self, names: Iterable[str]) -> list[Answer]:
         """Return what registries say of the images `names` that come from one, once for each reference."""
@@ -197,33 +180,17 @@ class Catalog:
 
     def roots(self) -> dict[str, Path]:
         """Return the root file systems that are on this machine: content of a base -> folder."""
-        return {self.base(name).content: root.path for name, root in self._roots.items()}
+        return {self.base(name).content: root.path for name, root in self._holdings.roots.items()}
 
-    def record(self, name: str) -> dict[str, Any]:
-        """Return what provenance says of the image `name`: what was really used, and what it stands in for."""
-        spec = self.specs.image(name)
-        root = self._roots.get(name)
-        base = self.base(name)
-        said: dict[str, Any] = {"name": name, "digest": base.content, "used": self._used(name)}
-        if base.stands_in_for:
-            said["standsInFor"] = base.stands_in_for
-            said["note"] = spec.bootstrap.note
-        return {**said, **({"root": asdict(root.facts)} if root else {})}
+    async def current(self) -> dict[str, str]:
+        """Ask registries what every reference of images.toml means today; return the digests by reference in full form.
 
-    def relock(self, now: str) -> Lock:
-        """Return the lock with every reference resolved anew; `now` is the UTC time (RFC 3339). Asks registries.
-
-        Raises ImageError when one cannot be asked or has no such image.
+        A reference that carries a digest is not asked for. Raises ImageError when one cannot be asked or has no such
+        image.
         """
-        return self._lock.updated(self._references(), self._resolve, now)
-
-    def staleness(self, *, ask: bool) -> Staleness:
-        """Return how images.lock differs from images.toml and, with `ask`, from what the registries say today."""
-        return self._lock.staleness(self._references(), self._resolve if ask else None)
-
-    def ages(self) -> list[Age]:
-        """Return how each reference compares with what its registry says today. Raises ImageError."""
-        return self._lock.ages(self._references(), self._resolve)
+        parsed = {Reference.parse(spec.reference) for spec in self.specs.images.values()}
+        wanted = sorted((each for each in parsed if not each.digest), key=str)
+        return {str(each): await self._ask(each.mirrored(self._mirror) if self._mirror else each) for each in wanted}
 
     def describe(self) -> list[Row]:
         """Return a row for every image."""
@@ -231,13 +198,13 @@ class Catalog:
 
     def _row(self, name: str) -> Row:
         spec = self.specs.image(name)
-        root = self._roots.get(name)
+        root = self._holdings.roots.get(name)
         origin = self._origins[name]
         stand_in = isinstance(origin, Bootstrapped) and not origin.distribution
         return Row(
             name=name,
             reference=spec.reference,
-            digest=self._lock.digest(spec.reference),
+            digest=self.lock.digest(spec.reference),
             used=self._used(name),
             content=self.base(name).content,
             stands_in_for=spec.bootstrap.stands_in_for if stand_in else "",
@@ -256,17 +223,11 @@ class Catalog:
             case Bootstrapped(root):
                 return f"bootstrap {root}"
             case Pulled() as origin:
-                return str(self._pin(origin).reference)
+                return str(self._holdings.pinned(origin).reference)
             case Archived(path):
                 return f"oci-archive:{path}"
             case Folder(path):
                 return f"root-dir:{path}"
-
-    def _references(self) -> list[str]:
-        return [spec.reference for spec in self.specs.images.values()]
-
-    def _resolve(self, reference: Reference) -> str:
-        return resolve(reference.mirrored(self._mirror) if self._mirror else reference)
 
     def _with_builder(self, names: Iterable[str]) -> list[str]:
         wanted = dict.fromkeys(names)
@@ -275,48 +236,14 @@ class Catalog:
                 wanted[BUILDER] = None
         return list(wanted)
 
-    def _look(self, name: str) -> None:
-        """See whether this machine has the image `name` already."""
-        origin = self._origins[name]
-        if isinstance(origin, Bootstrapped):
-            found = self._store.find(self._recipe(origin).key)
-        elif name in self._sources and self._local:
-            found = self._store.find(self._sources[name].key)
-        else:
-            return
-        if found:
-            self._roots[name] = found
-
-    def _pin(self, origin: Pulled) -> Pin:
-        """Return what `origin` is pinned to as far as it is known."""
-        return self._pins.get(origin) or Pin(reference=origin.pinned)
-
-    async def _get(self, name: str, origin: Origin, progress: Progress, warn: Progress) -> None:
-        """Get an image from elsewhere. Of images with one reference, the first asks what it means, and warns."""
-        if isinstance(origin, Pulled):
-            if origin not in self._pins:
-                self._pins[origin] = await pin(origin, self._ask, locked=self._locked, warn=warn)
-            if not self._local:
-                return
-            origin = Pulled(self._pins[origin].reference)
-        spec = self.specs.image(name)
-        key = (origin, spec.manager, spec.packages)
-        if key not in self._looked:  # registries count how often they are asked
-            self._looked[key] = await read_source(origin, spec, self.specs.mounts)
-        source = self._sources[name] = self._looked[key]
-        self._roots[name] = await materialise(source, self._store, progress=progress)
-
     def _content(self, name: str) -> str:
         """Return the identity of an image from elsewhere: its manifest's digest, or its files' after additions."""
-        source, root = self._sources.get(name), self._roots.get(name)
-        if source is None or root is None:
+        root = self._holdings.roots.get(name)
+        if root is None:
             return ""
-        return source.manifest.digest if source.manifest and not source.packages else root.content
+        added = isinstance(self._origins[name], Pulled) and self.specs.image(name).packages
+        return root.content if added or not root.facts.manifest else root.facts.manifest
 
 
 def _unique(*paths: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(paths))
-
-
-def _prefixed(progress: Progress, name: str) -> Callable[[str], None]:
-    return lambda line: progress(f"{name}: {line}")

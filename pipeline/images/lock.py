@@ -7,7 +7,7 @@ follows from it, so one lock serves every platform (image-spec 1.1, image-index.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -42,7 +42,7 @@ class Locked:
 
 @dataclass(frozen=True, slots=True)
 class Staleness:
-    """How a lock differs from images.toml, and, where a registry was asked, from what it says today."""
+    """How a lock differs from images.toml and from what registries have today."""
 
     missing: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
@@ -103,31 +103,25 @@ class Lock:
         wanted = str(Reference.parse(reference))
         return next((entry for entry in self.entries if entry.reference == wanted), None)
 
-    def ages(self, references: Iterable[str], resolve: Callable[[Reference], str]) -> list[Age]:
-        """Return how each of `references` compares with what its registry says today. Raises what `resolve` does."""
-        return [Age(name, self.entry(name), resolve(Reference.parse(name))) for name in sorted(_full(references))]
+    def ages(self, current: Mapping[str, str]) -> list[Age]:
+        """Return how each reference compares with the digest that its registry has today, which is `current`."""
+        return [Age(name, self.entry(name), digest) for name, digest in sorted(current.items())]
 
-    def staleness(self, references: Iterable[str], resolve: Callable[[Reference], str] | None = None) -> Staleness:
-        """Compare the lock with `references` and, with `resolve`, with the registries. Raises what `resolve` does."""
-        wanted = _full(references)
+    def staleness(self, current: Mapping[str, str]) -> Staleness:
+        """Compare the lock with the references of images.toml and the digests that registries have today."""
         known = {entry.reference: entry.digest for entry in self.entries}
-        moved = []
-        for name in sorted(wanted & known.keys()) if resolve else ():
-            assert resolve is not None
-            now = resolve(Reference.parse(name))
-            if now != known[name]:
-                moved.append((name, known[name], now))
-        return Staleness(tuple(sorted(wanted - known.keys())), tuple(sorted(known.keys() - wanted)), tuple(moved))
+        moved = [(name, known[name], now) for name, now in sorted(current.items()) if known.get(name, now) != now]
+        missing, unused = current.keys() - known.keys(), known.keys() - current.keys()
+        return Staleness(tuple(sorted(missing)), tuple(sorted(unused)), tuple(moved))
 
-    def updated(self, references: Iterable[str], resolve: Callable[[Reference], str], now: str) -> Lock:
-        """Return the lock with every one of `references` resolved anew and nothing else in it.
+    def updated(self, current: Mapping[str, str], now: str) -> Lock:
+        """Return the lock with the digests that registries have today and nothing else; `now` is the UTC time.
 
         An entry that did not move keeps its time, so that nothing changes where nothing changed.
         """
         before = {entry.reference: entry for entry in self.entries}
         entries = []
-        for name in sorted(_full(references)):
-            digest = resolve(Reference.parse(name))
+        for name, digest in sorted(current.items()):
             old = before.get(name)
             kept = old.resolved if old and old.resolved and old.digest == digest else now
             entries.append(Locked(reference=name, digest=digest, resolved=kept))
@@ -141,11 +135,6 @@ class Lock:
             lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in known]
             parts.append("\n".join(["[[image]]", *lines]) + "\n")
         return "\n".join(parts)
-
-
-def _full(references: Iterable[str]) -> set[str]:
-    """Return the references in full form, without those that carry a digest."""
-    return {str(parsed) for parsed in map(Reference.parse, references) if not parsed.digest}
 
 
 class _Entry(Document):

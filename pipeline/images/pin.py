@@ -8,8 +8,7 @@ from typing import TypeAlias
 
 from pipeline.errors import ImageError
 from pipeline.images.origin import Origin, Pulled
-from pipeline.oci.reference import Reference
-from pipeline.oci.registry import NoSuchImageError
+from pipeline.oci.reference import NoSuchImageError, Reference
 
 Ask: TypeAlias = Callable[[Reference], Awaitable[str]]
 """Asks a registry what a reference means: the digest of an index or of a manifest.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +11,11 @@ import anyio.to_thread
 from pipeline.config.images import ImageSpec
 from pipeline.errors import ImageError
 from pipeline.host.content import FILE, SpecialFileError, content_digest, scan
-from pipeline.images.origin import Archived, Bootstrapped, Folder, Origin, Pulled
 from pipeline.model.identity import identify
 from pipeline.model.target import PLATFORM
-from pipeline.oci.image_layout import Layout
-from pipeline.oci.manifest import Blobs, Manifest
-from pipeline.oci.registry import Registry
+from pipeline.oci.manifest import read_manifest
+from pipeline.oci.reference import Reference
+from pipeline.oci.skopeo import ImagePlace, copy, digest_on_disk
 from pipeline.roots.package_manager import add_packages, list_packages
 from pipeline.roots.root import Facts, Progress, Root, Roots, make_mount_points, missing_mount_points
 from pipeline.roots.unpack import unpack
@@ -25,11 +23,10 @@ from pipeline.roots.unpack import unpack
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """An image from elsewhere, looked at but not unpacked. `manifest` is None for a folder, whose root is `root`."""
+    """An image from elsewhere that is not unpacked yet. `digest` is that of its index or of its single manifest."""
 
-    origin: Origin
-    manifest: Manifest | None = None
-    root: Root | None = None
+    place: ImagePlace
+    digest: str
     manager: str = ""
     packages: tuple[str, ...] = ()
     mounts: tuple[str, ...] = ()
@@ -37,32 +34,20 @@ class Source:
     @property
     def key(self) -> str:
         """What names the unpacked root: everything that decides its content, but for the package archives."""
-        digest = self.manifest.digest if self.manifest else ""
-        return identify("pulled/1", [digest, self.manager, sorted(self.packages), list(self.mounts)])
+        return identify("pulled/2", [self.digest, self.manager, sorted(self.packages), list(self.mounts)])
 
-    @property
-    def path(self) -> tuple[str, ...]:
-        """The PATH that the image itself asks for."""
-        return self.manifest.path if self.manifest else ()
+    def __str__(self) -> str:
+        return self.place.name if isinstance(self.place, Path) else str(self.place)
 
 
-async def read_source(origin: Origin, spec: ImageSpec, mounts: tuple[str, ...]) -> Source:
-    """Look at the image of `origin`: ask the registry what it is, or read what is on disk.
+def pulled(reference: Reference, spec: ImageSpec, mounts: tuple[str, ...]) -> Source:
+    """Return the image of a registry with the packages of `spec`; `reference` has a digest."""
+    return Source(place=reference, digest=reference.digest, manager=spec.manager, packages=spec.packages, mounts=mounts)
 
-    Only an image from a registry gets the packages of `spec`; an archive and a folder are used as they are.
-    Raises ImageError when it is not there or not usable.
-    """
-    match origin:
-        case Folder(path):
-            root = await anyio.to_thread.run_sync(_folder, path, mounts)
-            return Source(origin=origin, root=root, mounts=mounts)
-        case Pulled():
-            manifest = await anyio.to_thread.run_sync(_look, origin)
-            return Source(origin=origin, manifest=manifest, manager=spec.manager, packages=spec.packages, mounts=mounts)
-        case Archived():
-            return Source(origin=origin, manifest=await anyio.to_thread.run_sync(_look, origin), mounts=mounts)
-        case Bootstrapped():
-            raise AssertionError("a bootstrapped root is not read from elsewhere")
+
+async def archived(path: Path, mounts: tuple[str, ...]) -> Source:
+    """Return the image of an OCI archive or layout, which is used as it is. Raises ImageError when it is none."""
+    return Source(place=path, digest=await digest_on_disk(path), mounts=mounts)
 
 
 async def materialise(source: Source, roots: Roots, *, progress: Progress) -> Root:
@@ -70,61 +55,26 @@ async def materialise(source: Source, roots: Roots, *, progress: Progress) -> Ro
 
     Raises ImageError for a damaged image and for packages that cannot be had.
     """
-    if source.root:
-        return source.root
-    manifest = source.manifest
-    assert manifest is not None
 
     async def build(rootfs: Path) -> Facts:
-        progress(f"getting {_describe(source.origin)}")
-        await anyio.to_thread.run_sync(_unpack, source.origin, manifest, rootfs, progress)
+        progress(f"getting {source}")
+        with tempfile.TemporaryDirectory(prefix="image.", dir=rootfs.parent) as folder:
+            image = Path(folder) / "image"
+            await copy(source.place, image, progress)
+            manifest = read_manifest(image, PLATFORM, str(source))
+            await anyio.to_thread.run_sync(unpack, image, manifest, rootfs, progress)
         if source.packages:
             make_mount_points(rootfs, source.mounts)
             await add_packages(rootfs, source.manager, source.packages, progress)
         packages = await list_packages(rootfs)
         make_mount_points(rootfs, source.mounts)
-        return Facts(origin=_describe(source.origin), packages=packages, manifest=manifest.digest)
+        return Facts(origin=str(source), packages=packages, manifest=manifest.digest, path=manifest.path)
 
     return await roots.make(source.key, build, progress=progress)
 
 
-def _describe(origin: Origin) -> str:
-    match origin:
-        case Pulled(reference):
-            return str(reference)
-        case Archived(path) | Folder(path):
-            return path.name
-        case Bootstrapped(root):
-            return root
-
-
-@contextmanager
-def _blobs(origin: Origin) -> Iterator[tuple[Blobs, Registry | Layout]]:
-    match origin:
-        case Pulled(reference):
-            registry = Registry(reference)
-            yield registry, registry
-        case Archived(path):
-            layout = Layout(path)
-            try:
-                yield layout, layout
-            finally:
-                layout.close()
-        case _:
-            raise AssertionError(f"{origin} has no blobs")
-
-
-def _look(origin: Origin) -> Manifest:
-    with _blobs(origin) as (_, image):
-        return image.manifest(PLATFORM)
-
-
-def _unpack(origin: Origin, manifest: Manifest, rootfs: Path, progress: Progress) -> None:
-    with _blobs(origin) as (blobs, _):
-        unpack(blobs, manifest, rootfs, progress)
-
-
-def _folder(path: Path, mounts: tuple[str, ...]) -> Root:
+def folder_root(path: Path, mounts: tuple[str, ...]) -> Root:
+    """Return the root file system at `path`, used as it is. Raises ImageError for what is none."""
     if not (path / "usr").is_dir():
         raise ImageError(f"{path} is not a root file system: it has no usr folder")
     missing = missing_mount_points(path, mounts)

@@ -1,10 +1,15 @@
-"""OCI image indexes, manifests and configurations (image specification 1.1), and Docker's twins of them."""
+"""What an image says of itself (image specification 1.1, manifest.md and config.md), or Docker's twin of that.
+
+skopeo follows indexes and writes the image for one platform to a folder: `manifest.json`, and every blob in a file that
+has the hexadecimal digits of its digest as its name (containers-transports(5), `dir:`).
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from pathlib import Path
+from typing import Any
 
 from pipeline.errors import ImageError
 from pipeline.model.identity import sha256_hex
@@ -15,12 +20,6 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 
-INDEXES = {INDEX, "application/vnd.docker.distribution.manifest.list.v2+json"}
-MANIFESTS = {MANIFEST, "application/vnd.docker.distribution.manifest.v2+json"}
-
-MAX_DOCUMENT = 4 << 20
-"""Bytes of an index, manifest or configuration: what the distribution specification asks registries to accept."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
@@ -29,25 +28,22 @@ class Descriptor:
     media_type: str
     digest: str
     size: int
-    platform: str = ""
 
     @staticmethod
     def parse(value: Any, where: str) -> Descriptor:
         """Return the descriptor in JSON `value`. Raises ImageError naming `where` it was found."""
         try:
-            digest, size = value["digest"], value["size"]
-            known = value.get("platform") or {}
-            parts = [str(known.get(key, "")) for key in ("os", "architecture", "variant")]
+            digest, size, media_type = value["digest"], value["size"], str(value.get("mediaType", ""))
         except (TypeError, KeyError, AttributeError) as error:
             raise ImageError(f"{where} holds a descriptor without digest or size") from error
         if not isinstance(digest, str) or not DIGEST.match(digest) or not isinstance(size, int) or size < 0:
             raise ImageError(f"{where} holds a descriptor with the digest {digest!r} and the size {size!r}")
-        return Descriptor(
-            media_type=str(value.get("mediaType", "")),
-            digest=digest,
-            size=size,
-            platform="/".join(part for part in parts if part),
-        )
+        return Descriptor(media_type=media_type, digest=digest, size=size)
+
+    @property
+    def file(self) -> str:
+        """The name of the blob's file in a folder that skopeo has written."""
+        return self.digest.removeprefix("sha256:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,18 +54,6 @@ class Manifest:
     layers: tuple[Descriptor, ...]
     diff_ids: tuple[str, ...]
     path: tuple[str, ...]
-
-
-class Blobs(Protocol):
-    """Where the parts of one image come from. What is read is checked against the digest by the reader."""
-
-    def document(self, descriptor: Descriptor) -> bytes:
-        """Return a small blob: an index, a manifest or a configuration."""
-        ...
-
-    def open(self, descriptor: Descriptor) -> BinaryIO:
-        """Return a stream of a large blob."""
-        ...
 
 
 def checked(data: bytes, digest: str, where: str) -> bytes:
@@ -91,62 +75,39 @@ def parse_document(data: bytes, where: str) -> dict[str, Any]:
     return value
 
 
-def media_type_of(document: dict[str, Any], told: str) -> str:
-    """Return the type of an index or manifest: what it says itself, else what its descriptor or its server told."""
-    own = document.get("mediaType")
-    if isinstance(own, str) and own:
-        return own
-    if told in INDEXES | MANIFESTS:
-        return told
-    return INDEX if "manifests" in document else MANIFEST
+def check_platform(index: dict[str, Any], platform: str, where: str) -> None:
+    """Raise ImageError that lists the platforms of an index if it has no image for `platform` (`linux/amd64`)."""
+    try:
+        entries = [entry.get("platform") or {} for entry in index["manifests"]]
+        there = {"/".join(str(each[key]) for key in ("os", "architecture") if key in each) for each in entries}
+    except (TypeError, AttributeError) as error:
+        raise ImageError(f"{where} is an index that cannot be read") from error
+    if platform not in there:
+        named = ", ".join(sorted(name for name in there if name and "unknown" not in name))
+        raise ImageError(f"{where} has no image for {platform}", details=f"it has: {named or 'none that is named'}")
 
 
-def choose(document: dict[str, Any], platform: str, where: str) -> Descriptor:
-    """Return the entry of an index for `platform` (`linux/amd64`), the one without a variant first.
-
-    Raises ImageError that lists the platforms there are.
-    """
-    entries = [Descriptor.parse(value, where) for value in document.get("manifests") or []]
-    fitting = [entry for entry in entries if entry.platform == platform]
-    fitting += [entry for entry in entries if entry.platform.startswith(f"{platform}/")]
-    if not fitting and len(entries) == 1 and not entries[0].platform:
-        fitting = entries  # an archive with one image; its configuration says for which platform
-    if not fitting:
-        there = sorted({entry.platform for entry in entries if entry.platform and "unknown" not in entry.platform})
-        raise ImageError(
-            f"{where} has no image for {platform}", details=f"it has: {', '.join(there) or 'none that is named'}"
-        )
-    return fitting[0]
-
-
-def find_manifest(blobs: Blobs, start: Descriptor, platform: str, where: str) -> Manifest:
-    """Follow indexes from `start` to the manifest for `platform` and read its configuration.
-
-    Raises ImageError for what is damaged, for another platform, or of a kind that is no image.
-    """
-    descriptor = start
-    for _ in range(4):
-        document = parse_document(checked(blobs.document(descriptor), descriptor.digest, where), where)
-        kind = media_type_of(document, descriptor.media_type)
-        if kind in INDEXES:
-            descriptor = choose(document, platform, where)
-            continue
-        if kind not in MANIFESTS:
-            raise ImageError(f"{where} is of the type {kind}, which is not an image that can be unpacked")
-        return _manifest(blobs, document, descriptor.digest, platform, where)
-    raise ImageError(f"{where} is an index of indexes of indexes")
-
-
-def _manifest(blobs: Blobs, document: dict[str, Any], digest: str, platform: str, where: str) -> Manifest:
-    described = Descriptor.parse(document.get("config"), where)
-    config = parse_document(checked(blobs.document(described), described.digest, where), where)
+def check_config(config: dict[str, Any], platform: str, where: str) -> None:
+    """Raise ImageError if the configuration of an image is for another platform than `platform`."""
     own = f"{config.get('os')}/{config.get('architecture')}"
     if own != platform:
         raise ImageError(f"{where} is an image for {own}, not for {platform}")
+
+
+def read_manifest(folder: Path, platform: str, where: str) -> Manifest:
+    """Return the manifest in a folder that skopeo has written. Raises ImageError for what is no image for `platform`.
+
+    skopeo does not compare the configuration with the platform that it was asked for.
+    """
+    data = (folder / "manifest.json").read_bytes()
+    document = parse_document(data, where)
+    described = Descriptor.parse(document.get("config"), where)
+    config = parse_document(checked((folder / described.file).read_bytes(), described.digest, where), where)
+    check_config(config, platform, where)
     layers = tuple(Descriptor.parse(value, where) for value in document.get("layers") or [])
     diff_ids = tuple((config.get("rootfs") or {}).get("diff_ids") or ())
     if len(diff_ids) != len(layers):
         raise ImageError(f"{where} names {len(layers)} layers but {len(diff_ids)} digests of what is in them")
     variables = dict(str(line).partition("=")[::2] for line in (config.get("config") or {}).get("Env") or [])
     path = tuple(part for part in variables.get("PATH", "").split(":") if part.startswith("/"))
-    return Manifest(digest=digest, layers=layers, diff_ids=diff_ids, path=path)
+    return Manifest(digest="sha256:" + sha256_hex(data), layers=layers, diff_ids=diff_ids, path=path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, ImageError
 
 _HUB = "docker.io"
 _HOST = re.compile(
@@ -19,6 +19,10 @@ _HOST = re.compile(
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*\Z")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
+
+
+class NoSuchImageError(ImageError):
+    """The registry answers that it has no such image (404), which is no other failure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

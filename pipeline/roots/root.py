@@ -35,7 +35,10 @@ EMPTY_FILES = ("etc/machine-id", "etc/resolv.conf")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the maker of a root knows about it. `snapshot` is the state of the package archives."""
+    """What the maker of a root knows about it. `snapshot` is the state of the package archives.
+
+    `manifest` is the digest of a pulled image's manifest, `path` the PATH that it asks for.
+    """
 
     origin: str
     packages: tuple[str, ...] = ()
@@ -43,6 +46,7 @@ class Facts:
     made_with: str = ""
     reference: str = ""
     manifest: str = ""
+    path: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

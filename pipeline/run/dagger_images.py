@@ -18,8 +18,7 @@ from pipeline.images.pin import Ask
 from pipeline.model.image import Base
 from pipeline.model.step import Step
 from pipeline.model.target import PLATFORM
-from pipeline.oci.reference import Reference
-from pipeline.oci.registry import NoSuchImageError
+from pipeline.oci.reference import NoSuchImageError, Reference
 
 _ABSENT = re.compile(r"(?:@sha256:[0-9a-f]{64}|:[A-Za-z0-9_.-]+): not found\b")
 """The end of containerd's error for a 404, after the reference (core/remotes/docker/resolver.go)."""

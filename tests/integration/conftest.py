@@ -8,10 +8,11 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import stamina
 
 from tests.conftest import lacking
 from tests.integration.released import PROJECT
@@ -23,6 +24,13 @@ schema, document = (json.load(open(path)) for path in sys.argv[1:])
 jsonschema.Draft7Validator.check_schema(schema)
 jsonschema.Draft7Validator(schema).validate(document)
 """
+
+
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """Whatever is tried again is tried again at once, and three times at most."""
+    with stamina.set_testing(True, attempts=3):
+        yield
 
 
 @pytest.fixture(scope="session")

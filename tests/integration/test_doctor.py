@@ -108,3 +108,23 @@ def test_without_a_key_a_machine_is_told_who_would_sign(tmp_path: Path) -> None:
     assert "a development key would sign" in line
     assert not (tmp_path / "signing").exists()
     assert doctor.OTHER_KEY not in done.stdout
+
+
+def test_skopeo_is_missed_only_by_a_machine_whose_images_it_gets(tmp_path: Path) -> None:
+    for name in ("bwrap", "git", "gpg", "mmdebstrap"):
+        (tmp_path / name).symlink_to(require_tool(name))
+
+    def printed(*options: str, path: str = str(tmp_path)) -> str:
+        done = pipeline("doctor", *options, PIPELINE_HOME=str(tmp_path), PATH=path)
+        assert done.returncode == 12 or "FAIL" not in done.stdout
+        return done.stdout
+
+    missing = "FAIL  skopeo"
+    assert missing not in printed()
+    assert missing in printed("--pull-images")
+    text = printed("--image", "go=oci-archive:go.tar")
+    assert missing in text
+    assert "it gets the images go\n" in text
+    assert "apt-get install skopeo" in text
+    require_tool("skopeo")
+    assert missing not in printed("--pull-images", path=os.environ["PATH"])

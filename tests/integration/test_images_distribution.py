@@ -25,6 +25,7 @@ from pipeline.config.images import ImageSpecs, load_images
 from pipeline.errors import ConfigError, ImageError
 from pipeline.host.folders import packaging_folder
 from pipeline.images.catalog import Catalog
+from pipeline.roots.root import Roots
 from tests.conftest import require_root, require_tool
 
 DEB, RPM = "deb-ubuntu22.04", "rpm-ol9"
@@ -243,9 +244,8 @@ def test_ubuntus_root_is_made_of_its_own_signed_packages(
     base = catalog.base(DEB)
     assert (base.stands_in_for, base.made_from) == ("", "ubuntu:22.04")
     assert base.installed == ("base=1", "tool=1")
-    record = catalog.record(DEB)
-    assert "standsInFor" not in record
-    assert record["root"]["snapshot"] == ("jammy Sat, 01 Jan 2022 00:00:00 UTC",)
+    (root,) = Roots(tmp_path).all()
+    assert root.facts.snapshot == ("jammy Sat, 01 Jan 2022 00:00:00 UTC",)
     assert (catalog.roots()[base.content] / "usr/bin/tool").is_file()
     assert Catalog(small(DEB), home=tmp_path, distribution=True).base(DEB).content == base.content
     assert Catalog(small(DEB), home=tmp_path).base(DEB).stands_in_for == "ubuntu:22.04"
@@ -280,9 +280,9 @@ def test_oracles_root_is_made_of_its_own_signed_packages(
     base = catalog.base(RPM)
     assert (base.stands_in_for, base.made_from) == ("", "oraclelinux:9")
     assert base.installed == ("base.noarch=1-1", "tool.noarch=1-1")
-    record = catalog.record(RPM)
-    assert record["root"]["snapshot"] == (f"{url}/appstream", f"{url}/baseos")
-    assert record["used"].startswith("distribution oraclelinux:9")
+    (made_root,) = Roots(tmp_path).all()
+    assert made_root.facts.snapshot == (f"{url}/appstream", f"{url}/baseos")
+    assert next(row for row in catalog.describe() if row.name == RPM).used.startswith("distribution oraclelinux:9")
     root = catalog.roots()[base.content]
     assert (root / "usr/share/tool/file").read_text() == "tool\n"
     assert not list((root / "var/lib/rpm").glob("*"))

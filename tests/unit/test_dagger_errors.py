@@ -13,8 +13,7 @@ from pipeline.engine.dagger import step as dagger_step
 from pipeline.errors import EngineError, StepFailedError
 from pipeline.model.image import Base, Image
 from pipeline.model.step import Step
-from pipeline.oci.reference import Reference
-from pipeline.oci.registry import NoSuchImageError
+from pipeline.oci.reference import NoSuchImageError, Reference
 from pipeline.run import dagger_images
 from pipeline.stages.checkout import unusable
 

@@ -16,8 +16,7 @@ from pipeline.images.catalog import Catalog
 from pipeline.images.lock import Lock, Locked
 from pipeline.model.graph import steps_of
 from pipeline.model.step import Effect
-from pipeline.oci.reference import Reference
-from pipeline.oci.registry import NoSuchImageError
+from pipeline.oci.reference import NoSuchImageError, Reference
 from pipeline.roots.bootstrap import recipe_of
 from pipeline.roots.root import Facts, Root, Roots, inside, make_mount_points, missing_mount_points
 from tests.unit.test_images_spec import write
@@ -80,8 +79,7 @@ def test_a_root_that_is_there_is_used(tmp_path: Path, specs: ImageSpecs) -> None
     assert catalog.base("go").content == root.content == content.digest_of(root.path)
     assert catalog.roots() == {root.content: root.path}
     assert catalog.image("tool").digest != before.digest
-    assert catalog.record("tool")["standsInFor"] == "example.org/tool:v1"
-    assert catalog.record("tool")["root"]["packages"] == ("a=1",)
+    assert catalog.base("tool").stands_in_for == "example.org/tool:v1"
     assert next(row for row in catalog.describe() if row.name == "go").ready
 
 
@@ -241,7 +239,7 @@ def test_a_folder_can_stand_in_for_an_image(tmp_path: Path, specs: ImageSpecs) -
     anyio.run(catalog.prepare, ["go"], silent)
     assert catalog.roots() == {content.digest_of(folder): folder}
     assert [mount for mount, _ in catalog.image("go").layers] == ["/usr/local/go"]
-    assert catalog.record("go")["used"] == f"root-dir:{folder} + go"
+    assert next(row for row in catalog.describe() if row.name == "go").used == f"root-dir:{folder} + go"
 
 
 def test_preparing_a_scanner_prepares_what_it_is_built_in(tmp_path: Path, specs: ImageSpecs) -> None:

@@ -116,6 +116,7 @@ def release(options: Namespace) -> Iterator[Finding]:
             problems += _tried("product", lambda: stages_of(product))[1] if product else []
             place = Path(options.policy) if options.policy else folder / "policy.toml"
             problems += _tried("policy", lambda: load_policy(place))[1] if product or options.policy else []
+            problems += _skopeo(run.backend.catalog.elsewhere())
         if product and options.tag:
             problems += _tried("tag", lambda: parse_tag(options.tag, product.version.scheme))[1]
         yield from problems
@@ -123,6 +124,13 @@ def release(options: Namespace) -> Iterator[Finding]:
             known = {problem.found for problem in problems}
             yield from (finding for finding in _planned(run.walk) if finding.found not in known)
     yield from signing_key(options, rpms=product is not None and "rpm" in product.stages)
+
+
+def _skopeo(images: list[str]) -> list[Finding]:
+    """Return what is wrong with getting `images` from registries or archives."""
+    if not images or shutil.which("skopeo"):
+        return []
+    return [Finding("skopeo", f"not found, and it gets the images {', '.join(images)}", "apt-get install skopeo")]
 
 
 def _tried(subject: str, work: Callable[[], Result]) -> tuple[Result | None, list[Finding]]:

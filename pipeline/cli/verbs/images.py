@@ -34,13 +34,14 @@ def lock(options: Namespace) -> int:
     path = packaging_folder() / "images.lock"
     with opened(options) as run:
         catalog = run.backend.catalog
+        current = run.watched(catalog.current)
     if options.check:
-        stale = catalog.staleness(ask=True)
+        stale = catalog.lock.staleness(current)
         if stale:
             raise ImageError("images.lock is out of date", details=str(stale), resolution="run `pipeline images lock`")
         print("images.lock is up to date")
         return 0
-    updated = catalog.relock(dt.datetime.now(dt.UTC).replace(microsecond=0).isoformat())
+    updated = catalog.lock.updated(current, dt.datetime.now(dt.UTC).replace(microsecond=0).isoformat())
     save_lock(path, updated)
     print(f"{len(updated.entries)} references locked in {path}")
     return 0
@@ -49,7 +50,8 @@ def lock(options: Namespace) -> int:
 def outdated(options: Namespace) -> int:
     """Say which references mean another image today than in packaging/images.lock. Changes nothing."""
     with opened(options) as run:
-        ages = run.backend.catalog.ages()
+        catalog = run.backend.catalog
+        ages = catalog.lock.ages(run.watched(catalog.current))
     width = max(len(age.reference) for age in ages)
     for age in ages:
         print(f"{age.reference:<{width}}  {age}")
