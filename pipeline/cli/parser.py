@@ -44,7 +44,9 @@ def build_parser() -> argparse.ArgumentParser:
     planning.add_argument("--json", action="store_true", help="print JSON")
     graph = _verb(verbs, "graph", "draw the graph of steps; runs nothing", "inspect:graph")
     add_options(graph, *VERBS["graph"])
-    graph.add_argument("--format", choices=("mermaid", "svg"), default="mermaid", help="default: mermaid")
+    graph.add_argument(
+        "--format", choices=("dot", "mermaid", "svg"), default="mermaid", help="default: mermaid; svg needs Graphviz"
+    )
     graph.add_argument("--output", metavar="FILE", help="write to FILE instead of standard output")
     shell = _verb(verbs, "shell", "open a shell in the sandbox of one step", "inspect:shell")
     shell.add_argument("step", metavar="STEP", help="a step's title, or the beginning of its digest")

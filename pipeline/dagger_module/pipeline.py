@@ -15,7 +15,7 @@ from dagger.mod._exceptions import FunctionError
 from pipeline.dagger_module.words import Drawing, documented, of_request, uncached
 from pipeline.errors import PipelineError
 from pipeline.model.tree import BASE_EPOCH
-from pipeline.release.drawing import listing, mermaid, svg
+from pipeline.release.drawing import dot, listing, mermaid
 from pipeline.run.choice import verified_text
 from pipeline.run.dagger import DaggerBackend, dagger_backend
 from pipeline.run.request import Request
@@ -103,7 +103,7 @@ class Pipeline:
         """Draw the steps of a release and what feeds what. Runs none of them."""
         async with self._walk(request) as walk:
             tree = (await walk.planned(signed=bool(request.signing_key), check=False)).tree
-            return svg(tree) if drawing is Drawing.SVG else mermaid(tree)
+            return dot(tree) if drawing is Drawing.DOT else mermaid(tree)
 
     @of_request()
     async def sign(

@@ -41,8 +41,8 @@ class Drawing(Enum):
 
     MERMAID = "MERMAID"
     """Mermaid text."""
-    SVG = "SVG"
-    """One self-contained SVG document."""
+    DOT = "DOT"
+    """DOT text, of which Graphviz makes a picture."""
 
 
 TYPES: dict[Kind, Any] = {

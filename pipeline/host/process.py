@@ -35,7 +35,13 @@ TAIL = 64 << 10
 GRACE = 2.0
 """Seconds between the polite signal and SIGKILL."""
 
-PACKAGES = {"bwrap": "bubblewrap", "gpg": "gnupg", "mksquashfs": "squashfs-tools", "qemu-aarch64": "qemu-user"}
+PACKAGES = {
+    "bwrap": "bubblewrap",
+    "dot": "graphviz",
+    "gpg": "gnupg",
+    "mksquashfs": "squashfs-tools",
+    "qemu-aarch64": "qemu-user",
+}
 """The package that contains a program, where their names differ."""
 
 

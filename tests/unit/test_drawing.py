@@ -1,16 +1,13 @@
-"""Pictures of a graph: every step, every arrow, valid XML, nothing that breaks out of its quotes."""
+"""Pictures of a graph: every step, every arrow, nothing that breaks out of its quotes."""
 
 from __future__ import annotations
-
-import xml.etree.ElementTree as ET
 
 from pipeline.model.image import Base, Image
 from pipeline.model.step import Effect, Step
 from pipeline.model.tree import Tree
-from pipeline.release.drawing import mermaid, svg
+from pipeline.release.drawing import dot, mermaid
 
 IMAGE = Image("base", Base("base", "sha256:1"))
-SVG = "{http://www.w3.org/2000/svg}"
 
 
 def graph() -> Tree:
@@ -29,25 +26,24 @@ def test_mermaid_has_a_node_a_step_and_an_arrow_an_input() -> None:
     assert not any('"quoted"' in line for line in lines)
 
 
-def test_svg_is_xml_with_a_box_a_step_and_a_curve_an_input() -> None:
-    root = ET.fromstring(svg(graph()))
-    boxes = root.findall(f"{SVG}g")
-    assert len(boxes) == 4
-    assert len(root.findall(f"{SVG}path")) == 4
-    titles = {(group.findtext(f"{SVG}title") or "").splitlines()[0] for group in boxes}
-    assert 'left "quoted" <b>' in titles
+def test_dot_has_a_node_a_step_and_no_arrow_that_follows_from_others() -> None:
+    first = Step(title="first", image=IMAGE, argv=("1",))
+    second = Step(title="second", image=IMAGE, argv=("2",), inputs=(("a", first.out),))
+    third = Step(title="third", image=IMAGE, argv=("3",), inputs=(("a", first.out), ("b", second.out)))
+    lines = dot(third.out).splitlines()
+    assert lines[0] == "digraph release {"
+    assert lines[-1] == "}"
+    assert [line.split('label="')[1].split('"')[0] for line in lines if "label=" in line] == [
+        "first",
+        "second",
+        "third",
+    ]
+    name = {title: line.split()[0] for line in lines for title in ("first", "second", "third") if f'"{title}"' in line}
+    arrows = {line.strip(" ;") for line in lines if "->" in line}
+    assert arrows == {f"{name['first']} -> {name['second']}", f"{name['second']} -> {name['third']}"}
 
 
-def test_svg_columns_follow_the_order_of_inputs() -> None:
-    root = ET.fromstring(svg(graph()))
-    columns = {
-        (group.findtext(f"{SVG}title") or "").split()[0]: int(group.find(f"{SVG}rect").attrib["x"])  # type: ignore[union-attr]
-        for group in root.findall(f"{SVG}g")
-    }
-    assert columns["fetch"] < columns["left"] == columns["right"] < columns["last"]
-
-
-def test_no_two_boxes_lie_on_each_other() -> None:
-    root = ET.fromstring(svg(graph()))
-    corners = [(rect.attrib["x"], rect.attrib["y"]) for rect in root.iter(f"{SVG}rect") if "rx" in rect.attrib]
-    assert len(set(corners)) == len(corners) == 4
+def test_nothing_breaks_out_of_a_string_of_dot() -> None:
+    title = 'a "b" \\ \\N <c> &lt;'
+    (line,) = (line for line in dot(Step(title=title, image=IMAGE, argv=("1",)).out).splitlines() if "label=" in line)
+    assert 'label="a \\"b\\" \\\\ \\\\N <c> &amp;lt;" tooltip=' in line

@@ -18,7 +18,7 @@ from pipeline.errors import SigningError, UsageError
 from pipeline.host.folders import packaging_folder
 from pipeline.model.graph import steps_of
 from pipeline.model.step import Step
-from pipeline.release.drawing import mermaid, svg
+from pipeline.release.drawing import dot, mermaid, svg
 
 SHOWN_CHANGES = 3
 
@@ -64,8 +64,9 @@ def _why(reason: Reason) -> str:
 def graph(options: Namespace) -> int:
     """Draw the graph."""
     with opened(options) as run:
-        planned = anyio.run(run.walk.looked_at)
-    text = svg(planned.tree) if options.format == "svg" else mermaid(planned.tree)
+        tree = anyio.run(run.walk.looked_at).tree
+    drawing = {"dot": dot, "mermaid": mermaid}.get(options.format)
+    text = drawing(tree) if drawing else anyio.run(svg, tree)
     if options.output:
         Path(options.output).write_text(text, encoding="utf-8")
     else:
