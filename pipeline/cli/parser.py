@@ -75,6 +75,9 @@ def _verb(verbs: Parsers[argparse.ArgumentParser], name: str, text: str, handler
     parser = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.set_defaults(handler=handler)
     add_options(parser, Group.MACHINE)
+    # No option of a request: it changes nothing that is made. Dagger's own client has -v, for what its engine does.
+    text = "log what is done and why to standard error; -vv: every detail"
+    parser.add_argument("-v", "--verbose", action="count", default=0, help=text)
     return parser
 
 
@@ -177,6 +180,9 @@ def _bundle(verbs: Parsers[argparse.ArgumentParser]) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Parse and carry out; return the exit code. Raises PipelineError for whatever a person must act on."""
     options = build_parser().parse_args(arguments)
+    from pipeline.cli import verbose  # after the help has been printed, which needs none of it
+
+    verbose.configure(options.verbose)
     module, function = options.handler.split(":")
     handler = getattr(import_module(f"pipeline.cli.verbs.{module}"), function)
     return int(handler(options))

@@ -15,7 +15,7 @@ import anyio
 _FIRST, _LONGEST = 0.01, 0.25
 """Seconds between two attempts: the first pause, and the longest."""
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def take(path: Path, *, shared: bool = False, wait: bool = True) -> int:
@@ -64,12 +64,12 @@ async def locked(
     started, pause = time.monotonic(), _FIRST
     while (descriptor := try_take(path, shared=shared)) is None:
         if pause == _FIRST:
-            log.info("waiting for the lock %s, which another process or task has", path)
+            logger.info("waiting for the lock %s, which another process or task has", path)
             waiting()
         await anyio.sleep(pause)
         pause = min(pause * 1.5, _LONGEST)
     if pause != _FIRST:
-        log.info("got the lock %s after %.2f s", path, time.monotonic() - started)
+        logger.info("got the lock %s after %.2f s", path, time.monotonic() - started)
     try:
         yield
     finally:

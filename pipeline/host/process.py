@@ -7,6 +7,7 @@ time-out or cancellation the whole process group dies.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import shlex
@@ -23,6 +24,8 @@ import anyio
 import anyio.abc
 
 from pipeline.errors import EngineError, PipelineError
+
+logger = logging.getLogger(__name__)
 
 Sink = Callable[[bytes], None]
 
@@ -118,6 +121,7 @@ async def run(
             pass_fds=tuple(pass_fds),
             umask=umask,
         )
+    _log_start(process.pid, [program, *argv[1:]], env, cwd)
     streams = _Streams(sink)
     timed_out = await _wait(process, streams, stdin, timeout, kill)
     completed = Completed(
@@ -129,9 +133,20 @@ async def run(
         seconds=time.monotonic() - started,
         timed_out=timed_out,
     )
+    how = "took longer than allowed" if timed_out else f"ended with {completed.code}"
+    logger.debug("%s, process %d, %s after %.3f s", argv[0], process.pid, how, completed.seconds)
     if check:
         _check(completed, error, timeout)
     return completed
+
+
+def _log_start(pid: int, argv: Sequence[str], env: Mapping[str, str] | None, cwd: Path | None) -> None:
+    """Log a process: with every detail its whole command line, and of its environment the names, never the values."""
+    action = f" {argv[1]}" if len(argv) > 1 and not argv[1].startswith("-") else ""
+    logger.info("%s%s runs as process %d", Path(argv[0]).name, action, pid)
+    if logger.isEnabledFor(logging.DEBUG):
+        names = " ".join(sorted(environment() if env is None else env))
+        logger.debug("process %d: %s; in %s; environment: %s", pid, shlex.join(argv), cwd or Path.cwd(), names)
 
 
 def run_sync(argv: Sequence[str], **options: object) -> Completed:
@@ -151,6 +166,7 @@ async def run_interactive(argv: Sequence[str], *, env: Mapping[str, str], pass_f
         process = await anyio.open_process(
             [program, *argv[1:]], stdin=None, stdout=None, stderr=None, env=dict(env), pass_fds=tuple(pass_fds)
         )
+        _log_start(process.pid, [program, *argv[1:]], env, None)
         try:
             return await process.wait()
         finally:

@@ -15,7 +15,7 @@ FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
 """Seconds; each pause is about twice the one before."""
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def attempts(on: type[Exception]) -> AsyncIterator[Attempt]:
@@ -34,4 +34,4 @@ def attempts(on: type[Exception]) -> AsyncIterator[Attempt]:
 
 
 def _log(details: RetryDetails) -> None:
-    _LOG.info("attempt %d failed, next in %.1f s: %s", details.retry_num, details.wait_for, details.caused_by)
+    logger.info("attempt %d failed, next in %.1f s: %s", details.retry_num, details.wait_for, details.caused_by)

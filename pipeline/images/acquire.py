@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from pipeline.images.pull import Source, archived, folder_root, materialise, pul
 from pipeline.roots.bootstrap import Recipe, bootstrap, recipe_of
 from pipeline.roots.from_distribution import Rpms, distribution_of, make_distribution
 from pipeline.roots.root import Progress, Root, Roots
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,8 +51,10 @@ class Holdings:
     async def get(self, name: str, progress: Progress) -> None:
         """Get hold of the image `name`. Raises ImageError when that cannot be done here, saying what to do."""
         if name in self.roots:
+            logger.debug("the image %s is at hand: %s", name, self.roots[name].path)
             return
         origin = self.origins[name]
+        logger.info("the image %s is not at hand: it comes from %s", name, origin)
         told = _prefixed(progress, origin.root if isinstance(origin, Bootstrapped) else name)
         match origin:
             case Bootstrapped():

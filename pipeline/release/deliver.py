@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import filecmp
+import logging
 import os
 import shutil
 import stat
@@ -12,6 +13,8 @@ import tempfile
 from pathlib import Path
 
 from pipeline.errors import StoreError
+
+logger = logging.getLogger(__name__)
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -27,7 +30,9 @@ def deliver(release: Path, target: Path) -> None:
     Raises StoreError when the target cannot be written.
     """
     if _is_there(release, target):
+        logger.info("%s has exactly these files already; nothing is written", target)
         return
+    logger.info("%s is written%s", target, ", in place of what it has now" if target.exists() else "")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))

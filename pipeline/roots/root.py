@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,8 @@ from pipeline.errors import ImageError, StoreError
 from pipeline.host.content import FILE, SpecialFileError, content_digest, normalise, remove_tree, scan
 from pipeline.host.locks import locked
 from pipeline.model.tree import BASE_EPOCH
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[str], None]
 """Told one line for people at a time."""
@@ -90,7 +93,9 @@ class Roots:
         """
         found = None if again else self.find(key)
         if found:
+            logger.debug("hit: the root of the recipe %s is in %s", key, found.path)
             return found
+        logger.info("the root of the recipe %s is made: %s", key, "it was asked for" if again else "there is none yet")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             waiting = partial(progress, "another process is making this image; waiting for it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ from pipeline.run.request import Place, Request
 from pipeline.signing import keys
 from pipeline.signing.keys import SigningKey
 from pipeline.source.resolve import resolve
+
+logger = logging.getLogger(__name__)
 
 
 class Watcher(Protocol):
@@ -96,7 +99,9 @@ class LocalBackend:
     async def bring(self, name: str, place: Place) -> Given:
         path = _folder(place)
         self.given[name] = path.absolute()
-        return Given(name, await anyio.to_thread.run_sync(content.digest_of, path))
+        given = Given(name, await anyio.to_thread.run_sync(content.digest_of, path))
+        logger.debug("%s is what steps see as %s: %s", path, name, given.identity)
+        return given
 
     def own(self, folder: str) -> Path:
         return packaging_folder().parent / folder

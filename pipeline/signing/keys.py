@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from pipeline.host.locks import locked
 from pipeline.host.process import find_program
 from pipeline.programs.common import Problem
 from pipeline.programs.gpg import Keyring
+
+logger = logging.getLogger(__name__)
 
 DEVELOPMENT_IDENTITY = "Development key - not for shipping <development@localhost>"
 VARIABLE = "PIPELINE_SIGNING_KEY"
@@ -40,10 +43,13 @@ async def find_key(chosen: str | None, home: Path) -> SigningKey:
     The development key is made on first use, below `home`. Raises SigningError when a file cannot be read.
     """
     if chosen:
+        logger.info("the signing key is in %s, as --signing-key says", chosen)
         return SigningKey(Secret(_read(Path(chosen))), chosen)
     if os.environ.get(VARIABLE):
+        logger.info("the signing key is in $%s", VARIABLE)
         return SigningKey(Secret(os.environb[VARIABLE.encode()]), f"${VARIABLE}")
     path = development_key(home)
+    logger.info("no signing key is given: %s is used%s", path, "" if path.exists() else ", and made now")
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         async with locked(path.with_suffix(".lock")):

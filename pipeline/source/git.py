@@ -8,6 +8,7 @@ attributes change nothing. What talks to another machine keeps the user's settin
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -20,6 +21,8 @@ from pipeline.host.disk import write_whole
 from pipeline.host.process import Completed, environment, run
 from pipeline.source.location import Location
 from pipeline.source.transport import advice, user_environment
+
+logger = logging.getLogger(__name__)
 
 FETCH_TIMEOUT = 3600.0
 """Seconds. A shallow fetch of one commit of a large repository over a slow line."""
@@ -150,7 +153,9 @@ class Git:
     async def fetch(self, location: Location, commit: str, ref: str = "") -> None:
         """Fetch one commit without its history, by its name; by `ref` from a server that does not offer that."""
         if await self.has(commit):
+            logger.info("commit %s is in %s already; nothing is fetched", commit, self.repository)
             return
+        logger.info("commit %s is fetched from %s", commit, location.shown)
         flags = (
             "--quiet --force --depth=1 --no-tags --no-write-fetch-head --no-auto-maintenance --no-recurse-submodules"
         )
@@ -224,7 +229,9 @@ class Git:
         place = self.trees / tree
         if place.is_dir():
             if await self._untouched(place):
+                logger.debug("hit: the files of tree %s are in %s, and nobody has touched them", tree, place)
                 return place / "tree"
+            logger.info("the files of tree %s in %s were changed by somebody; they are laid out again", tree, place)
             place.rename(place.with_name(f".damaged-{tree}"))
         aside = Path(tempfile.mkdtemp(prefix=".new-", dir=self.trees))
         (aside / "tree").mkdir()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 from pipeline.errors import SourceError
 from pipeline.host.disk import write_whole
+
+logger = logging.getLogger(__name__)
 
 
 class Pins:
@@ -30,6 +33,7 @@ class Pins:
         pins = self._read()
         if pins.get(ref) == commit:
             return
+        logger.info("the tag %s is commit %s from now on (%s); before: %s", ref, commit, self.path, pins.get(ref))
         pins[ref] = commit
         try:
             write_whole(self.path, f"{json.dumps(pins, indent=1, sort_keys=True)}\n".encode())

@@ -243,3 +243,24 @@ def test_after_a_failure_nothing_that_was_waiting_for_its_turn_begins(tmp_path: 
     with pytest.raises(StepFailedError, match="exit code 3"):
         run(tmp_path, root, whole, observer=events.append, jobs=1)
     assert [event.what for event in events if event.what is not What.OUTPUT] == [What.STARTED, What.FAILED]
+
+
+def test_the_log_says_what_runs_and_why(
+    tmp_path: Path, root: Path, image: Image, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", logger="pipeline")
+    first = step(image, "echo 1 > /out/a", title="first")
+    second = step(image, "cat /in/a/a > /out/b", title="second", inputs=(("a", first.out),))
+    run(tmp_path, root, second)
+    assert 'step "first" runs: new step' in caplog.text
+    assert f'miss, as the store does not have it: step "second", {second.digest}' in caplog.text
+    assert "bwrap runs as process" in caplog.text
+    caplog.clear()
+    run(tmp_path, root, second)
+    assert f'hit: step "second", {second.digest}' in caplog.text
+    assert "runs" not in caplog.text
+    caplog.clear()
+    changed = step(image, "echo 1 > /out/a; true", title="first")
+    run(tmp_path, root, step(image, "cat /in/a/a > /out/b", title="second", inputs=(("a", changed.out),)))
+    assert 'step "first" runs: its command changed' in caplog.text
+    assert 'hit: step "second" was made meanwhile, or of inputs with this content before' in caplog.text

@@ -68,6 +68,7 @@ class LocalEngine:
             slots=anyio.Semaphore(jobs or os.cpu_count() or 1),
             fetches=anyio.Semaphore(_FETCHES),
             notices=notices,
+            why=lambda step: self.explain(step).brief,
         )
 
     def __enter__(self) -> Self:

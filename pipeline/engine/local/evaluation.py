@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import time
@@ -32,6 +33,8 @@ from pipeline.model.identity import identify, sha256_hex
 from pipeline.model.step import Step
 from pipeline.model.tree import BASE_EPOCH, Pick, Tree
 
+logger = logging.getLogger(__name__)
+
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
@@ -46,6 +49,8 @@ class Context:
     use_caches: bool
     slots: anyio.Semaphore
     fetches: anyio.Semaphore
+    why: Callable[[Step], str]
+    """Says why a step runs: for the log."""
     fresh: schedule.Freshness = field(default_factory=schedule.Freshness)
     made: Results = field(default_factory=dict)
     """What has been made aside, because it is never cached: once for each process."""
@@ -79,9 +84,12 @@ class Evaluation:
         """Return what is there already for `node`."""
         if schedule.is_view(node):
             return None
-        if self.context.fresh(node):
-            return self.context.made.get(node.digest)
-        return self.context.store.lookup(node.digest)
+        fresh = self.context.fresh(node)
+        laid = self.context.made.get(node.digest) if fresh else self.context.store.lookup(node.digest)
+        if logger.isEnabledFor(logging.DEBUG):
+            what = "hit" if laid else "miss, as it is never cached" if fresh else "miss, as the store does not have it"
+            logger.debug("%s: %s, %s", what, _named(node), node.digest)
+        return laid
 
     def _find_again(self, node: Node, key: str) -> Laid | None:
         """Return what another process has made meanwhile, or what is known by the content of its inputs."""
@@ -99,6 +107,7 @@ class Evaluation:
                 key = content_key(node, results) if isinstance(node, Step) else ""
                 laid = await anyio.to_thread.run_sync(self._find_again, node, key)
                 if laid:
+                    logger.info("hit: %s was made meanwhile, or of inputs with this content before", _named(node))
                     self._tell_found(node)
                     return laid
                 if isinstance(node, Step):
@@ -124,6 +133,8 @@ class Evaluation:
     async def _make_step(self, check: Callable[[], None], step: Step, key: str, results: Results) -> Laid:
         async with self.context.fetches if step.network else self.context.slots:
             check()
+            if logger.isEnabledFor(logging.INFO):
+                logger.info("%s runs: %s", _named(step), self.context.why(step))
             started = time.monotonic()
             self._tell(What.STARTED, step)
             try:
@@ -234,6 +245,10 @@ class Evaluation:
         if notice:
             self.context.observer(Event(what=What.OUTPUT, step=step, text=notice))
         self.context.observer(Event(what=what, step=step, seconds=seconds, text=text))
+
+
+def _named(node: Node) -> str:
+    return f'step "{node.title}"' if isinstance(node, Step) else describe(node)
 
 
 def content_key(step: Step, results: Results) -> str:

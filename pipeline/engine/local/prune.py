@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +19,8 @@ from pipeline.host.locks import try_take
 
 if TYPE_CHECKING:
     from pipeline.engine.local.store import Store  # it prunes itself with the functions here
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +64,7 @@ def prune(store: Store, *, limit: int | None = None, older_than: float | None = 
     """
     everything = usage(store, caches=limit is None or older_than is not None)
     now = time.time()
-    total = sum(each.size for each in everything if each.kind != "cache")
+    total = total_of(each for each in everything if each.kind != "cache")
     gone: list[Usage] = []
     trash: list[Path] = []
     with store_errors(store.home):
@@ -84,7 +88,16 @@ def prune(store: Store, *, limit: int | None = None, older_than: float | None = 
                 store.log(each.digest).unlink(missing_ok=True)
         if limit is None or older_than is not None:
             _prune_logs(store, now - (older_than or 0.0))
+    for each in gone:
+        logger.debug("pruned: %s %s, %d bytes", each.kind, each.title, each.size)
+    if gone:
+        logger.info("pruned %d entries with %d bytes, those that were unused for longest", len(gone), total_of(gone))
     return gone
+
+
+def total_of(entries: Iterable[Usage]) -> int:
+    """Return the bytes that `entries` take together."""
+    return sum(each.size for each in entries)
 
 
 def _prune_logs(store: Store, before: float) -> None:

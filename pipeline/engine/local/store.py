@@ -8,6 +8,7 @@ and the lock that says that they are nobody's.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import threading
@@ -32,6 +33,8 @@ from pipeline.host.locks import held, take, try_take
 
 if TYPE_CHECKING:
     from pipeline.engine.local.prune import Usage
+
+logger = logging.getLogger(__name__)
 
 Notice = Callable[[str, str], None]
 
@@ -261,6 +264,7 @@ class Store:
 
     def _drop(self, folder: Path, digest: str, why: str) -> None:
         self._discard(folder)
+        logger.info("%s was damaged and is dropped: %s", digest, why)
         self.notice(digest, f"the stored result was damaged ({why}) and has been dropped")
 
     def _discard(self, path: Path) -> None:
@@ -278,6 +282,7 @@ class Store:
         for lease in (self.home / "leases").iterdir():
             descriptor = try_take(lease)
             if descriptor is not None:
+                logger.info("the process %s has died; what it left aside is removed", lease.name)
                 kill_users(self.home / "tmp" / lease.name)
                 remove_tree(self.home / "tmp" / lease.name)
                 lease.unlink(missing_ok=True)
