@@ -31,13 +31,13 @@ Made from the program's own help by `docs/generate_reference.py`; a test compare
 | variable | meaning |
 |---|---|
 | `PIPELINE_HOME` | store, images, logs and keys of this machine (default: `~/.cache/pipeline`) |
-| `PIPELINE_DEBIAN_MIRROR` | mirrors of Debian for roots, one a line (default: Debian's own, with security updates) |
+| `PIPELINE_DEBIAN_MIRROR` | mirrors of Debian for roots, one per line (default: Debian's own, with security updates) |
 | `PIPELINE_<NAME>_MIRROR` | with `--roots distribution`: another URL of that distribution's archive |
 | `PIPELINE_<NAME>_KEYRING` | the file with the keys that sign it; `UBUNTU`, `ORACLE_LINUX_8`, `ORACLE_LINUX_9` |
-| `PIPELINE_PROJECT` | the checkout whose `packaging/` is used (default: the one the program lies in) |
+| `PIPELINE_PROJECT` | the checkout whose `packaging/` is used (default: the one with the program) |
 | `PIPELINE_SIGNING_KEY` | the OpenPGP private key, armored or base64, when `--signing-key` names no file |
 | `FIPS_ENABLED` | `true`: only FIPS variants; `false`: only the others; unset: both |
-| `HTTPS_PROXY`, `NO_PROXY`, `GOPROXY`, `SSL_CERT_FILE`, … | passed to steps that may use the network, and to no other |
+| `HTTPS_PROXY`, `NO_PROXY`, `GOPROXY`, `SSL_CERT_FILE`, … | passed only to steps that may use the network |
 
 ## Commands
 """

@@ -98,10 +98,10 @@ def test_deb_upgrades_keep_what_was_edited_and_going_back_needs_consent(host: Ma
     ("line", "reason"),
     [
         ("FIPS_ENABLED=true", "this host asks for FIPS"),
-        ('VOLUME_INSTANCES="many"', "VOLUME_INSTANCES is 'many', which is no number"),
+        ('VOLUME_INSTANCES="many"', "VOLUME_INSTANCES is 'many', not a number"),
         ("S3_INSTANCES=100", "S3_INSTANCES is 100; at most 99"),
         ("FILER_PORT=60000", "FILER_PORT is 60000; at most 55535"),
-        ("S3_INSTANCES = many", "S3_INSTANCES is 'many', which is no number"),
+        ("S3_INSTANCES = many", "S3_INSTANCES is 'many', not a number"),
         ("FILER_PORT=9333", "master-1 (http) and filer-1 (http) would both listen on port 9333"),
         ("FILER_DATA_DIR=/home/weed-%i", "filer-1: /home/weed-1 is below /home, where no data can be"),
         ("nonsense", "the line 'nonsense' is not KEY=VALUE"),

@@ -141,7 +141,7 @@ def private_users(limit: str) -> Callable[[Host], None]:
 
 FAULTS: list[tuple[str, str, Callable[[Host], AbstractContextManager[None] | None], str]] = [
     ("port-in-use", "error", port_held, "python"),
-    ("masters-even", "warning", change(MASTER_INSTANCES="2"), "a seat that nobody takes"),
+    ("masters-even", "warning", change(MASTER_INSTANCES="2"), "an empty seat"),
     ("masters-none", "error", change(MASTER_INSTANCES="0"), "no master"),
     ("conf", "error", change(MASTER_INSTANCE="2"), "unknown key MASTER_INSTANCE"),
     ("conf", "error", change(S3_PORT="60000"), "a number from 1 to 55535"),
@@ -163,7 +163,7 @@ FAULTS: list[tuple[str, str, Callable[[Host], AbstractContextManager[None] | Non
         write("etc/weed/security.toml", '[jwt.signing]\nkey = "x"\n', 0o644),
         "jwt.signing.key and everybody may read it",
     ),
-    ("s3-anonymous", "warning", remove("etc/weed/s3.json"), "everybody who reaches the port"),
+    ("s3-anonymous", "warning", remove("etc/weed/s3.json"), "everyone who reaches the port"),
     ("binary-missing", "error", remove("opt/weed/weed"), "No such file"),
     ("binary-permissions", "error", own("opt/weed/weed", 990, 0o775), "0775 of 990:990"),
     ("binary-replaced", "error", write("opt/weed/weed", "#!/bin/sh\necho version 30GB 9.9 x\n", 0o755), "9.9 x"),
@@ -171,7 +171,7 @@ FAULTS: list[tuple[str, str, Callable[[Host], AbstractContextManager[None] | Non
     ("fips-variant", "error", change(FIPS_ENABLED="true"), "standard build"),
     ("fips-off", "warning", write("proc/sys/crypto/fips_enabled", "1\n"), "kernel is in FIPS mode"),
     ("systemd-old", "error", write("usr/bin/systemctl", "#!/bin/sh\necho systemd 219\n", 0o755), "older than 239"),
-    ("user-missing", "error", write("etc/passwd", ""), "no user weed"),
+    ("user-missing", "error", write("etc/passwd", ""), "the user weed does not exist"),
     ("user-login", "warning", write("etc/passwd", "weed:x:990:990::/:/bin/bash\n"), "can log in"),
     ("user-root", "error", write("etc/passwd", "weed:x:0:0::/:/sbin/nologin\n"), "is root"),
     ("data-owner", "error", own("var/lib/weed/filer-1", 0, 0o750), "cannot write the folder of filer-1"),
@@ -195,8 +195,8 @@ FAULTS: list[tuple[str, str, Callable[[Host], AbstractContextManager[None] | Non
     ),
     ("user-namespaces", "error", private_users("0"), "weed-volume@1.service asks for a user namespace"),
     ("user-namespaces", "note", private_users("9000"), "under a STIG (OL08-00-040284) it would not start"),
-    ("instances", "warning", change(S3_INSTANCES="1"), "weed-s3@2.service is not asked for and enabled"),
-    ("haproxy-missing", "warning", remove("etc/haproxy/conf.d/weed-s3.cfg"), "not there"),
+    ("instances", "warning", change(S3_INSTANCES="1"), "weed-s3@2.service is not in weed.conf and enabled"),
+    ("haproxy-missing", "warning", remove("etc/haproxy/conf.d/weed-s3.cfg"), "is missing"),
     ("haproxy-stale", "warning", change(S3_RATE_LIMIT="5"), "not what weed.conf"),
     ("haproxy-refused", "error", write("etc/haproxy/haproxy.cfg", "nonsense\n"), "nonsense"),
     ("haproxy-socket", "warning", write("etc/haproxy/haproxy.cfg", "global\n"), "level admin"),
@@ -211,7 +211,7 @@ FAULTS: list[tuple[str, str, Callable[[Host], AbstractContextManager[None] | Non
 
 
 @pytest.mark.parametrize(("name", "severity", "plant", "says"), FAULTS, ids=[f"{one[0]}-{one[3]}" for one in FAULTS])
-def test_a_fault_is_found_and_its_mending_is_told(
+def test_a_fault_is_found_with_its_fix(
     sound: Host, name: str, severity: str, plant: Callable[[Host], AbstractContextManager[None] | None], says: str
 ) -> None:
     with plant(sound) or contextlib.nullcontext():
@@ -275,7 +275,7 @@ def test_before_an_installation_an_empty_host_is_fine(weed: Path) -> None:
             [*script, "--root", str(made.root), "--before", "install"], capture_output=True, text=True, check=False
         )
         assert "error " not in done.stdout.replace("0 error ", ""), done.stdout
-        assert "there is no user weed yet" in done.stdout
+        assert "the user weed does not exist yet" in done.stdout
 
 
 def test_an_ordinary_user_is_told_what_was_not_seen(sound: Host) -> None:

@@ -197,7 +197,7 @@ def test_logrotate_reads_the_file_as_it_is_packaged(tmp_path: Path) -> None:
     argv = [require_tool("logrotate"), "--debug", "--state", str(tmp_path / "state"), str(config)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     said = done.stderr + done.stdout
-    # Where nobody has installed the package there is no user weed; nothing else may be wrong.
+    # Where nobody has installed the package the user weed does not exist; nothing else may be wrong.
     wrong = [
         line
         for line in said.splitlines()

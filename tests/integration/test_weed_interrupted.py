@@ -63,7 +63,7 @@ def test_a_lost_session_leaves_every_s3_server_in_haproxy(served: Host, number: 
         _, said = run.communicate(timeout=30)
     assert run.returncode == 1
     assert "stopped at s3-1" in said
-    assert said.endswith("to go on: weed-rolling-restart s3-1 s3-2\n")
+    assert said.endswith("to continue: weed-rolling-restart s3-1 s3-2\n")
     wait_up(served, *S3)
     assert proxy_of(served).taken_out() == []
 
@@ -74,7 +74,7 @@ def test_a_lost_session_ends_the_waiting_of_requests(served: Host) -> None:
         assert not proxy_of(served).servers("weed_s3_wait")["hold"].asleep
         run.send_signal(signal.SIGHUP)
         _, said = run.communicate(timeout=30)
-    assert f"to go on: weed-rolling-restart {name}" in said
+    assert f"to continue: weed-rolling-restart {name}" in said
     assert proxy_of(served).servers("weed_s3_wait")["hold"].asleep
     wait_up(served, *S3)
     assert served.s3("GET", "/")[0] == 200
@@ -95,7 +95,7 @@ def test_what_a_killed_run_has_left_is_undone_and_what_an_administrator_drained_
         wait_up(served, "s3-1")
         done = served.script(ROLLING, "s3-2")
         assert done.returncode == 0, done.stderr
-        assert "s3-2       out of HAProxy, and was before: it stays so" in done.stdout
+        assert "s3-2       out of HAProxy, as it was before, and stays out" in done.stdout
         assert proxy.servers()["s3-2"].status == "DRAIN"
     finally:
         proxy.set_state("s3-2", "ready")

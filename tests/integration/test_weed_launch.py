@@ -295,7 +295,7 @@ def test_an_object_goes_through_all_four_roles(machine: Machine) -> None:
     servers = [machine.start(role) for role in ("master", "volume", "filer", "s3")]
     for one in servers:
         one.until("READY=1")
-    assert "everybody who reaches the port may read and write everything" in servers[3].log().read_text()
+    assert "everyone who reaches the port may read and write everything" in servers[3].log().read_text()
     port = machine.port("s3")
     until(lambda: get(port, "/bucket-of-test", "PUT")[0] == 200, "no bucket")
     until(lambda: get(port, "/bucket-of-test/a", "PUT", b"content")[0] == 200, "no object")

@@ -125,7 +125,7 @@ def test_it_stops_at_the_first_failure_and_what_it_says_goes_on(default: Host) -
     assert done.returncode == 1
     assert "s3-1 was not restarted" in done.stderr
     assert "journalctl -u weed-s3@1.service" in done.stderr
-    assert done.stderr.rstrip().endswith("to go on: weed-rolling-restart s3-1 s3-2")
+    assert done.stderr.rstrip().endswith("to continue: weed-rolling-restart s3-1 s3-2")
     assert restarts(default)[before:] == ["weed-s3@1.service"]
     assert default.s3("GET", "/")[0] == 200, "s3-2 goes on"
     resumed = default.script(ROLLING, "s3-1", "s3-2")
@@ -140,7 +140,7 @@ def test_two_runs_at_once_are_refused(default: Host) -> None:
         fcntl.flock(held, fcntl.LOCK_EX)
         done = default.script(ROLLING, "--dry-run")
     assert done.returncode == 1
-    assert "another weed-rolling-restart is at work" in done.stderr
+    assert "another weed-rolling-restart is running" in done.stderr
 
 
 def test_the_last_server_that_haproxy_uses_is_not_spared(default: Host) -> None:
@@ -236,7 +236,7 @@ def until_it_says(made: Host, name: str, code: int, words: str) -> None:
     [
         (("s3-9",), "weed-s3@9 is not an instance of this host"),
         (("gateway",), "there is no role 'gateway'"),
-        (("--timeout", "soon"), "no number of seconds"),
+        (("--timeout", "soon"), "must be a number of seconds"),
     ],
 )
 def test_a_wrong_question_is_unknown(default: Host, arguments: tuple[str, ...], says: str) -> None:

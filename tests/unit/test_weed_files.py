@@ -98,7 +98,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         ('[grpc]\nca = "a\n', "line 2: a string does not end"),
         ('[grpc]\nca = "a"\nca = "b"\n', "line 3: ca is defined twice"),
         ("grpc.ca = yes\n", "line 1: a value is missing"),
-        ('[jwt.signing]\nkey = "REPLACE-ME"\n', "put a secret of your own there"),
+        ('[jwt.signing]\nkey = "REPLACE-ME"\n', "replace it with a secret of your own"),
     ],
 )
 def test_a_file_that_weed_would_skip_is_refused(tmp_path: Path, text: str, says: str) -> None:

@@ -169,5 +169,5 @@ def test_a_line_that_is_no_flag_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_a_flag_is_there_once(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="line 2: max is there twice"):
+    with pytest.raises(ConfigError, match="line 2: max appears twice"):
         optioned(tmp_path, "volume", "max=1\nmax=2")

@@ -58,7 +58,7 @@ def test_exactly_the_instances_asked_for_are_enabled(host: Host) -> None:
 def test_a_second_time_changes_nothing(host: Host) -> None:
     applied(host)
     before = sorted((str(path), path.lstat().st_mtime_ns) for path in host.root.rglob("*"))
-    assert applied(host).startswith("nothing to do: this host is as weed.conf says\n")
+    assert applied(host).startswith("nothing to do: this host matches weed.conf\n")
     assert sorted((str(path), path.lstat().st_mtime_ns) for path in host.root.rglob("*")) == before
 
 
@@ -193,12 +193,12 @@ def test_a_file_where_data_should_be_is_refused(host: Host) -> None:
     host.write("var/lib/weed/filer-1", "x")
     code, _, said = run(host, "apply")
     assert code == 78
-    assert "is no folder" in said
+    assert "is not a folder" in said
 
 
 def test_a_host_without_the_user_is_told_so(host: Host) -> None:
     host.write("etc/passwd", "root:x:0:0::/root:/bin/sh\n")
-    with pytest.raises(ConfigError, match="there is no user weed"):
+    with pytest.raises(ConfigError, match="the user weed does not exist"):
         datadirs.owner(host.paths)
 
 

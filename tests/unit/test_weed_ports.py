@@ -74,7 +74,7 @@ def test_the_holder_of_a_port_is_named() -> None:
 
 
 def test_an_address_of_another_host_is_said_to_be_one() -> None:
-    with pytest.raises(PortError, match="is no address of this host"):
+    with pytest.raises(PortError, match="is not an address of this host"):
         check_ports([Listener("http", "192.0.2.1", 8080)])
 
 

@@ -60,11 +60,11 @@ def test_an_empty_host_and_one_with_the_shipped_configuration_pass(root: Path) -
 
 
 REFUSED = {
-    "MASTER_INSTANCES=two\n": "MASTER_INSTANCES is 'two', which is no number from 0 to 99",
-    "S3_INSTANCES = many\n": "S3_INSTANCES is 'many', which is no number",
+    "MASTER_INSTANCES=two\n": "MASTER_INSTANCES is 'two', not a number from 0 to 99",
+    "S3_INSTANCES = many\n": "S3_INSTANCES is 'many', not a number",
     "S3_INSTANCES='100'\n": "S3_INSTANCES is 100; at most 99",
-    "S3_INSTANCES=02\n": "S3_INSTANCES is '02', which is no number",
-    "S3_INSTANCES=\n": "S3_INSTANCES is '', which is no number",
+    "S3_INSTANCES=02\n": "S3_INSTANCES is '02', not a number",
+    "S3_INSTANCES=\n": "S3_INSTANCES is '', not a number",
     "FILER_PORT=60000\n": "FILER_PORT is 60000; at most 55535",
     "FILER_PORT=0\n": "FILER_PORT is 0; at least 1",
     "VOLUME_MAX=99999999999\n": "VOLUME_MAX is 99999999999; at most 1000000",

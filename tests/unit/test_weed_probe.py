@@ -136,7 +136,7 @@ def test_something_that_is_no_http_server_is_bad(tmp_path: Path) -> None:
         health = probe(instance("s3", other.getsockname()[1]), NEW, SETTINGS, 5, Paths(str(tmp_path)))
         greeter.join()
     assert (health.state, health.alive) == ("bad", True)
-    assert "is no HTTP" in health.detail
+    assert "does not answer in HTTP" in health.detail
 
 
 def mutual(folder: Path) -> ssl.SSLContext:

@@ -141,7 +141,7 @@ def test_rules_and_requirements_of_a_directive_fit_each_other(row: list[str]) ->
 
 def test_every_finding_that_the_table_of_rules_names_is_one_of_the_doctor() -> None:
     source = "".join(path.read_text() for path in (PRODUCT / "scripts" / "weedops").glob("doctor_*.py"))
-    for rule, _, findings in rows("rule | what it wants of the host"):
+    for rule, _, findings in rows("rule | what it requires of the host"):
         assert re.match(r"OL08-00-\d{6}", rule)
         for name in re.findall(r"`([\w-]+)`", findings):
             assert f'"{name}"' in source, name

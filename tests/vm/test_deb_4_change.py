@@ -78,7 +78,7 @@ def test_a_configuration_that_cannot_work_stops_a_change_before_it_begins(edited
     package = f"/payload/packages/current/{built.product}_*_amd64.deb"
     done = edited.run(f"apt-get install --yes --reinstall {package} 2>&1", timeout=600, check=False)
     assert done.code == 100
-    assert "S3_INSTANCES is 'many', which is no number" in done.stdout
+    assert "S3_INSTANCES is 'many', not a number" in done.stdout
     assert "nothing was changed" in done.stdout
     edited.run("mv /root/weed.conf /etc/default/weed/weed.conf; dpkg --configure --pending")
     healthy(edited)

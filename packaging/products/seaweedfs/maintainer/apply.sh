@@ -6,13 +6,13 @@ running_instances() {
 }
 
 # Enables and starts the instances that the configuration asks for. A mistake there is no reason to leave the package
-# half installed: it is said, and the instances that run go on.
+# half installed: it is reported, and the running instances continue.
 apply_instances() {
     weed-instances apply ||
         say "not everything was done: run 'weed doctor', correct what it names, then 'weed-instances apply'"
 }
 
-# The instances $1 ran before this package came, and go on with the old program until somebody restarts them. $2 is
+# The instances $1 ran before this package came; they keep the old program until somebody restarts them. $2 is
 # empty when nothing is known of an earlier version of this package: so they are of the other flavour.
 after_change() {
     old=

@@ -23,7 +23,7 @@ $found
 END
 }
 
-# Old and new program are there together for a moment, so the space of one more is needed.
+# Old and new program exist together for a moment, so the space of one more is needed.
 check_space() {
     free=$(df -Pk /opt 2>/dev/null | awk 'NR == 2 { print $4 }')
     case "$free" in

@@ -12,7 +12,7 @@ setting() {
 
 # Says what is wrong with the settings that it reads, a line each. These are the rules of this release's own weedops,
 # which is not on the host yet; a test holds both to the same verdicts. The release that is installed is not asked: it
-# may not know what this one allows, and an upgrade may be what mends it.
+# may not know what this one allows, and an upgrade may be the fix.
 judge_settings() {
     LC_ALL=C awk -v "version=$version" '
         function number(names, low, high) {
@@ -26,7 +26,7 @@ judge_settings() {
         function wrong(what) { print what; mistakes++ }
         function check_number(key, is) {
             if (is !~ /^(0|[1-9][0-9]*)$/)
-                wrong(key " is \047" is "\047, which is no number from " least[key] " to " most[key])
+                wrong(key " is \047" is "\047, not a number from " least[key] " to " most[key])
             else if (length(is) > 10 || is + 0 > most[key]) wrong(key " is " is "; at most " most[key] " is possible")
             else if (is + 0 < least[key]) wrong(key " is " is "; at least " least[key] " is needed")
         }

@@ -16,7 +16,7 @@ def tunables(paths: Paths) -> str:
 
 
 def profile(paths: Paths) -> str:
-    """Return the path of the profile, which the DEB brings."""
+    """Return the path of the profile, which the DEB installs."""
     return paths.at("/etc/apparmor.d/opt.weed.weed")
 
 
@@ -49,4 +49,4 @@ def reload(paths: Paths) -> None:
         return
     done = run([program, "--replace", "--write-cache", "--skip-bad-cache", profile(paths)], 120)
     if done.code:
-        raise OpsError(f"AppArmor refuses {profile(paths)}: {done.said}", "the profile that was loaded before holds on")
+        raise OpsError(f"AppArmor refuses {profile(paths)}: {done.output}", "the old profile stays loaded")

@@ -1,4 +1,4 @@
-"""What the masters say of the cluster: who leads, how many answer, which volume servers report."""
+"""What the masters report about the cluster: who leads, how many answer, which volume servers report."""
 
 import http.client
 import json

@@ -27,7 +27,7 @@ def owner(paths: Paths) -> Tuple[int, int]:
                     return int(fields[2]), int(fields[3])
     except OSError as error:
         raise AccessError(f"{error.filename} cannot be read: {error.strerror}")
-    raise ConfigError(f"there is no user {SERVICE_USER}", "reinstall the package, or run: systemd-sysusers")
+    raise ConfigError(f"the user {SERVICE_USER} does not exist", "reinstall the package, or run: systemd-sysusers")
 
 
 def missing(paths: Paths, settings: Settings) -> List[Folder]:
@@ -41,7 +41,7 @@ def missing(paths: Paths, settings: Settings) -> List[Folder]:
                 found.append(Folder(place, False))
                 continue
             if not os.path.isdir(place):
-                raise ConfigError(f"{place}, the data of {instance.name}, is no folder", "choose another place")
+                raise ConfigError(f"{place}, the data of {instance.name}, is not a folder", "choose another place")
             if os.stat(place).st_uid != owner(paths)[0]:
                 if os.listdir(place):
                     raise ConfigError(
@@ -85,7 +85,7 @@ def _check_mounted(paths: Paths, data: str) -> None:
         if above != "/" and (data + "/").startswith(above) and point not in mounted:
             raise ConfigError(
                 f"{data} is on {point}, which /etc/fstab names and which is not mounted",
-                f"mount {point}; or else data would go to the disk below it",
+                f"mount {point}; otherwise data goes to the disk below it",
             )
 
 

@@ -1,4 +1,4 @@
-"""`weed doctor`: what stands in the way of an installation, a start or an upgrade, and how to mend it.
+"""`weed doctor`: what prevents an installation, a start or an upgrade, and how to fix it.
 
 Exit codes: 0 nothing to do (notes do not count), 1 warnings, 2 errors.
 """
@@ -13,7 +13,7 @@ from weedops import doctor_config, doctor_host, doctor_package, doctor_proxy, do
 from weedops.errors import OpsError
 from weedops.findings import ERROR, INSTALL, NOTE, OK, SEVERITIES, START, UPGRADE, WARNING, Check, Finding, Host
 from weedops.healthcheck import OK as HEALTHY
-from weedops.healthcheck import judge
+from weedops.healthcheck import health_of
 from weedops.paths import Installed, Paths, read_installed
 from weedops.settings import check_settings, read_settings
 
@@ -46,12 +46,12 @@ CHECKS: Tuple[Check, ...] = (
 
 
 def health(host: Host) -> Iterator[Finding]:
-    """Whether every instance is well: an upgrade of a cluster that is not makes two problems out of one."""
+    """Whether every instance is healthy: upgrading a cluster that is not makes two problems out of one."""
     if host.before not in ("", UPGRADE) or host.installed is None:
         return
     sick = 0
     for instance in host.settings.instances():
-        verdict = judge(instance, host.installed, host.settings, host.paths, 3)
+        verdict = health_of(instance, host.installed, host.settings, host.paths, 3)
         if verdict.code != HEALTHY:
             sick += 1
             yield Finding(
@@ -62,7 +62,7 @@ def health(host: Host) -> Iterator[Finding]:
 
 
 def examine(host: Host) -> List[Finding]:
-    """Run every check. One that may not look somewhere, or cannot run its program, says so and is no failure."""
+    """Run every check. One that lacks the rights, or cannot run its program, reports that and does not fail."""
     found: List[Finding] = []
     for check in (*CHECKS, health):
         if not host.valid and check in NEED_SETTINGS:
@@ -70,7 +70,7 @@ def examine(host: Host) -> List[Finding]:
         try:
             found += check(host)
         except PermissionError as error:
-            what = f"{check.__name__}: not all can be seen by this user"
+            what = f"{check.__name__}: this user cannot see everything"
             found.append(Finding("unseen", NOTE, what, str(error.filename), "run as root"))
         except OpsError as failure:
             found.append(Finding("unseen", NOTE, f"{check.__name__}: {failure.brief}", "", failure.resolution))
@@ -86,7 +86,7 @@ NEED_SETTINGS: Tuple[Check, ...] = (
     doctor_proxy.proxy,
     health,
 )
-"""What would speak of defaults that this host does not mean, when its weed.conf cannot be read."""
+"""Checks that would report on defaults instead of this host's settings if weed.conf cannot be read."""
 
 
 def look(paths: Paths, before: str, candidate: Optional[Installed]) -> Host:
@@ -148,12 +148,12 @@ def main(arguments: Optional[List[str]] = None) -> int:
     """Run the command line and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="weed doctor",
-        description="What stands in the way, and how to mend it. Exit code: 0 nothing, 1 warnings, 2 errors.",
+        description="Report each problem with its fix. Exit code: 0 nothing, 1 warnings, 2 errors.",
     )
-    parser.add_argument("--before", choices=(INSTALL, START, UPGRADE), default="", help="what is about to be done")
-    parser.add_argument("--to", default="", metavar="VERSION", help="the release to upgrade to, as 4.44")
+    parser.add_argument("--before", choices=(INSTALL, START, UPGRADE), default="", help="check what this needs")
+    parser.add_argument("--to", default="", metavar="VERSION", help="the release to upgrade to, such as 4.44")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--quiet", action="store_true", help="leave out what is in order")
+    parser.add_argument("--quiet", action="store_true", help="leave out what is fine")
     parser.add_argument("--root", default="/", help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
     paths = Paths(os.path.abspath(asked.root))

@@ -26,7 +26,7 @@ def conf(host: Host) -> Iterator[Finding]:
         read_settings(host.paths)
     except OpsError as error:
         if host.before == INSTALL and not os.path.exists(host.paths.conf):
-            yield Finding("conf", OK, "not there yet: the package brings it", host.paths.conf)
+            yield Finding("conf", OK, "does not exist yet: the package installs it", host.paths.conf)
         else:
             yield Finding("conf", ERROR, error.brief, host.paths.conf, error.resolution)
         return
@@ -38,19 +38,19 @@ def masters(host: Host) -> Iterator[Finding]:
     """How many masters there are, and what that survives."""
     settings, live = host.settings, len(host.settings.masters)
     if live and live % 2 == 0:
-        fix = "with three masters one can be lost: MASTER_INSTANCES or MASTER_PEERS in weed.conf, over all hosts"
+        fix = "run three masters; then you can lose one: MASTER_INSTANCES or MASTER_PEERS in weed.conf, over all hosts"
         what = (
-            f"{live} masters: weed wants an odd number, so {settings.seats[-1]} is a seat that nobody takes. A leader"
+            f"{live} masters: weed wants an odd number, so {settings.seats[-1]} is an empty seat. A leader"
             f" needs {len(settings.seats) // 2 + 1} of {len(settings.seats)} seats"
         )
         lost = live - len(settings.seats) // 2 - 1
-        what += f", so {lost} can be lost" if lost else ", so all of them: none can be lost"
+        what += f", so you can lose {lost}" if lost else ", so all of them: you can lose none"
         yield Finding("masters-even", WARNING, what, host.paths.conf, fix)
     elif live == 1:
-        fix = "run three, on three hosts if there are as many"
+        fix = "run three, on three hosts if you can"
         yield Finding("masters-one", NOTE, "one master: while it is down, nothing can be written", host.paths.conf, fix)
     elif live:
-        yield Finding("masters", OK, f"{live} masters: {(live - 1) // 2} can be lost", host.paths.conf)
+        yield Finding("masters", OK, f"{live} masters: you can lose {(live - 1) // 2}", host.paths.conf)
     else:
         fix = "name the masters in MASTER_PEERS"
         yield Finding("masters-none", ERROR, "no master, here or in MASTER_PEERS", host.paths.conf, fix)
@@ -73,7 +73,7 @@ def starts(host: Host) -> Iterator[Finding]:
     for text, names in failures.items():
         failure, who = seen[text], ", ".join(names)
         if isinstance(failure, AccessError) and not host.root:
-            what = f"{who}: not all of the configuration can be seen"
+            what = f"{who}: this user cannot see the whole configuration"
             yield Finding("unseen", NOTE, what, failure.brief, "run as root")
         else:
             yield Finding("configuration", ERROR, f"{who} would not start: {failure.brief}", "", failure.resolution)
@@ -124,7 +124,9 @@ def readable(host: Host) -> Iterator[Finding]:
             fix = f"chown root:weed {os.path.dirname(path)}; chmod 0750 {os.path.dirname(path)}"
             yield Finding("unreadable", ERROR, "the user weed may not enter its folder", path, fix)
         elif not user.may(status, 4):
-            yield Finding("unreadable", ERROR, "the user weed may not read it: weed would go on without it", path, fix)
+            yield Finding(
+                "unreadable", ERROR, "the user weed may not read it: weed would continue without it", path, fix
+            )
         elif status.st_mode & stat.S_IROTH:
             held = "secrets" if os.path.basename(path) in SECRETS else _secrets(path)
             if held:
@@ -152,12 +154,12 @@ def _used(host: Host) -> Set[str]:
 
 
 def anonymous(host: Host) -> Iterator[Finding]:
-    """Whether S3 asks who is there."""
+    """Whether S3 asks for identities."""
     servers = host.settings.instances("s3")
     try:
         if servers and host.before != INSTALL and not find(host.paths, servers[0], "s3.json"):
             fix = "see the example s3.json of the package's documentation; then: systemctl reload 'weed-s3@*'"
-            what = "there are no S3 identities: everybody who reaches the port may read and write everything"
+            what = "there are no S3 identities: everyone who reaches the port may read and write everything"
             yield Finding("s3-anonymous", WARNING, what, os.path.join(host.paths.overrides, "s3.json"), fix)
     except AccessError:
         return

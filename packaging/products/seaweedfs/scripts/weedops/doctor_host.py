@@ -14,7 +14,7 @@ NOFILE = 1048576
 LOW_SHARE, LOW_INODES = 0.10, 0.05
 """Shares of free space and of free inodes below which there is a warning."""
 FULL_BYTES = 1 << 30
-"""Free space below which nothing goes on: SeaweedFS makes volumes read-only when a disk is nearly full."""
+"""Free space below which writes stop: SeaweedFS makes volumes read-only when a disk is nearly full."""
 VOLATILE = ("tmpfs", "ramfs", "overlay")
 
 
@@ -27,10 +27,10 @@ def user(host: Host) -> Iterator[Finding]:
         if account(host.paths):
             yield Finding("user", OK, "user weed comes from a directory service")
         elif host.before == INSTALL:
-            yield Finding("user", OK, "there is no user weed yet: the package makes it")
+            yield Finding("user", OK, "the user weed does not exist yet: the package makes it")
         else:
             fix = "systemd-sysusers, or reinstall the package"
-            yield Finding("user-missing", ERROR, "there is no user weed", host.paths.at("/etc/passwd"), fix)
+            yield Finding("user-missing", ERROR, "the user weed does not exist", host.paths.at("/etc/passwd"), fix)
         return
     uid, shell = int(fields[2]), fields[6]
     if uid == 0:
@@ -65,7 +65,7 @@ def ports(host: Host) -> Iterator[Finding]:
                 yield Finding("port-in-use", ERROR, error.brief.splitlines()[0], where, error.resolution)
             if low <= wanted.port <= high:
                 fix = (
-                    f"sysctl net.ipv4.ip_local_reserved_ports={wanted.port} (with those there already), or another port"
+                    f"sysctl net.ipv4.ip_local_reserved_ports={wanted.port} (keep those already in it), or another port"
                 )
                 yield Finding("port-ephemeral", WARNING, "an outgoing connection may take this port", where, fix)
     yield Finding("ports", OK, f"{free} ports are free or held by their own instance")
@@ -140,7 +140,7 @@ def _room(point: str, place: str) -> Iterator[Finding]:
         yield Finding("disk", OK, text, place)
     if stat.f_files and stat.f_favail < LOW_INODES * stat.f_files:
         text = f"{point}: {stat.f_favail} of {stat.f_files} inodes are free"
-        yield Finding("inodes-low", WARNING, text, place, "remove small files, or make the file system anew with more")
+        yield Finding("inodes-low", WARNING, text, place, "remove small files, or make a new file system with more")
 
 
 def data(host: Host) -> Iterator[Finding]:
@@ -154,7 +154,7 @@ def data(host: Host) -> Iterator[Finding]:
             status = os.stat(place)
         except FileNotFoundError:
             fix = "weed-instances apply makes it; mount its disk before, if it has one"
-            yield Finding("data-missing", WARNING, f"the folder of {name} is not there yet", place, fix)
+            yield Finding("data-missing", WARNING, f"the folder of {name} does not exist yet", place, fix)
             continue
         except PermissionError:
             yield Finding("unseen", NOTE, f"the folder of {name} cannot be seen", place, "run as root")
@@ -183,11 +183,11 @@ def limits(host: Host) -> Iterator[Finding]:
 def clock(host: Host) -> Iterator[Finding]:
     """Whether the clock is kept: S3 refuses requests that are 15 minutes off, and tokens expire."""
     program = find_program(host.paths, "timedatectl")
-    said = run([program, "show", "--property=NTPSynchronized", "--value"]).out if program else ""
-    if said == "yes":
+    output = run([program, "show", "--property=NTPSynchronized", "--value"]).out if program else ""
+    if output == "yes":
         yield Finding("clock", OK, "the clock is synchronised")
-    elif said == "no":
+    elif output == "no":
         fix = "enable chrony or systemd-timesyncd; see: timedatectl"
         yield Finding("clock-unsynchronised", WARNING, "the clock is not synchronised; S3 signatures expire", "", fix)
     else:
-        yield Finding("unseen", NOTE, "whether the clock is synchronised cannot be found out", "", "see: timedatectl")
+        yield Finding("unseen", NOTE, "cannot find out whether the clock is synchronised", "", "see: timedatectl")

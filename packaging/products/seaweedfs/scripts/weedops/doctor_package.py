@@ -23,18 +23,16 @@ def binary(host: Host) -> Iterator[Finding]:
     try:
         status = os.stat(path)
     except OSError as error:
-        yield Finding(
-            "binary-missing", ERROR, f"it cannot be looked at: {error.strerror}", path, "reinstall the package"
-        )
+        yield Finding("binary-missing", ERROR, f"it cannot be read: {error.strerror}", path, "reinstall the package")
         return
     mode = stat.S_IMODE(status.st_mode)
     if host.root and ((status.st_uid, status.st_gid) != (0, 0) or mode != 0o755):
         what = f"it is {mode:04o} of {status.st_uid}:{status.st_gid} instead of 0755 of root:root"
         yield Finding("binary-permissions", ERROR, what, path, f"chown root:root {path}; chmod 0755 {path}")
-    said = run([path, "version"]).out.split()
-    if host.installed and said[2:4] != [host.installed.version, host.installed.commit]:
+    words = run([path, "version"]).out.split()
+    if host.installed and words[2:4] != [host.installed.version, host.installed.commit]:
         what = (
-            f"it says {' '.join(said[2:4]) or 'nothing'}, its package {host.installed.version} {host.installed.commit}"
+            f"it says {' '.join(words[2:4]) or 'nothing'}, its package {host.installed.version} {host.installed.commit}"
         )
         yield Finding("binary-replaced", ERROR, what, path, "somebody replaced it: reinstall the package")
     elif host.installed:
@@ -67,7 +65,7 @@ def fips(host: Host) -> Iterator[Finding]:
         fix = "install the package whose name ends in -fips and set FIPS_ENABLED=true"
         yield Finding("fips-off", WARNING, what, host.paths.conf, fix)
     else:
-        yield Finding("fips", OK, "FIPS is on" if kernel else "FIPS is not asked for, of the kernel or of weed")
+        yield Finding("fips", OK, "FIPS is on" if kernel else "FIPS is off, in the kernel and in weed.conf")
 
 
 def upgrade(host: Host) -> Iterator[Finding]:
@@ -76,16 +74,16 @@ def upgrade(host: Host) -> Iterator[Finding]:
     if host.before != UPGRADE or old is None:
         return
     if new is None:
-        what = "which release comes is not known"
+        what = "the next release is not known"
         yield Finding(
             "upgrade-unknown", NOTE, what, "", "name it: --to 4.44; or run the doctor of the unpacked package"
         )
     elif new.number < old.number:
         severity = ERROR if new.number[0] < old.number[0] else WARNING
-        what = f"{old.version} to {new.version} goes back: it may not read what {old.version} has written"
+        what = f"{old.version} to {new.version} is a downgrade: it may not read what {old.version} has written"
         yield Finding("upgrade-back", severity, what, host.paths.release, "back up the data; see the operator's guide")
     elif new.number[0] > old.number[0]:
-        what = f"{old.version} to {new.version} is a new major release; there is no way back without a backup"
+        what = f"{old.version} to {new.version} is a new major release; you cannot go back without a backup"
         yield Finding("upgrade-major", WARNING, what, host.paths.release, "back up filers and masters; read its notes")
     else:
         yield Finding("upgrade", OK, f"{old.version} to {new.version}", host.paths.release)
@@ -96,15 +94,15 @@ def systemd(host: Host) -> Iterator[Finding]:
     program = find_program(host.paths, "systemctl")
     found = re.search(r"systemd (\d+)", run([program, "--version"]).out) if program else None
     if not found:
-        yield Finding("systemd-missing", ERROR, "there is no systemd", "", "the packages need one, 239 or newer")
+        yield Finding("systemd-missing", ERROR, "systemd is missing", "", "install systemd 239 or newer")
         return
     version = int(found.group(1))
     if version < OLDEST_SYSTEMD:
         what = f"systemd {version} is older than {OLDEST_SYSTEMD}"
         yield Finding("systemd-old", ERROR, what, "", "Oracle Linux 8, Ubuntu 22.04 or newer is needed")
     elif version < WHOLE_SYSTEMD:
-        what = f"systemd {version} passes over some hardening of the units, which came up to {WHOLE_SYSTEMD}"
-        yield Finding("systemd", NOTE, what, "", "nothing: SELinux confines the servers all the same")
+        what = f"systemd {version} ignores some hardening of the units, which came up to {WHOLE_SYSTEMD}"
+        yield Finding("systemd", NOTE, what, "", "nothing: SELinux still confines the servers")
     else:
         yield Finding("systemd", OK, f"systemd {version}")
     if not units.booted(host.paths):
@@ -117,7 +115,7 @@ def instances(host: Host) -> Iterator[Finding]:
         return
     wanted, enabled = set(units.wanted(host.settings)), units.enabled(host.paths) - {units.TARGET}
     for unit in sorted(wanted ^ enabled):
-        what = f"{unit} is {'asked for and not' if unit in wanted else 'not asked for and'} enabled"
+        what = f"{unit} is {'in weed.conf and not' if unit in wanted else 'not in weed.conf and'} enabled"
         yield Finding("instances", WARNING, what, host.paths.conf, "weed-instances apply")
     failed = [unit for unit, state in units.states(host.paths).items() if state == "failed"]
     for unit in failed:

@@ -15,7 +15,7 @@ def proxy(host: Host) -> Iterator[Finding]:
     """HAProxy in front of S3, if there shall be one."""
     address, port = host.settings.proxy
     if not port:
-        yield Finding("haproxy", OK, "no HAProxy is asked for")
+        yield Finding("haproxy", OK, "HAProxy is not configured")
         return
     others = [holder for holder in holders(port) if holder.pid and holder.program != "haproxy"]
     if others:
@@ -45,7 +45,7 @@ def _snippet(host: Host) -> Iterator[Finding]:
         yield Finding("haproxy-unknown", WARNING, error.brief, where, error.resolution)
         return
     if not present:
-        yield Finding("haproxy-missing", WARNING, "the configuration for S3 is not there", where, apply)
+        yield Finding("haproxy-missing", WARNING, "the configuration for S3 is missing", where, apply)
         return
     if present != wanted:
         yield Finding("haproxy-stale", WARNING, "it is not what weed.conf and this HAProxy ask for", where, apply)
@@ -68,7 +68,9 @@ def _running(host: Host) -> Iterator[Finding]:
         boolean = host.paths.at("/sys/fs/selinux/booleans/haproxy_connect_any")
         if read(boolean).split()[:1] == ["0"]:
             fix = "setsebool -P haproxy_connect_any 1"
-            yield Finding("haproxy-selinux", WARNING, "SELinux keeps HAProxy from the ports of S3", boolean, fix)
+            yield Finding(
+                "haproxy-selinux", WARNING, "SELinux does not let HAProxy connect to the S3 ports", boolean, fix
+            )
     if not is_active(host.paths, UNIT) and os.path.isdir(host.paths.at("/run/systemd/system")):
         yield Finding("haproxy-stopped", WARNING, "HAProxy does not run", UNIT, "systemctl enable --now haproxy")
     else:

@@ -20,7 +20,7 @@ def signatures(host: Host) -> Iterator[Finding]:
     missing = [key for key in CHECKED if _main(text, key) not in ON]
     if missing:
         rules = ", ".join(CHECKED[key] for key in missing)
-        what = f"dnf installs packages that nobody has signed: {' and '.join(missing)} not set (STIG: {rules})"
+        what = f"dnf installs unsigned packages: {' and '.join(missing)} not set (STIG: {rules})"
         lines = ", ".join(f"{key}=1" for key in missing)
         fix = f"rpm --import the key of the releases, then {lines} in its section [main]"
         yield Finding("package-signatures", NOTE, what, conf, fix)
@@ -66,6 +66,6 @@ def _asking(host: Host) -> List[str]:
     if not program or not host.valid or host.before == INSTALL or not units.booted(host.paths):
         return []
     wanted = units.wanted(host.settings)
-    said = run([program, "show", "--property=Id,PrivateUsers", *wanted]).out if wanted else ""
-    blocks = (dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in said.split("\n\n"))
+    output = run([program, "show", "--property=Id,PrivateUsers", *wanted]).out if wanted else ""
+    blocks = (dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in output.split("\n\n"))
     return [block["Id"] for block in blocks if "Id" in block and block.get("PrivateUsers", "no") not in ("", "no")]

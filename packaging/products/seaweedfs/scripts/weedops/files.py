@@ -63,7 +63,7 @@ def _exists(path: str) -> bool:
         return False
     except OSError as error:
         raise AccessError(
-            f"{path} cannot be looked for: {error.strerror}",
+            f"{path} cannot be searched for: {error.strerror}",
             f"the service user must be able to enter {os.path.dirname(path)}: chown root:weed and chmod 0750 it",
         )
     return True
@@ -120,7 +120,9 @@ def read_trusted(path: str, secret: bool = False) -> str:
             f"chown root:weed {path} && chmod 0640 {path}; weed would start without it",
         )
     if PLACEHOLDER in text:
-        raise ConfigError(f"{path} still has {PLACEHOLDER} in it, from the example", "put a secret of your own there")
+        raise ConfigError(
+            f"{path} still has {PLACEHOLDER} in it, from the example", "replace it with a secret of your own"
+        )
     if secret:
         check_private(path, "holds secrets")
     return text

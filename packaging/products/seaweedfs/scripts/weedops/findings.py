@@ -77,7 +77,7 @@ def account(paths: Paths) -> Optional[Account]:
 
 
 def read(path: str) -> str:
-    """Return the text of `path`, "" when it is not there. Raises PermissionError when it may not be read."""
+    """Return the text of `path`, "" if it does not exist. Raises PermissionError when it may not be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()

@@ -23,7 +23,7 @@ def module(binary: str) -> str:
 def godebug(settings: Settings, installed: Installed, binary: str) -> List[str]:
     """Return the settings of GODEBUG that put the binary into FIPS mode.
 
-    Raises ConfigError when FIPS_ENABLED demands a FIPS binary and this is none, or is none in spite of its package.
+    Raises ConfigError if FIPS_ENABLED demands a FIPS binary and this is not one, or its package says that it is one.
     """
     if settings.fips and not installed.fips:
         raise ConfigError(

@@ -209,5 +209,5 @@ def check_options(inputs: Inputs, where: str) -> None:
             raise ConfigError(f"{where}: {name}: {reasons[name].format(ROLE=role.upper())}", f"remove {name}")
         if name not in known:
             near = difflib.get_close_matches(name, sorted(known), n=1)
-            hint = f"did you mean {near[0]}?" if near else f"see: weed help {role}"
+            hint = f"did you mean {near[0]}?" if near else f"run: weed help {role}"
             raise ConfigError(f"{where}: weed {role} {inputs.installed.version} has no flag {name}", hint)

@@ -44,7 +44,7 @@ _CHECKS = (
 )
 """Without `on-marked-down shutdown-sessions`: HAProxy gives up then what is just connecting to a server that was killed
 (D--- in its log), where it would go to another one, and cuts off transfers of a server that is only slow to say it is
-well. What waits for a server that hangs goes on when the watchdog ends that.
+well. Requests that wait for a hung server continue when the watchdog ends it.
 """
 _LOG_FORMAT = (
     r"%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq "
@@ -261,4 +261,4 @@ def check(paths: Paths, candidate: str) -> str:
     for path in files:
         argv += ["-f", path]
     done = run(argv)
-    return "" if done.code == 0 else done.said or f"exit code {done.code}"
+    return "" if done.code == 0 else done.output or f"exit code {done.code}"

@@ -136,5 +136,5 @@ def reload_haproxy(paths: Paths) -> List[str]:
         return []
     done = run([find_program(paths, "systemctl"), "reload", UNIT])
     if done.code:
-        return [f"HAProxy was not reloaded ({done.said or done.code}): journalctl -u haproxy says why"]
+        return [f"HAProxy was not reloaded ({done.output or done.code}): journalctl -u haproxy says why"]
     return ["HAProxy was reloaded"]

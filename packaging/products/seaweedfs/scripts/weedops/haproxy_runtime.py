@@ -70,10 +70,10 @@ class Runtime(NamedTuple):
 
     def set_state(self, name: str, state: str, backend: str = BACKEND) -> None:
         """Give a server the state `drain`, `ready` or `maint`. Raises OpsError when HAProxy refuses."""
-        said = self.command(f"set server {backend}/{name} state {state}")
-        if said:
+        output = self.command(f"set server {backend}/{name} state {state}")
+        if output:
             raise OpsError(
-                f"HAProxy does not {state} {backend}/{name}: {said}",
+                f"HAProxy does not {state} {backend}/{name}: {output}",
                 f"give its `stats socket` the level admin in {CONFIG}, then: systemctl reload haproxy",
             )
 
@@ -122,7 +122,7 @@ class Runtime(NamedTuple):
         return self._ended(names, seconds)
 
     def release(self) -> None:
-        """Let the requests that wait go on, and no more wait."""
+        """Release the requests that wait, and let no more wait."""
         self._put_back()
         self.set_state(HOLD, "maint", WAITING)
 
@@ -137,7 +137,7 @@ class Runtime(NamedTuple):
     def undo(self) -> List[str]:
         """Undo what a run that was killed has left, and return the servers that get requests again.
 
-        Only servers in `mark` do. HAProxy started anew has none of them drained, and putting them back changes nothing.
+        Only servers in `mark` do. A restarted HAProxy has none of them drained, and putting them back changes nothing.
         """
         out = self.taken_out()
         hold = self.servers(WAITING).get(HOLD)

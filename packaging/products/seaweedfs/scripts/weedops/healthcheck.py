@@ -25,7 +25,7 @@ PAUSE_SECONDS = 0.25
 
 
 class Verdict(NamedTuple):
-    """One instance, judged. `seconds` is how long the answer took."""
+    """The health of one instance. `seconds` is how long the answer took."""
 
     name: str
     code: int
@@ -33,8 +33,8 @@ class Verdict(NamedTuple):
     seconds: float
 
 
-def judge(instance: Instance, installed: Installed, settings: Settings, paths: Paths, timeout: float) -> Verdict:
-    """Ask `instance` for at most `timeout` seconds and judge what it says."""
+def health_of(instance: Instance, installed: Installed, settings: Settings, paths: Paths, timeout: float) -> Verdict:
+    """Ask `instance` for at most `timeout` seconds and rate its answer."""
     start = time.monotonic()
     target = aim(instance, installed, settings, paths)
     while True:
@@ -94,7 +94,7 @@ def as_json(verdicts: List[Verdict]) -> str:
 def seconds(text: str) -> float:
     """Return a number of seconds from the command line. Raises ArgumentTypeError."""
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) or not 0 < float(text) <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0 to 3600")
+        raise argparse.ArgumentTypeError(f"must be a number of seconds from 0 to 3600, got {text!r}")
     return float(text)
 
 
@@ -122,7 +122,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     try:
         settings = read_settings(paths)
         installed = read_installed(paths)
-        verdicts = [judge(one, installed, settings, paths, asked.timeout) for one in choose(settings, asked.names)]
+        verdicts = [health_of(one, installed, settings, paths, asked.timeout) for one in choose(settings, asked.names)]
     except OpsError as error:
         if isinstance(error, UsageError) and not asked.json:
             sys.stdout.write(f"WEED UNKNOWN - {error}\n")

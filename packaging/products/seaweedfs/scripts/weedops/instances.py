@@ -157,7 +157,7 @@ def apply(host: Host, dry: bool) -> int:
             except OSError as error:
                 raise AccessError(f"{error.filename}: {error.strerror}", "run this as root")
     if not planned:
-        sys.stdout.write("nothing to do: this host is as weed.conf says\n")
+        sys.stdout.write("nothing to do: this host matches weed.conf\n")
     if host.start and not units.booted(host.paths):
         sys.stdout.write("systemd does not run here: the instances start when the machine does\n")
     return len(planned)
@@ -179,7 +179,7 @@ def wait_good(host: Host, seconds: float) -> List[str]:
 
 
 def row(host: Host, instance: Instance, states: Dict[str, str], on: Set[str]) -> Dict[str, Any]:
-    """Return all there is to say of one instance."""
+    """Return everything about one instance."""
     health = probe(instance, host.installed, host.settings, ASK, host.paths)
     return {
         "unit": instance.unit,
@@ -242,7 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.required = True
     change = commands.add_parser("apply", help="enable and start what weed.conf asks for, disable and stop the rest")
-    change.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    change.add_argument("--dry-run", action="store_true", help="print what would be done, and do nothing")
     change.add_argument("--no-start", action="store_true", help="start and stop nothing")
     change.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="wait until all are good; 1 if not")
     listing = commands.add_parser("list", help="show the instances, their ports and how they are")

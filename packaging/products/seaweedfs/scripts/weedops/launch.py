@@ -39,12 +39,12 @@ class Plan(NamedTuple):
 
 
 def plan(paths: Paths, role: str, number: str, environment: Mapping[str, str]) -> Plan:
-    """Return how to start an instance, with every file it uses read and judged. Raises OpsError."""
+    """Return how to start an instance, with every file it uses read and checked. Raises OpsError."""
     settings = read_settings(paths)
     instance = settings.find(role, number)
     installed = read_installed(paths)
     if not os.access(paths.binary, os.X_OK):
-        raise ConfigError(f"{paths.binary} is not there or cannot be executed", "reinstall the package")
+        raise ConfigError(f"{paths.binary} is missing or cannot be executed", "reinstall the package")
     mode = fips.godebug(settings, installed, paths.binary)
     sources = read_toml(paths, instance)
     for source in sources:
@@ -97,7 +97,7 @@ def start(planned: Plan, environment: Mapping[str, str]) -> int:
     runtime = prepare(planned)
     log = ready.Log(os.path.join(inputs.paths.logs, inputs.instance.name + ".log"))
     if inputs.instance.role == "s3" and not inputs.identities:
-        log.say(ready.WARNING, "no s3.json: everybody who reaches the port may read and write everything")
+        log.say(ready.WARNING, "no s3.json: everyone who reaches the port may read and write everything")
     target = aim(inputs.instance, inputs.installed, inputs.settings, inputs.paths)
 
     def health(timeout: float) -> Health:

@@ -1,4 +1,4 @@
-"""`/etc/weed/<role>[-<n>].options`: further flags of weed, one `flag=value` to a line."""
+"""`/etc/weed/<role>[-<n>].options`: further flags of weed, one `flag=value` per line."""
 
 import re
 from typing import Dict
@@ -28,8 +28,8 @@ def read_options(paths: Paths, instance: Instance) -> Dict[str, str]:
         name, equals, value = text.partition("=")
         name = name.strip().lstrip("-")
         if not equals or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.]*", name):
-            raise ConfigError(f"{path}: line {number}: {text!r} is not flag=value", "as in: garbageThreshold=0.2")
+            raise ConfigError(f"{path}: line {number}: {text!r} is not flag=value", "example: garbageThreshold=0.2")
         if name in options:
-            raise ConfigError(f"{path}: line {number}: {name} is there twice", "keep one of them")
+            raise ConfigError(f"{path}: line {number}: {name} appears twice", "keep one of them")
         options[name] = value.strip()
     return options

@@ -27,7 +27,7 @@ class Paths(NamedTuple):
 
     @property
     def defaults(self) -> str:
-        """Configuration that the package brings."""
+        """Configuration that the package installs."""
         return self.at("/etc/default/weed")
 
     @property
@@ -65,7 +65,7 @@ THIS_HOST = Paths()
 
 
 class Installed(NamedTuple):
-    """What `/opt/weed/release` says of the package."""
+    """What `/opt/weed/release` says about the package."""
 
     product: str
     version: str

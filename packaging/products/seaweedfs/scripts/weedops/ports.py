@@ -58,7 +58,7 @@ def listeners(instance: Instance, settings: Settings, options: Dict[str, str]) -
 
 
 def check_ports(wanted: List[Listener]) -> None:
-    """Raise PortError naming every port of `wanted` that cannot be had and who holds it; ConfigError below 1024."""
+    """Raise PortError naming every port of `wanted` that is taken and who holds it; ConfigError below 1024."""
     taken = []
     for listener in wanted:
         problem = _problem(listener)
@@ -93,7 +93,7 @@ def _explained(listener: Listener, error: OSError) -> str:
         named = f"; `sudo ss -ltnp 'sport = :{listener.port}'` names it"
         return f"is held by {names}{'' if held and all(one.pid for one in held) else named}"
     if error.errno == errno.EADDRNOTAVAIL:
-        return "is no address of this host (yet): see ADDRESS and BIND_ADDRESS"
+        return "is not an address of this host (yet): see ADDRESS and BIND_ADDRESS"
     if error.errno == errno.EACCES:
         raise ConfigError(
             f"port {listener.port} ({listener.purpose}) needs a privilege that the units drop",
@@ -140,7 +140,7 @@ def _owners(inodes: Set[str], proc: str) -> Dict[str, int]:
 
 
 def _descriptors(folder: str) -> Iterator[str]:
-    """Yield what a process has open; nothing of another user's. One that it closes meanwhile hides no other."""
+    """Yield what a process has open; nothing of another user's. A file that it closes during this hides no other."""
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
             with contextlib.suppress(OSError):

@@ -106,7 +106,7 @@ def _ask(target: Target, timeout: float, secure: bool) -> Health:
     except ssl.SSLError as error:
         return Health(BAD, f"TLS of {where}: {error.reason or error}", 0)
     except http.client.HTTPException as error:
-        return Health(BAD, f"what {where} answers is no HTTP: {error.__class__.__name__}", 0)
+        return Health(BAD, f"{where} does not answer in HTTP: {error.__class__.__name__}", 0)
     except OSError as error:
         return Health(SILENT, f"no answer from {where}: {error.strerror or error}", 0)
     finally:

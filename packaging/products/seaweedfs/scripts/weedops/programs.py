@@ -20,7 +20,7 @@ class Done(NamedTuple):
     err: str
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         """What it wrote, on either side."""
         return "\n".join(part for part in (self.err, self.out) if part)
 
@@ -47,7 +47,7 @@ def run(argv: List[str], timeout: float = 30) -> Done:
             f"`{' '.join(argv)}` did not end within {timeout:g} s", "run it by hand and see what it waits for"
         )
     except OSError as error:
-        raise OpsError(f"{argv[0]} cannot be run: {error.strerror}", "install it, or mend its permissions")
+        raise OpsError(f"{argv[0]} cannot be run: {error.strerror}", "install it, or fix its permissions")
     return Done(done.returncode, *(part.decode("utf-8", "replace").strip() for part in (done.stdout, done.stderr)))
 
 

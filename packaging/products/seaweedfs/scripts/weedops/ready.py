@@ -1,7 +1,7 @@
 """The supervisor of one instance: tells systemd how it is, and takes its log lines to the file and the journal.
 
-It is the unit's main process, the only one that systemd listens to (NotifyAccess=main), and weed is its child: signals
-go on to weed, and it ends as weed ended.
+It is the unit's main process, the only one that systemd listens to (NotifyAccess=main), and weed is its child. It
+passes signals on to weed, and ends as weed ended.
 """
 
 import os
@@ -24,7 +24,7 @@ GLOG = re.compile(rb"([IWEF])\d{4} \d\d:\d\d:\d\d")
 LETTERS = {b"I": INFO, b"W": WARNING, b"E": ERROR, b"F": CRITICAL}
 CRASH = (b"panic:", b"fatal error:", b"SIGABRT:", b"SIGQUIT:", b"SIGSEGV:")
 UNREAD = b"Skipping optional configuration"
-"""What weed from 4.00 on says when it goes on without a configuration file (weed/util/config.go)."""
+"""What weed 4.00 and newer logs when it continues without a configuration file (weed/util/config.go)."""
 
 LINE = 16384
 """Longest line in bytes; journald takes 48 KiB."""
@@ -48,7 +48,7 @@ class Notifier:
         self.address = "\0" + address[1:] if address[:1] == "@" else address
 
     def send(self, *lines: str) -> None:
-        """Send `lines` as one message. A systemd that cannot be reached is no reason to stop a server."""
+        """Send `lines` as one message. The server continues if systemd cannot be reached."""
         if not self.address:
             return
         try:
@@ -153,7 +153,7 @@ class Supervisor:
         except OSError as error:
             raise ConfigError(
                 f"{argv[0]} cannot be executed: {error.strerror}",
-                "is the package that of this architecture? fapolicyd and noexec mounts refuse programs, too",
+                "is the package for this architecture? fapolicyd and noexec mounts refuse programs, too",
             )
         os.close(writing)
         try:

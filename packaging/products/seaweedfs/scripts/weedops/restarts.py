@@ -63,7 +63,7 @@ class Rolling(NamedTuple):
             if health.state != GOOD:
                 raise OpsError(
                     f"{instance.name} cannot be spared: {other.name} is not healthy ({health.detail})",
-                    f"mend {other.name} first: journalctl -u {other.unit}",
+                    f"fix {other.name} first: journalctl -u {other.unit}",
                 )
         if instance.role == "master":
             return self._quorum(instance)
@@ -106,12 +106,12 @@ class Rolling(NamedTuple):
         if sick and instance.role == "volume" and not self.limits.interruption:
             raise OpsError(
                 f"{instance.name} cannot be spared: a volume server of another host is not healthy ({sick[0]})",
-                "mend that one first, or accept with --allow-interruption that what only these two have is away",
+                "fix that one first, or accept with --allow-interruption that some data is unavailable",
             )
         return len(asked) > len(sick)
 
     def _quorum(self, instance: Instance) -> str:
-        """Judge what the masters can do without `instance`."""
+        """Check what the masters can do without `instance`."""
         settings = self.cluster.settings
         needed, left = self._needed(), self.cluster.answering(instance.name)
         if left >= needed:
@@ -119,7 +119,7 @@ class Rolling(NamedTuple):
         if left < len(settings.masters) - 1:
             raise OpsError(
                 f"{instance.name} cannot be spared: {left} other masters answer, {needed} are needed for a leader",
-                "bring the other masters back first: healthcheck.sh master",
+                "start the other masters first: healthcheck.sh master",
             )
         if len(settings.masters) == 1 and not self.limits.interruption:
             raise OpsError(
@@ -153,12 +153,12 @@ class Rolling(NamedTuple):
             raise OpsError(error.brief, f"it may still be starting: systemctl status {instance.unit}")
         if done.code:
             raise OpsError(
-                f"{instance.name} was not restarted: {done.said or f'systemctl ended with {done.code}'}",
+                f"{instance.name} was not restarted: {done.output or f'systemctl ended with {done.code}'}",
                 f"journalctl -u {instance.unit} says why",
             )
 
     def _holds(self, instance: Instance) -> bool:
-        """Return whether requests wait in HAProxy meanwhile.
+        """Return whether requests wait in HAProxy during the restart.
 
         They do while the leader restarts, because a new one knows no volumes for some seconds, and while too few
         masters are left: a leader alone steps down after ten seconds (electionTimeout).
@@ -182,7 +182,7 @@ class Rolling(NamedTuple):
         if instance.role == "s3":
             left = self.proxy.drain(instance.name, self.limits.drain)
             ours = instance.name in self.proxy.taken_out()
-            self.say(f"{instance.name:<10} out of HAProxy{'' if ours else ', and was before: it stays so'}")
+            self.say(f"{instance.name:<10} out of HAProxy{'' if ours else ', as it was before, and stays out'}")
         elif held:
             left = self.proxy.hold(min(self.limits.drain, HOLD_DRAIN_SECONDS))
             why = "leads: " if self._leads(instance) else ""
@@ -201,7 +201,7 @@ class Rolling(NamedTuple):
             return ", back in HAProxy"
         if not broken:
             raise OpsError(
-                f"{instance.name} is healthy, and HAProxy does not find it so",
+                f"{instance.name} is healthy, but HAProxy does not see that",
                 "echo 'show servers state' | socat stdio <HAProxy's stats socket>; see: journalctl -u haproxy",
             )
         return ""

@@ -1,4 +1,4 @@
-"""`weed-rolling-restart`: every instance anew, one after the other, while the others serve.
+"""`weed-rolling-restart`: restarts every instance, one after the other, while the others serve.
 
 Volume servers first, then filers, then S3 servers (taken out of HAProxy before), then masters, the leader last. Before
 each one, the others of its role must be healthy; after it, it must be, and the masters must know it again.
@@ -47,7 +47,7 @@ def run_all(rolling: Rolling, instances: List[Instance]) -> Tuple[List[Instance]
         while left:
             rolling.restart(left[0])
             left = left[1:]
-            # Who leads may have changed: among masters the order is found anew.
+            # Who leads may have changed: among masters the order is found again.
             left = rolling.order(left)
             time.sleep(rolling.limits.pause if left else 0)
     except OpsError as error:
@@ -97,7 +97,7 @@ def lock(paths: Paths) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise OpsError("another weed-rolling-restart is at work", f"wait for it; `fuser {path}` names it")
+            raise OpsError("another weed-rolling-restart is running", f"wait for it; `fuser {path}` names it")
         yield
 
 
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="weed-rolling-restart",
         description="Restart the instances of this host one after the other while the others serve. It stops at the"
-        " first failure and says how to go on.",
+        " first failure and prints how to continue.",
     )
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="master-1, or a role for all of it (default: everything)"
@@ -176,7 +176,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
 def finish(left: List[Instance], error: Optional[OpsError], dry: bool) -> int:
     """Tell how it ended, the journal too where it failed, and return the exit code."""
     if error:
-        go_on = f"to go on: weed-rolling-restart {' '.join(one.name for one in left)}"
+        go_on = f"to continue: weed-rolling-restart {' '.join(one.name for one in left)}"
         syslog.openlog("weed-rolling-restart")
         syslog.syslog(syslog.LOG_ERR, f"{error.brief}; {go_on}")
         _write(sys.stderr, f"weed-rolling-restart: {error}\n  {go_on}")

@@ -49,19 +49,19 @@ DEFAULTS = {
     "S3_PROXY_TLS_CERT": "",
     "S3_RATE_LIMIT": "1000",
 }
-"""Every key of the file, and what holds when it is not there."""
+"""Every key of the file, and its default."""
 
 HIDDEN = {
-    "/home": "the servers do not see /home (ProtectHome=yes): choose a place as /srv/weed",
-    "/root": "the servers do not see /root (ProtectHome=yes): choose a place as /srv/weed",
-    "/run": "what is there is gone after a reboot: choose a place as /srv/weed",
-    "/tmp": "the servers have a /tmp of their own, emptied when they stop: choose a place as /srv/weed",
-    "/var/tmp": "the servers have a /var/tmp of their own, emptied when they stop: choose a place as /srv/weed",
-    "/dev": "that is no place for files",
-    "/proc": "that is no place for files",
-    "/sys": "that is no place for files",
-    "/etc": "that is no place for data: choose a place as /srv/weed",
-    "/opt/weed": "that belongs to the package: choose a place as /srv/weed",
+    "/home": "the servers do not see /home (ProtectHome=yes): choose a place such as /srv/weed",
+    "/root": "the servers do not see /root (ProtectHome=yes): choose a place such as /srv/weed",
+    "/run": "its files are lost at a reboot: choose a place such as /srv/weed",
+    "/tmp": "the servers have a /tmp of their own, emptied when they stop: choose a place such as /srv/weed",
+    "/var/tmp": "the servers have a /var/tmp of their own, emptied when they stop: choose a place such as /srv/weed",
+    "/dev": "not a place for files",
+    "/proc": "not a place for files",
+    "/sys": "not a place for files",
+    "/etc": "not a place for data: choose one such as /srv/weed",
+    "/opt/weed": "it belongs to the package: choose a place such as /srv/weed",
 }
 """Where no data can be, and why."""
 

@@ -1,6 +1,6 @@
 """What security.toml says about certificates: are they usable, and is a server's own port HTTPS.
 
-weed goes on in plain text when the certificate of a gRPC listener cannot be loaded (SeaweedFS, weed/security/tls.go,
+weed continues in plain text when the certificate of a gRPC listener cannot be loaded (SeaweedFS, weed/security/tls.go,
 LoadServerTLS), so the launcher loads each one first.
 """
 
@@ -51,7 +51,7 @@ def https(content: Dict[str, Any], options: Dict[str, str], role: str, installed
 def context_for(instance: Instance, installed: Installed, paths: Paths) -> Tuple[bool, "ssl.SSLContext"]:
     """Return whether the port of `instance` is HTTPS, and how to ask it.
 
-    The certificate is not checked against a name: the question goes to this host, and whoever can take a port of it
+    The certificate is not checked against a name: the question goes to this host, and a program that can take its port
     has nothing to gain from an answer. A certificate of our own is shown when the server asks for one.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -88,7 +88,7 @@ def check_certificates(content: Dict[str, Any], role: str, where: str) -> None:
             continue
         if not all(files):
             missing = key if files[0] else cert
-            raise ConfigError(f"{where}: [{section}] has no {missing}", "give both: weed would go on in plain text")
+            raise ConfigError(f"{where}: [{section}] has no {missing}", "give both: weed would continue in plain text")
         _load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), *files)
         check_key(files[1])
         demanded = demanded or section.startswith("grpc.")
@@ -97,7 +97,7 @@ def check_certificates(content: Dict[str, Any], role: str, where: str) -> None:
         if authority:
             _authority(authority)
     if demanded and not lookup(content, "grpc.ca"):
-        raise ConfigError(f"{where}: [grpc] has no ca", "name the authority: weed would go on in plain text")
+        raise ConfigError(f"{where}: [grpc] has no ca", "name the authority: weed would continue in plain text")
 
 
 def check_key(path: str) -> None:

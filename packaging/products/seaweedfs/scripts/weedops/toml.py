@@ -1,6 +1,6 @@
 """TOML 1.0 (https://toml.io/en/v1.0.0), because Python has a reader of its own only from 3.11 on.
 
-weed from 4.00 on goes on without an optional file that it cannot parse, which switches off what the file demands. So
+weed 4.00 and newer continues without an optional file that it cannot parse, and without what the file demands. So
 the launcher parses each file first, and this reader refuses whatever the specification does not allow.
 """
 
@@ -12,7 +12,7 @@ Path = Tuple[str, ...]
 
 
 class TomlError(ValueError):
-    """Text that is no TOML. The message names the line."""
+    """The text is not TOML. The message names the line."""
 
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -129,7 +129,7 @@ class _Reader:
             if isinstance(value, list) and id(value) in self.arrays:
                 value = value[-1]
             if not isinstance(value, dict) or id(value) in self.closed:
-                raise self.error(f"{key} is no table that can be extended")
+                raise self.error(f"{key} is not a table that can be extended")
             table = value
         return table
 
@@ -198,7 +198,7 @@ class _Reader:
             return float(real.replace("_", ""))
         whole = self.take(_PREFIXED) or self.take(_DECIMAL)
         if not whole:
-            raise self.error("a value is missing, or is none that TOML knows")
+            raise self.error("a value is missing, or is not one that TOML knows")
         return int(whole.replace("_", ""), 0 if whole[:1] == "0" and len(whole) > 1 else 10)
 
     def basic(self) -> str:
@@ -226,10 +226,10 @@ class _Reader:
         def replace(match: Match[str]) -> str:
             short, long, plain, _newline, wrong = match.groups()
             if wrong is not None:
-                raise self.error(f"\\{wrong} is no escape")
+                raise self.error(f"\\{wrong} is not an escape")
             code = int(short or long or "0", 16)
             if code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
-                raise self.error(f"{match.group()} is no character")
+                raise self.error(f"{match.group()} is not a character")
             return chr(code) if short or long else _PLAIN.get(plain or "", "")
 
         return _ESCAPE.sub(replace, text)

@@ -71,11 +71,11 @@ def disable(paths: Paths, units: List[str]) -> None:
 
 
 def systemctl(paths: Paths, *arguments: str, timeout: float = 600) -> None:
-    """Run systemctl. Raises OpsError with what it said when it fails."""
+    """Run systemctl. Raises OpsError with its output if it fails."""
     program = find_program(paths, "systemctl")
     done = run([program, *arguments], timeout)
     if done.code:
-        raise OpsError(f"systemctl {' '.join(arguments)}: {done.said or done.code}", "see: systemctl status 'weed-*'")
+        raise OpsError(f"systemctl {' '.join(arguments)}: {done.output or done.code}", "see: systemctl status 'weed-*'")
 
 
 def longest_restart(program: str, unit: str) -> float:
@@ -101,7 +101,9 @@ def _offline_or_on(paths: Paths, verb: str, units: List[str]) -> bool:
     root = [] if paths.root == "/" else [f"--root={paths.root}"]
     done = run([program, *root, "--quiet", verb, *units], 120)
     if done.code:
-        raise OpsError(f"systemctl {verb} {' '.join(units)}: {done.said}", "is one of them masked? systemctl unmask it")
+        raise OpsError(
+            f"systemctl {verb} {' '.join(units)}: {done.output}", "is one of them masked? systemctl unmask it"
+        )
     return True
 
 
