@@ -12,7 +12,7 @@ import anyio
 
 from pipeline.engine.base import Event, What
 
-TICK = 0.2
+TICK = 1.0
 QUIET_SECONDS = 30.0
 
 
@@ -27,7 +27,7 @@ def duration(seconds: float) -> str:
 
 @dataclass(slots=True)
 class Progress:
-    """An observer of an engine that prints to `stream`: a live line on a terminal, plain lines elsewhere."""
+    """An observer of an engine that prints plain lines to `stream`."""
 
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     ran: int = 0
@@ -79,21 +79,11 @@ class Progress:
         return f"{self.ran} {'step' if self.ran == 1 else 'steps'} ran, {self.cached} were cached, {elapsed} in all"
 
     async def live(self) -> None:
-        """Show what is running until cancelled. Run it beside the engine in one task group."""
-        terminal = self.stream.isatty()
+        """Say from time to time what is running, until cancelled. Run it beside the engine in one task group."""
         while True:
-            await anyio.sleep(TICK if terminal else 1.0)
-            if terminal:
-                self.stream.write("\r\x1b[2K" + self._status()[:110])
-                self.stream.flush()
-            elif self._running and time.monotonic() - self._spoke > QUIET_SECONDS:
+            await anyio.sleep(TICK)
+            if self._running and time.monotonic() - self._spoke > QUIET_SECONDS:
                 self._line("…", self._status())
-
-    def close(self) -> None:
-        """Leave the terminal's line clean."""
-        if self.stream.isatty():
-            self.stream.write("\r\x1b[2K")
-            self.stream.flush()
 
     def _status(self) -> str:
         now = time.monotonic()
@@ -105,7 +95,8 @@ class Progress:
 
     def _line(self, mark: str, text: str) -> None:
         self._spoke = time.monotonic()
-        elapsed = time.monotonic() - self._started
-        prefix = "\r\x1b[2K" if self.stream.isatty() else ""
-        self.stream.write(f"{prefix}[{elapsed:6.1f}s] {mark} {text}\n")
+        self._write(self._spoke - self._started, mark, text)
+
+    def _write(self, elapsed: float, mark: str, text: str) -> None:
+        self.stream.write(f"[{elapsed:6.1f}s] {mark} {text}\n")
         self.stream.flush()

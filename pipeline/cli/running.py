@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import anyio
 from pipeline.cli.again import shell_command
 from pipeline.cli.options import from_command_line
 from pipeline.cli.progress import Progress
+from pipeline.cli.terminal import progress_on
 from pipeline.config.toolchain import Toolchain
 from pipeline.engine.failure import shell_of, short
 from pipeline.errors import PipelineError, StepFailedError
@@ -50,7 +52,6 @@ class Run:
                 except PipelineError as error:
                     failure = self._explained(error)
                 group.cancel_scope.cancel()
-            self.progress.close()
             if failure:
                 raise failure
             return results[0]
@@ -77,6 +78,6 @@ def run_of(
     request: Request, *, home: Path | None = None, recorded: Toolchain | None = None, progress: Progress | None = None
 ) -> Iterator[Run]:
     """Yield the run of `request`, with a store at `home` instead of its own, and the toolchain that was `recorded`."""
-    shown = progress or Progress()
+    shown = progress or progress_on(sys.stderr)
     with local_backend(request, shown, home=home) as backend:
         yield Run(Walk(request, backend, recorded), backend, shown)

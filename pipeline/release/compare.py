@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -140,14 +140,16 @@ def statement(results: Iterable[Compared], *, release: Path, source: Mapping[str
     }
 
 
-def table(results: Iterable[Compared]) -> str:
-    """Return the results for people, one line a file."""
-    results = tuple(results)
-    width = max((len(result.name) for result in results), default=0)
+def rows(results: Iterable[Compared]) -> list[tuple[str, str, str]]:
+    """Return the results for people: what became of a file, its name, why or its digest."""
     words = {Outcome.PASSED: "same", Outcome.WARNED: "not compared", Outcome.FAILED: "DIFFERS"}
-    lines = [f"{words[r.outcome]:<12}  {r.name:<{width}}  {r.found or r.sha256[:16]}".rstrip() for r in results]
+    return [(words[result.outcome], result.name, result.found or result.sha256[:16]) for result in results]
+
+
+def summary(results: Sequence[Compared]) -> str:
+    """Return how many files are the same, in a line."""
     same = sum(1 for result in results if result.outcome is Outcome.PASSED)
-    return "\n".join([*lines, f"{same} of {len(results)} files are the same, bit for bit, except for signatures", ""])
+    return f"{same} of {len(results)} files are the same, bit for bit, except for signatures"
 
 
 def failed(results: Iterable[Compared], *, release: Path, kept: Path) -> VerificationError:

@@ -18,7 +18,7 @@ from pipeline.release.compare import (
     failed,
     result_of,
     statement,
-    table,
+    summary,
     without_signature,
 )
 from pipeline.run.local import parse_overrides
@@ -124,7 +124,7 @@ def test_the_statement_names_every_file_its_digest_and_the_source(tmp_path: Path
 def test_people_read_what_differs_and_how_to_look_closer(tmp_path: Path) -> None:
     bad = Compared(name="b", sha256="1" * 64, outcome=Outcome.FAILED, found="was not made again")
     everything = (*results(a=Outcome.PASSED), bad)
-    assert "1 of 2 files are the same" in table(everything)
+    assert "1 of 2 files are the same" in summary(everything)
     error = failed(everything, release=Path("dist/1"), kept=Path("dist/1-rebuilt"))
     assert (error.exit_code, error.details) == (10, "  b was not made again")
     assert "diffoscope dist/1/b dist/1-rebuilt/b" in error.resolution

@@ -10,6 +10,7 @@ from dataclasses import asdict
 
 import anyio
 
+from pipeline.cli.terminal import show_table
 from pipeline.engine.local.prune import Usage
 from pipeline.engine.local.store import Store
 from pipeline.errors import UsageError
@@ -30,11 +31,17 @@ def show(options: Namespace) -> int:
         print(json.dumps({"home": str(home), "entries": rows}, indent=2))
         return 0
     print(f"{home}")
-    for kind in sorted({entry.kind for entry in entries}):
-        same = [entry for entry in entries if entry.kind == kind]
-        print(f"  {kind:<6} {len(same):>6}  {size(sum(entry.size for entry in same)):>9}")
-    for entry in sorted(entries, key=lambda entry: -entry.size)[:SHOWN]:
-        print(f"  {entry.digest[7:19]:<12}  {size(entry.size):>9}  {age(entry.used):>9} ago  {entry.title}")
+    kinds = {kind: [entry for entry in entries if entry.kind == kind] for kind in sorted({e.kind for e in entries})}
+    totals = [(kind, str(len(same)), size(sum(entry.size for entry in same))) for kind, same in kinds.items()]
+    show_table(
+        ("kind", ">entries", ">size"), totals, (f"  {kind:<6} {count:>6}  {taken:>9}" for kind, count, taken in totals)
+    )
+    largest = [
+        (entry.digest[7:19], size(entry.size), f"{age(entry.used)} ago", entry.title)
+        for entry in sorted(entries, key=lambda entry: -entry.size)[:SHOWN]
+    ]
+    plain = (f"  {digest:<12}  {taken:>9}  {used:>13}  {title}" for digest, taken, used, title in largest)
+    show_table(("largest", ">size", ">used", "title"), largest, plain)
     return 0
 
 

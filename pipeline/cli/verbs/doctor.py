@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from pipeline.cli.terminal import show_table
 from pipeline.errors import EngineError, PipelineError
 from pipeline.host.bubblewrap import bwrap
 from pipeline.host.folders import home_folder
@@ -46,10 +47,12 @@ def run(options: Namespace) -> int:
     """Print every finding; return 12 when one of them would stop a release."""
     findings = [*machine(home_folder(options.home)), *release(options)]
     width = max(len(finding.subject) for finding in findings)
+    cells: list[tuple[str, str, str]] = []
     for finding in findings:
-        print(f"{'ok  ' if not finding.fix else 'FAIL'}  {finding.subject:<{width}}  {finding.found}")
-        if finding.fix:
-            print(f"      {'':<{width}}  What to do: {finding.fix}")
+        cells.append(("FAIL" if finding.fix else "ok", finding.subject, finding.found))
+        cells += [("", "", f"What to do: {finding.fix}")] if finding.fix else []
+    plain = (f"{state:<4}  {subject:<{width}}  {found}" for state, subject, found in cells)
+    show_table(("", "", ""), cells, plain)
     bad = sum(1 for finding in findings if finding.fix)
     print(f"{bad} of {len(findings)} checks failed" if bad else "this machine can make a release")
     return EngineError.exit_code if bad else 0

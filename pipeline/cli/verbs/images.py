@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli.running import Run, opened
+from pipeline.cli.terminal import show_table
 from pipeline.cli.verbs.cache import size
 from pipeline.errors import ImageError, UsageError
 from pipeline.host.folders import packaging_folder
@@ -20,12 +21,15 @@ from pipeline.oci.export import export as write_archive
 def show(options: Namespace) -> int:
     """List every image: what is really used, and what it stands in for."""
     with opened(options) as run:
-        for row in run.backend.catalog.describe():
-            ready = size(row.size) if row.ready and row.size else ("ready" if row.ready else "not built yet")
-            print(f"{row.name:<16} {row.used}  ({ready})")
-            print(f"{'':<16} reference {row.reference}{'@' + row.digest[:19] if row.digest else ', not locked'}")
-            if row.stands_in_for:
-                print(f"{'':<16} stands in for {row.stands_in_for}: {row.note}")
+        rows = run.backend.catalog.describe()
+    cells: list[tuple[str, str]] = []
+    for row in rows:
+        ready = size(row.size) if row.ready and row.size else ("ready" if row.ready else "not built yet")
+        lines = [f"{row.used}  ({ready})"]
+        lines.append(f"reference {row.reference}{'@' + row.digest[:19] if row.digest else ', not locked'}")
+        lines += [f"stands in for {row.stands_in_for}: {row.note}"] if row.stands_in_for else []
+        cells += [(row.name if number == 0 else "", line) for number, line in enumerate(lines)]
+    show_table(("image", "what is used"), cells, (f"{name:<16} {line}" for name, line in cells))
     return 0
 
 
@@ -53,8 +57,8 @@ def outdated(options: Namespace) -> int:
         catalog = run.backend.catalog
         ages = catalog.lock.ages(run.watched(catalog.current))
     width = max(len(age.reference) for age in ages)
-    for age in ages:
-        print(f"{age.reference:<{width}}  {age}")
+    cells = [(age.reference, str(age)) for age in ages]
+    show_table(("reference", "age"), cells, (f"{reference:<{width}}  {age}" for reference, age in cells))
     if any(age.outdated for age in ages):
         print("`pipeline images lock` writes what the registries have now")
     return 0

@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 
 from pipeline.cli.running import opened
+from pipeline.cli.terminal import show_table
 from pipeline.config.product import list_products, load_product
 from pipeline.engine.local.history import Reason
 from pipeline.errors import SigningError, UsageError
@@ -33,16 +34,19 @@ def plan(options: Namespace) -> int:
     if options.json:
         print(json.dumps(rows, indent=2))
         return 0
-    width = max(len(str(row["title"])) for row in rows)
-    for row in rows:
-        why = f"  {row['why']}" if row["state"] == "will run" else ""
-        print(f"{row['state']:<10}  {str(row['digest'])[7:19]}  {row['title']:<{width}}{why}")
-    states = Counter(str(row["state"]) for row in rows)
+    width = max(len(row["title"]) for row in rows)
+    cells = [
+        (row["state"], row["digest"][7:19], row["title"], row["why"] if row["state"] == "will run" else "")
+        for row in rows
+    ]
+    plain = (f"{state:<10}  {digest}  {title:<{width}}{why and f'  {why}'}" for state, digest, title, why in cells)
+    show_table(("state", "digest", "step", "why"), cells, plain)
+    states = Counter(row["state"] for row in rows)
     print(f"{len(rows)} steps: {', '.join(f'{count} {state}' for state, count in sorted(states.items()))}")
     return 0
 
 
-def _row(step: Step, reason: Reason, missing: bool) -> dict[str, object]:
+def _row(step: Step, reason: Reason, missing: bool) -> dict[str, str]:
     """Return what the plan prints about a step. `not needed`: its result is gone, but what it was needed for exists."""
     state = "cached" if reason.cached else "will run" if missing else "not needed"
     unknown = "" if step.image.base.known else f"image {step.image.base.name} is not built yet"
@@ -107,8 +111,10 @@ def find_step(steps: Iterable[Step], wanted: str) -> Step:
 def products(_: Namespace) -> int:
     """List the products."""
     folder = packaging_folder() / "products"
+    cells: list[tuple[str, str]] = []
     for name in list_products(folder):
         product = load_product(folder / name)
         variants = ", ".join(variant.name for variant in product.variants())
-        print(f"{name:<12} {product.summary}\n{'':<12} {', '.join(product.build.targets)}; {variants}")
+        cells += [(name, product.summary), ("", f"{', '.join(product.build.targets)}; {variants}")]
+    show_table(("product", "what it is"), cells, (f"{name:<12} {text}" for name, text in cells))
     return 0

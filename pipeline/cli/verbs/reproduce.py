@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.cli.options import from_command_line
 from pipeline.cli.running import Run, run_of
+from pipeline.cli.terminal import show_table
 from pipeline.config.toolchain import Toolchain
 from pipeline.errors import SourceError, UsageError
 from pipeline.host import content
@@ -23,7 +24,7 @@ from pipeline.model.image import Image
 from pipeline.model.tree import Given, Tree
 from pipeline.programs.verify.verify import verify
 from pipeline.release import bundle
-from pipeline.release.compare import Compared, Outcome, compare, failed, statement, table
+from pipeline.release.compare import Compared, Outcome, compare, failed, rows, statement, summary
 from pipeline.release.plan import remake, remake_unscanned
 from pipeline.run.choice import databases, verified
 from pipeline.run.request import Request
@@ -122,8 +123,11 @@ def run(options: Namespace) -> int:
     output = Path(options.output or recorded.path.with_name(f"{recorded.path.name}.reproduced.intoto.json"))
     made = statement(results, release=recorded.path, source=recorded.source)
     output.write_text(json.dumps(made, indent=2, sort_keys=True) + "\n", "utf-8")
-    print(table(results), end="")
-    print(output)
+    cells = rows(results)
+    width = max((len(name) for _, name, _ in cells), default=0)
+    plain = (f"{outcome:<12}  {name:<{width}}  {found}".rstrip() for outcome, name, found in cells)
+    show_table(("outcome", "file", "digest, or why"), cells, plain)
+    print(f"{summary(results)}\n{output}")
     if any(result.outcome is Outcome.FAILED for result in results):
         raise failed(results, release=recorded.path, kept=kept)
     return 0

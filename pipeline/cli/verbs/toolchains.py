@@ -6,6 +6,7 @@ import datetime as dt
 from argparse import Namespace
 
 from pipeline.cli.running import opened
+from pipeline.cli.terminal import show_table
 from pipeline.errors import ImageError
 from pipeline.host.folders import packaging_folder
 from pipeline.images.toolchains import LOCK, ToolchainLock, load_toolchains, lock_of, pinned, save_toolchains
@@ -13,8 +14,8 @@ from pipeline.images.toolchains import LOCK, ToolchainLock, load_toolchains, loc
 
 def show(_: Namespace) -> int:
     """List the locked toolchains."""
-    for entry in load_toolchains(packaging_folder() / LOCK).entries:
-        print(f"go {entry.version:<8} {entry.sum}")
+    cells = [(f"go {entry.version}", entry.sum) for entry in load_toolchains(packaging_folder() / LOCK).entries]
+    show_table(("toolchain", "sum"), cells, (f"{version:<11} {checksum}" for version, checksum in cells))
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+from pipeline.cli.terminal import show_table
 from pipeline.config.product import load_product
 from pipeline.host.folders import packaging_folder
 from pipeline.model.guard import check_version, require_version
@@ -25,8 +26,7 @@ def show(options: Namespace) -> int:
         "ordering (semver)": str(version.semver),
         "pre-release": "yes" if version.is_prerelease else "no",
     }
-    for name, value in rows.items():
-        print(f"{name:<18} {value}")
+    show_table(("", ""), rows.items(), (f"{name:<18} {value}" for name, value in rows.items()))
     return 0
 
 
