@@ -104,8 +104,6 @@ ELSEWHERE = (
     "pipeline/source",
     "pipeline/config",
     "pipeline/host",
-    "docs/architecture.md",
-    "docs/extending.md",
 )
 
 
