@@ -52,6 +52,7 @@ class Fingerprint(NamedTuple):
     @staticmethod
     def of(status: os.stat_result) -> Fingerprint:
         """Return the fingerprint in a status. A directory's size is not a sign of anything."""
+        # The same folder has another size on another file system, and on some after a file came and went.
         size = 0 if stat.S_ISDIR(status.st_mode) else status.st_size
         return Fingerprint(size, status.st_mode, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
@@ -168,6 +169,7 @@ def copy_items(items: Iterable[tuple[Item, str]], target: Path, epoch: int) -> N
         else:
             copy_file(source, path, item.mode)
             _keep_time(source, path)
+    # The deepest first: to set the time of a file in a folder changes that of the folder.
     for path, mode, source in reversed(folders):
         path.chmod(mode)
         if source:
@@ -206,6 +208,7 @@ def remove_tree(path: Path) -> None:
     """Delete a directory and everything in it, also where permission bits forbid it to the owner."""
     with contextlib.suppress(FileNotFoundError):
         try:
+            # Go's module cache is read-only, folders included: nobody but root may delete from it as it is.
             shutil.rmtree(path)
         except PermissionError:
             _allow(path)

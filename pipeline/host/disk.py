@@ -76,6 +76,8 @@ def with_reserve(reserve: Path, work: Callable[[], None]) -> None:
 
     Deleting takes a little room at first, and a full disk is when people delete.
     """
+    # On btrfs and ZFS even unlink(2) needs new blocks, so a full disk cannot be made emptier without some that were
+    # kept.
     try:
         work()
     except OSError as error:
@@ -109,11 +111,15 @@ def _kill_those_with(mark: bytes) -> bool:
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
+            # Opened before the command line is read. A number alone may be that of another process by the time of the
+            # signal, and a descriptor (pidfd_open(2), Linux 5.3) is that of this one or of none.
             descriptor = os.pidfd_open(int(entry.name))
             try:
                 if mark in (entry / "cmdline").read_bytes():
                     found = True
                     signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                    # It becomes readable when the process has ended. SIGKILL does not end one that waits for a disk
+                    # (state D).
                     select.select([descriptor], [], [], _DYING)
             finally:
                 os.close(descriptor)
@@ -148,6 +154,7 @@ def point(path: Path, target: str, aside: Path) -> None:
     """Make `path` a symbolic link to `target`, replacing what is there at once; made in the folder `aside`."""
     path.parent.mkdir(exist_ok=True)
     fresh = aside / secrets.token_hex(6)
+    # symlink(2) does not replace anything, and to unlink first would leave a moment without the name.
     fresh.symlink_to(target)
     fresh.replace(path)
 
@@ -157,6 +164,7 @@ def flush(paths: list[Path]) -> None:
     if len(paths) > _MANY:
         descriptor = os.open(paths[0], os.O_RDONLY | os.O_CLOEXEC)
         try:
+            # Since Linux 5.8 it also reports what could not be written since its last call.
             if _LIBC.syncfs(descriptor):
                 code = ctypes.get_errno()
                 raise OSError(code, os.strerror(code), os.fspath(paths[0]))
@@ -186,5 +194,6 @@ def is_about_space(output: str) -> bool:
 def touch(path: Path) -> None:
     """Record a use in a file's modification time, unless one was recorded in the last minutes."""
     with contextlib.suppress(OSError):
+        # Otherwise a run in which everything is cached would write to the disk for each of its thousands of hits.
         if time.time() - path.stat().st_mtime > _TOUCH_AFTER:
             os.utime(path)

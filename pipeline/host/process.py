@@ -117,8 +117,11 @@ async def run(
             stderr=STDOUT if sink else PIPE,
             cwd=cwd,
             env=environment() if env is None else dict(env),
+            # A process group of its own: a signal reaches all that it has started, and Ctrl-C on the terminal only
+            # this process, which then decides in which order the others end.
             start_new_session=True,
             pass_fds=tuple(pass_fds),
+            # What a program makes has the same modes whatever the umask of the person is.
             umask=umask,
         )
     _log_start(process.pid, [program, *argv[1:]], env, cwd)
@@ -208,6 +211,7 @@ class _Streams:
         self.tail = bytearray()
 
     async def pump(self, process: anyio.abc.Process, stdin: bytes | None) -> None:
+        # One pipe for both streams keeps the order in which the program wrote to them.
         if self.sink:
             assert process.stdout is not None
             async for chunk in process.stdout:
@@ -216,6 +220,8 @@ class _Streams:
                 self.sink(chunk)
             return
         async with anyio.create_task_group() as group:
+            # All at once: a program that fills one pipe (64 KiB on Linux) while this reads or feeds another would
+            # wait for ever, and this for it.
             group.start_soon(self._capture, process.stdout, self.stdout)
             group.start_soon(self._capture, process.stderr, self.stderr)
             if stdin is not None:
@@ -225,6 +231,7 @@ class _Streams:
     async def _capture(stream: anyio.abc.ByteReceiveStream | None, into: bytearray) -> None:
         assert stream is not None
         async for chunk in stream:
+            # It reads on beyond that, or the program would wait on a full pipe until its time is over.
             if len(into) <= MAX_CAPTURE:
                 into += chunk
 
@@ -244,15 +251,20 @@ async def _end(process: anyio.abc.Process, kill: Callable[[], None] | None) -> N
             kill()
         else:
             _signal_group(process.pid, signal.SIGTERM)
+        # Programs remove their temporary files and end their children when they are asked to.
         with anyio.move_on_after(GRACE):
             await process.wait()
         if kill and process.returncode is None:
             kill()  # what it did not know yet at first
+        # The group, also when its first process has ended in time: a child that ignores the polite signal still has
+        # the pipe open. While the group has members, the kernel gives its number to nobody else; numbers are used in
+        # a circle, so not soon afterwards either.
         _signal_group(process.pid, signal.SIGKILL)
     await process.aclose()
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:
+    # Nobody is left in the group: that is what is wanted.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, number)
 

@@ -41,6 +41,8 @@ def unpack(folder: Path, manifest: Manifest, rootfs: Path, progress: Progress) -
     for number, (layer, diff_id) in enumerate(zip(manifest.layers, manifest.diff_ids, strict=True), 1):
         progress(f"unpacking layer {number} of {total} ({layer.size / 1e6:.0f} MB)")
         _unpack_layer(folder / layer.file, layer, diff_id, rootfs, modes)
+    # Modes come last, the deepest first: a layer may take the right to write from a folder that a later one, or the
+    # same one, still writes into.
     for place, mode in sorted(modes.items(), reverse=True):
         if place.is_dir() and not place.is_symlink():
             place.chmod(mode)
@@ -50,8 +52,12 @@ def _unpack_layer(packed: Path, layer: Descriptor, diff_id: str, rootfs: Path, m
     try:
         with _decompressed(packed, layer) as stream:
             plain = _Hashing(stream)
+            # `r|` reads forwards only, so that every byte passes the hash once. At error level 2 a member that cannot
+            # be read is an error and not a gap.
             with tarfile.open(fileobj=cast(BinaryIO, plain), mode="r|", errorlevel=2) as archive:
                 _Layer(rootfs, modes).apply(archive)
+            # Compared at the end, when the files are there already: the folder is nobody's root until all is done
+            # (roots/root.py).
             if (found := plain.finish()) != diff_id:
                 raise ImageError("a layer is damaged or not what was asked for", details=f"has {found}\nnot {diff_id}")
     except (tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile) as error:
@@ -73,6 +79,7 @@ class _Hashing:
 
     def finish(self) -> str:
         """Read to the end, past an archive's end mark, and return the digest of everything."""
+        # Tar ends at two empty blocks; what follows them belongs to the file, and so to its digest.
         while self.read(_BLOCK):
             pass
         return "sha256:" + self._hash.hexdigest()
@@ -88,6 +95,7 @@ def _decompressed(packed: Path, layer: Descriptor) -> Iterator[BinaryIO]:
         plain = packed.with_name(f"{packed.name}.plain")
         run_sync(("zstd", "--decompress", "--quiet", "-o", str(plain), str(packed)), error=ImageError)
         with plain.open("rb") as file:
+            # Without a name it goes when it is closed, also when unpacking fails.
             plain.unlink()
             yield file
     elif kind.endswith(".tar"):
@@ -109,9 +117,11 @@ class _Layer:
         for member in archive:
             path = _relative(member.name)
             if path is None:
+                # The member `./`. Whoever runs this has to be able to work in the root, whatever its image says.
                 self.modes[self.rootfs] = member.mode & PERMISSIONS | _WRITABLE
                 continue
             parent = self._parent(path)
+            # Marks first, by name: a whiteout is itself a regular file, and must not be laid down as one.
             if path.name == OPAQUE:
                 self._hide(parent)
             elif path.name.startswith(WHITEOUT):
@@ -120,6 +130,8 @@ class _Layer:
                 self._place(archive, member, parent / path.name)
 
     def _parent(self, path: PurePosixPath) -> Path:
+        # The folder is resolved inside of the root with each member anew: an earlier member may have made a part of
+        # the way a link to anywhere, such as /etc of this machine. The last part is never followed, it is replaced.
         parent = inside(self.rootfs, str(path.parent))
         if not parent.is_dir():
             if parent.exists() or parent.is_symlink():
@@ -128,6 +140,8 @@ class _Layer:
         return parent
 
     def _hide(self, folder: Path) -> None:
+        # An opaque mark hides what lower layers have here, wherever it stands in its own layer's archive (image-spec,
+        # layer.md).
         for child in list(folder.iterdir()):
             if child not in self.own:
                 self._remove(child)
@@ -135,6 +149,7 @@ class _Layer:
                 self._hide(child)
 
     def _remove(self, target: Path) -> None:
+        # is_dir follows links. A link to a folder outside is unlinked, and what it leads to is left alone.
         if target.is_dir() and not target.is_symlink():
             remove_tree(target)
         else:
@@ -142,11 +157,14 @@ class _Layer:
 
     def _place(self, archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
         if member.isdir():
+            # A folder of a lower layer stays with all that is in it; only its mode is that of the new one. A link is
+            # replaced: what comes into this folder must not land behind it.
             if not target.is_dir() or target.is_symlink():
                 self._remove(target)
                 target.mkdir(mode=_WRITABLE)
             self.modes[target] = member.mode & PERMISSIONS
         elif member.isreg() or member.issym() or member.islnk():
+            # Before the old target goes: it may be what the link leads to.
             linked = self._linked(member, target) if member.islnk() else None
             self._remove(target)
             if linked:
@@ -160,6 +178,7 @@ class _Layer:
             target = target.parent
 
     def _linked(self, member: tarfile.TarInfo, target: Path) -> Path:
+        # The target of a hard link counts from the root of the archive, and may have come with a lower layer.
         path = _relative(member.linkname)
         source = self._parent(path) / path.name if path else None
         if source is None or source == target or not (source.is_file() or source.is_symlink()):
@@ -169,8 +188,11 @@ class _Layer:
     def _write(self, archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
         source = archive.extractfile(member)
         assert source is not None
+        # `x`: were there anything at this place, a link above all, writing through it could leave the root.
         with target.open("xb") as file:
             shutil.copyfileobj(source, file, _BLOCK)
+        # No set-id bits: nobody else's root file system gives rights on this machine. Readable, or it could not be
+        # hashed.
         target.chmod(member.mode & PERMISSIONS | 0o400)
 
 

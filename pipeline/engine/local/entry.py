@@ -83,6 +83,8 @@ def read(path: Path | str) -> Manifest | None:
 def untouched(tree: Path | str, manifest: Manifest) -> bool:
     """Return whether every file of a tree looks as it did when the manifest was written."""
     base = os.fspath(tree)
+    # Strings and not Paths: this is asked of every file of every entry that is looked up, and it is what a cached run
+    # spends its time on.
     names = [base, *(f"{base}/{item[0]}" for item in manifest["items"])]
     try:
         return all(
@@ -118,6 +120,7 @@ def seal(staging: Path, digest: str, epoch: int, *, boot: str, items: Listing | 
     if items is None:
         normalise(tree, epoch)
         items = scan(tree)
+    # After normalise: it changes modes and times, and with them the status that is recorded here.
     content = content_digest(items)
     stats = fingerprints(tree, items)
     manifest = {

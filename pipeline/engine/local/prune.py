@@ -68,9 +68,13 @@ def prune(store: Store, *, limit: int | None = None, older_than: float | None = 
     gone: list[Usage] = []
     trash: list[Path] = []
     with store_errors(store.home):
+        # Nothing is looked up while this decides and moves aside, which takes an instant. To delete takes minutes,
+        # and happens after the gate is open again.
         with store.gate():
             used = _leased(store)
             for each in everything:
+                # Cache directories count by age alone: what Go or a scanner keeps in them shrinks by rules of their
+                # own.
                 old = older_than is not None and now - each.used > older_than
                 big = limit is not None and total > limit and each.kind != "cache"
                 if not (old or big or (limit is None and older_than is None)):
@@ -80,6 +84,7 @@ def prune(store: Store, *, limit: int | None = None, older_than: float | None = 
                     trash.append(away)
                     gone.append(each)
                     total -= each.size if each.kind != "cache" else 0
+            # Names and keys that led to what has just gone. Nobody makes new ones while the gate is held.
             _forget(store)
         for path in trash:
             remove_tree(path)
@@ -104,6 +109,8 @@ def _prune_logs(store: Store, before: float) -> None:
     """Delete the logs that were last written before a time, but for those of steps that are running."""
     for path in (store.home / "logs").iterdir():
         if path.stat().st_mtime <= before:
+            # Whoever runs the step has its lock, and the log open: its end would be written into a file without a
+            # name.
             lock = try_take(store.lock(path.stem))
             if lock is not None:
                 path.unlink(missing_ok=True)
@@ -116,6 +123,7 @@ def _away(store: Store, each: Usage, used: set[str]) -> Path | None:
     if each.path.name in used:
         return None
     target = store.aside / f"gone-{each.path.name}"
+    # Another process may have dropped it as damaged since it was listed.
     with contextlib.suppress(FileNotFoundError):
         each.path.rename(target)
         return target
@@ -140,6 +148,8 @@ def _leased(store: Store) -> set[str]:
     found: set[str] = set()
     for lease in (store.home / "leases").iterdir():
         lock = try_take(lease)
+        # Only who lives holds its lease. The leases of dead processes keep nothing: they are reaped by the next store
+        # that opens.
         if lock is None:
             found.update(lease.read_text(encoding="ascii").split())
         else:

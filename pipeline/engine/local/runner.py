@@ -138,6 +138,9 @@ class _Status:
 
     def kill(self) -> None:
         """Kill the first process of the sandbox, and with it, by the kernel, every other one."""
+        # It is the first process of a PID namespace, as seen from outside. With it the kernel kills every process of
+        # that namespace, also those that have left their group or session (pid_namespaces(7)). Killing bubblewrap
+        # alone would do so only once it has asked for its own death with its parent's.
         pid = self._find("child-pid")
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -159,15 +162,20 @@ class _Status:
 def _descriptors(job: Job) -> Iterator[tuple[Sandbox, _Status]]:
     """Open what bubblewrap inherits: the status pipe, and each secret in memory that never touches a disk."""
     with contextlib.ExitStack() as stack:
+        # Nonblocking: it is read when the process has ended or must be killed, and then there is either a report or
+        # none.
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         stack.callback(os.close, reader)
         stack.callback(os.close, writer)
         secrets = []
         for name, secret in job.secrets.items():
+            # A file in memory without a name (memfd_create(2)): no disk, no path that another process could open by
+            # name.
             descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
             stack.callback(os.close, descriptor)
             with os.fdopen(os.dup(descriptor), "wb") as file:
                 file.write(secret.reveal())
+            # The duplicate shares its position, which is at the end now; bubblewrap reads from where it is.
             os.lseek(descriptor, 0, os.SEEK_SET)
             secrets.append((name, descriptor))
         yield replace(job.sandbox(), secrets=tuple(secrets)), _Status(reader, writer)
@@ -176,6 +184,7 @@ def _descriptors(job: Job) -> Iterator[tuple[Sandbox, _Status]]:
 def _explain_sandbox(done: process.Completed, log: StepLog) -> int:
     """Return the exit code of a program that could not be started; raise EngineError if there was no sandbox."""
     said = log.tail(5)
+    # bubblewrap itself ends with 1 then, as it does when there was no sandbox. Shells say 127 (POSIX, XCU 2.8.2).
     if "bwrap: execvp " in said:
         return 127
     if done.code < 0:

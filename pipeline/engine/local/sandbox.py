@@ -58,11 +58,17 @@ class Sandbox:
         """
         placed = [(resolve(self.root, bind.mount), bind) for bind in self.binds]
         mounts = [*_OVERLAID, *(mount for mount, _ in placed)]
+        # Root inside is the user outside, so packaging tools can set owners of what they make. In a user namespace of
+        # its own, root has every capability over it, and with SYS_ADMIN or NET_ADMIN parts of the kernel that many
+        # exploits began in. So all but a few go, which work on the files and processes of that user only.
         apart = [
             *("--unshare-user", "--uid", "0", "--gid", "0", "--unshare-cgroup-try", "--hostname", HOST_NAME),
             *("--cap-drop", "ALL", *_each("--cap-add", (f"CAP_{name}" for name in _CAPABILITIES))),
             *("--json-status-fd", str(status)),
         ]
+        # Mount points must exist before something is mounted on them, so the order is that of the way down: root,
+        # private directories, /in, what lies inside of these. Read-only comes last, as nothing can be made
+        # afterwards. A remount is not recursive: /run, /work, /tmp and /out stay writable.
         seen = [
             *root_arguments(self.root, mounts),
             *("--proc", "/proc", "--dev", "/dev", "--perms", "0755", "--tmpfs", "/run"),
@@ -78,6 +84,7 @@ class Sandbox:
     def _private(self) -> list[str]:
         arguments = []
         for mount in _PRIVATE:
+            # A temporary file system is in memory: what a step that has a secret leaves in /tmp never reaches a disk.
             if self.scratch is None:
                 arguments += ["--perms", "1777" if mount != WORK else "0755", "--tmpfs", mount]
             else:
@@ -91,6 +98,8 @@ class Sandbox:
         return arguments
 
     def _secrets(self) -> list[str]:
+        # bubblewrap copies from the descriptor into /run, which is in memory. A bind mount would need a file on this
+        # machine.
         arguments = ["--perms", "0700", "--dir", SECRETS] if self.secrets else []
         for name, descriptor in self.secrets:
             arguments += ["--perms", "0400", "--file", str(descriptor), f"{SECRETS}/{name}"]
@@ -101,6 +110,7 @@ def make_scratch(folder: Path) -> None:
     """Make the private directories of a sandbox in `folder`."""
     for mount in _PRIVATE:
         path = folder / mount[1:].replace("/", "-")
+        # mkdir(2) takes the umask off the mode, chmod(2) does not.
         path.mkdir()
         path.chmod(0o755 if mount == WORK else 0o1777)
 
@@ -112,6 +122,8 @@ def root_arguments(root: Path, mounts: Iterable[str]) -> list[str]:
     to it are opened up: made afresh in memory, with everything that they hold mounted into them one by one.
     """
     needed = [mount for mount in mounts if mount in _OVERLAID or not _is_open(mount)]
+    # An image is somebody else's, and need not have /in or /out. A root that has all of them is one mount, which is
+    # what starts fastest.
     missing = [mount for mount in needed if not os.path.lexists(f"{root}{mount}")]
     if not missing:
         return ["--ro-bind", os.fspath(root), "/"]
@@ -137,8 +149,10 @@ def _open_up(root: Path, folder: str, opened: set[str]) -> list[str]:
     with os.scandir(here) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             inside = f"{folder.rstrip('/')}/{entry.name}"
+            # What is mounted over anyway is left out, or a link in its place would send the mount somewhere else.
             if inside in opened or inside in _OVERLAID:
                 continue
+            # A bind mount of a link mounts what it leads to, on this machine.
             if entry.is_symlink():
                 arguments += ["--symlink", str(Path(entry.path).readlink()), inside]
             else:
@@ -160,6 +174,8 @@ def resolve(root: Path, mount: str) -> str:
             found = found[:-1]
             continue
         path = f"{root}/{'/'.join([*found, part])}"
+        # bubblewrap follows no link to a mount point, and the kernel would follow an absolute one to this machine's
+        # file. Here it is resolved as inside, where `/etc/resolv.conf` is often a link below /run.
         if Path(path).is_symlink():
             links += 1
             if links > 40:

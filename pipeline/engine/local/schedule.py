@@ -53,6 +53,7 @@ class Freshness:
         return any(self._classify(step) for step in steps)
 
     def _classify(self, wanted: Step) -> bool:
+        # A stack of its own and no recursion: a chain of steps may be longer than Python's limit of 1000 calls.
         stack = [wanted]
         while stack:
             step = stack[-1]
@@ -101,6 +102,8 @@ def demand(node: Node, lookup: Callable[[Node], Laid | None]) -> Demand:
         if current.digest in seen:
             continue
         seen.add(current.digest)
+        # Backwards from what is wanted: when the last result is there, nothing before it is looked at, nor needs to
+        # exist.
         laid = lookup(current)
         if laid is not None:
             plan.results[current.digest] = laid
@@ -110,6 +113,7 @@ def demand(node: Node, lookup: Callable[[Node], Laid | None]) -> Demand:
             stack.extend(reversed(parts_of(current)))
     for digest, missing in plan.missing.items():
         before = {part.digest for part in parts_of(missing)} & plan.missing.keys()
+        # A set: a step that has one tree as two inputs waits for it once, as it is released once.
         plan.waiting[digest] = len(before)
         for part in before:
             plan.dependents[part].append(digest)
@@ -124,10 +128,12 @@ async def carry_out(plan: Demand, make: Callable[[Node, Results], Awaitable[Laid
     """
 
     async def work(node: Node) -> None:
+        # Asked again here: this task was started before the failure, and may have waited for its turn since.
         if plan.failures:
             return
         try:
             plan.results[node.digest] = await make(node, plan.results)
+        # Not BaseException: a cancellation has to pass, or the task group would wait for what never ends.
         except Exception as error:  # noqa: BLE001 - raised below, when everything that runs has ended
             plan.failures.append(error)
             return
@@ -138,6 +144,7 @@ async def carry_out(plan: Demand, make: Callable[[Node, Results], Awaitable[Laid
             group.start_soon(work, node)
 
     async with anyio.create_task_group() as group:
+        # Only what can run is a task. One for each node would be ten thousand tasks that wait.
         begin(plan.ready)
     plan.check()
 

@@ -14,25 +14,14 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from pipeline.engine.local import entry
 from pipeline.engine.local.entry import MANIFEST, TREE, Laid, Manifest
+from pipeline.engine.local.prune import prune, usage
 from pipeline.host.content import fingerprints, remove_tree
-from pipeline.host.disk import (
-    boot_id,
-    flush,
-    kill_users,
-    point,
-    store_errors,
-    touch,
-    with_reserve,
-    write_whole,
-)
+from pipeline.host.disk import boot_id, flush, kill_users, point, store_errors, touch, with_reserve, write_whole
 from pipeline.host.locks import held, take, try_take
-
-if TYPE_CHECKING:
-    from pipeline.engine.local.prune import Usage
 
 logger = logging.getLogger(__name__)
 
@@ -68,20 +57,26 @@ class Store:
 
     def _enter(self) -> None:
         """Make what every process needs in the store. Can be tried again."""
+        # store: entries, in 256 folders by their first byte. keys: links to entries by the content of a step's
+        # inputs. tmp: what processes make, a folder each. locks: one file for each thing that is being made. leases:
+        # one file for each process, with the entries that it uses.
         for each in ("store", "keys", "tmp", "locks", "leases", "logs", "caches"):
             (self.home / each).mkdir(exist_ok=True)
         if self._gate < 0:
             self._gate = os.open(self.home / "gate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            # Before this process makes anything: what dead ones left may be why the disk is full.
             self._reap()
         if self._lease < 0:
             # The name is a random one; another process that has just begun may hold it while it looks who lives.
             self._lease = take(self._lease_path)
+        # What lies here has not been searched for secrets yet.
         self.aside.mkdir(mode=0o700, exist_ok=True)
 
     def close(self) -> None:
         """Let go of what this process used, and delete what it left aside."""
         if self._lease < 0:
             return
+        # The lease goes last. A process that dies in between leaves the lease, by which the next one finds the rest.
         with contextlib.suppress(OSError):
             remove_tree(self.aside)
             self._lease_path.unlink(missing_ok=True)
@@ -125,6 +120,8 @@ class Store:
         dropped with a notice. Raises StoreError.
         """
         with store_errors(self.home):
+            # To look and to keep is one action for the one who prunes: it has the gate to itself while it reads all
+            # leases. Otherwise it could delete an entry that was just found.
             with self._reading():
                 folder = self._resolve(digest)
                 manifest = entry.read(folder / MANIFEST) if folder else None
@@ -133,9 +130,13 @@ class Store:
                         self._drop(folder, digest, "its manifest cannot be read")
                     return None
                 self._keep(folder.name)
+            # Not behind the gate: to hash a large entry takes minutes, in which nobody could look anything up. The
+            # lease keeps it.
             laid = Laid(path=folder / TREE, identity=manifest["identity"], manifest=folder / MANIFEST)
             if not self._sound(laid.path, manifest) and not self._repair(folder, manifest, digest):
                 return None
+            # Its modification time is when the entry was last used. Access times are not kept on file systems mounted
+            # noatime.
             touch(folder / MANIFEST)
             return laid
 
@@ -147,6 +148,7 @@ class Store:
             except FileNotFoundError:
                 return None
         laid = self.lookup(f"sha256:{target.name}")
+        # From the next time on, the digest alone finds the entry, and the inputs need not be there for it.
         if laid and digest and laid.manifest.parent != self.folder(digest):
             with store_errors(self.home):
                 folder = laid.manifest.parent
@@ -164,14 +166,18 @@ class Store:
         """
         with store_errors(self.home):
             laid = entry.seal(staging, digest, epoch, boot="" if durable else self._boot, **facts)
+            # Before the rename: an entry with a name is taken for whole, so its bytes are on the disk before it has
+            # one.
             if durable:
                 flush([*(laid.path / item.path for item in laid.listing() if item.size), laid.manifest])
             target = self.folder(digest)
             with self._reading():
                 self._keep(target.name)
                 target.parent.mkdir(exist_ok=True)
+                # rename(2) replaces an empty directory only.
                 self._discard(target)
                 staging.rename(target)
+            # After the entry: whoever finds the key finds the entry, also when this process dies in between.
             if key:
                 where = f"../../store/{target.parent.name}/{target.name}"
                 point(self.home / "keys" / entry.shard(key), where, self.aside)
@@ -185,6 +191,7 @@ class Store:
                 digest = f"sha256:{folder.name}"
                 manifest = entry.read(folder / MANIFEST)
                 if manifest is None and folder.is_dir():
+                    # A folder that has gone meanwhile is not damaged: another process has pruned it.
                     with self._reading():
                         self._drop(folder, digest, "its manifest cannot be read")
                     damaged.append(digest)
@@ -192,20 +199,8 @@ class Store:
                     damaged.append(digest)
         return damaged
 
-    def usage(self) -> list[Usage]:
-        """Return what is in the store, the longest unused first."""
-        from pipeline.engine.local import prune
-
-        return prune.usage(self)
-
-    def prune(self, *, limit: int | None = None, older_than: float | None = None) -> list[Usage]:
-        """Delete what has been unused for `older_than` seconds, then the longest unused down to `limit` bytes.
-
-        With neither: everything that no running evaluation uses. Returns what went.
-        """
-        from pipeline.engine.local import prune
-
-        return prune.prune(self, limit=limit, older_than=older_than)
+    usage = usage
+    prune = prune
 
     def folders(self) -> Iterator[Path]:
         """Yield the folder of every entry; names that only point to another entry are left out."""
@@ -217,6 +212,8 @@ class Store:
     @contextlib.contextmanager
     def gate(self) -> Iterator[None]:
         """Keep every process from looking anything up: held, briefly, by who decides what can go."""
+        # flock(2) locks an open file, and all threads of this process have this one open. Without the mutex the first
+        # thread that is done would unlock for all of them.
         with self._mutex, held(self._gate):
             yield
 
@@ -227,6 +224,7 @@ class Store:
 
     def _keep(self, name: str) -> None:
         """Put an entry on the list of what this process uses. The gate is held."""
+        # Written before a file of the entry is read. Whoever prunes sees whole lines only, because the gate is held.
         if name not in self._leased:
             os.write(self._lease, name.encode("ascii") + b"\n")
             self._leased.add(name)
@@ -238,6 +236,7 @@ class Store:
             target = path.readlink()
         except FileNotFoundError:
             return None
+        # EINVAL: the name is no link, so it is the entry itself.
         except OSError:
             return path
         folder = self.home / "store" / target.parent.name / target.name
@@ -251,11 +250,16 @@ class Store:
         items = entry.same_content(folder / TREE, manifest)
         if items is None:
             with self._reading():
+                # Another process may have repaired it, or made it anew, while this one was hashing.
                 if entry.read(folder / MANIFEST) == manifest:
                     self._drop(folder, digest, "its files are not what was stored")
             return False
+        # Made before the last restart and not forced to the disk then. It is whole, so it is forced there now, and
+        # counts as sound from then on.
         if manifest["boot"]:
             flush([folder / TREE / item.path for item in items if item.size])
+        # Programs see modification times, as make(1) does, and the identity covers them. A backup that was restored
+        # has others.
         entry.restore_times(folder / TREE, manifest)
         stats = fingerprints(folder / TREE, items)
         fresh = {**manifest, "stats": stats, "boot": ""}
@@ -273,6 +277,8 @@ class Store:
             if path.is_symlink():
                 path.unlink()
             else:
+                # A rename happens at once. A process that is killed while it deletes in place would leave half of an
+                # entry under its name.
                 away = self.aside / secrets.token_hex(6)
                 path.rename(away)
                 remove_tree(away)
@@ -280,9 +286,12 @@ class Store:
     def _reap(self) -> None:
         """Delete what processes left aside that no longer live, and end what they left running."""
         for lease in (self.home / "leases").iterdir():
+            # A lease that can be locked is that of a dead process: the kernel has let go of it. This holds however it
+            # died.
             descriptor = try_take(lease)
             if descriptor is not None:
                 logger.info("the process %s has died; what it left aside is removed", lease.name)
+                # Its sandboxes first: one that still runs would write into the folder while it is being deleted.
                 kill_users(self.home / "tmp" / lease.name)
                 remove_tree(self.home / "tmp" / lease.name)
                 lease.unlink(missing_ok=True)
