@@ -1,4 +1,6 @@
-"""Not a program: the one door to gpg, for programs of steps and for this project on a machine.
+"""Not a program: the one door to gpg, for programs of steps, the verifier as one file, and keys on this machine.
+
+It starts gpg itself, as inside of a step there is no `pipeline.host`.
 
 What gpg says is read from its two formats for machines only (GnuPG's doc/DETAILS): status lines, and the colon listing.
 Both end lines with a line feed and escape it inside of a field. Nothing else ends a line there: a user id may hold
