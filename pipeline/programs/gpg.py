@@ -10,11 +10,14 @@ U+2028, at which `str.splitlines` would begin a line of that person's own.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import subprocess
 from pathlib import Path
 
 from pipeline.programs.common import Problem
+
+logger = logging.getLogger(__name__)
 
 OPTIONS = ("--no-options", "--batch", "--no-tty", "--yes", "--no-auto-key-locate", "--no-auto-key-retrieve")
 """Nothing of the user's configuration, no question, no key of the network."""
@@ -76,6 +79,8 @@ class Keyring:
 
     def _run(self, *argv: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         env = {"PATH": os.environ.get("PATH", os.defpath), "GNUPGHOME": str(self.home), "LC_ALL": "C.UTF-8"}
+        logger.info("%s runs", argv[0])
+        logger.debug("%s", " ".join(argv))
         return subprocess.run(argv, env=env, input=data, capture_output=True, timeout=TIMEOUT, check=False)
 
     def records(self, *arguments: str, data: bytes = b"", check: bool = True) -> Records:

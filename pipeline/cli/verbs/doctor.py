@@ -6,7 +6,6 @@ import datetime as dt
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 from argparse import Namespace
@@ -20,6 +19,7 @@ from pipeline.cli.terminal import show_table
 from pipeline.errors import EngineError, PipelineError
 from pipeline.host.bubblewrap import bwrap
 from pipeline.host.folders import home_folder
+from pipeline.host.process import run_sync
 
 if TYPE_CHECKING:
     from pipeline.run.walk import Walk
@@ -82,17 +82,16 @@ def _sandbox() -> Finding:
         return Finding("sandbox", "not tried: bubblewrap is missing", "apt-get install bubblewrap")
     mounts = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
     argv = bwrap(("true",), mounts, cwd="/", apart=("--unshare-user", "--unshare-cgroup-try"), network=False)
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
-    except subprocess.TimeoutExpired:
+    done = run_sync(argv, timeout=60.0, check=False)
+    if done.timed_out:
         return Finding(
             "sandbox", "bubblewrap did not end within 60 s", f"run it by hand to see where it stops: {shlex.join(argv)}"
         )
-    if done.returncode == 0:
+    if done.code == 0:
         return Finding("sandbox", "namespaces work")
     return Finding(
         "sandbox",
-        (done.stderr.strip().splitlines() or ["bubblewrap failed"])[-1],
+        (done.stderr.decode("utf-8", "replace").strip().splitlines() or ["bubblewrap failed"])[-1],
         "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone), or run as root",
     )
 
