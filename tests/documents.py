@@ -18,10 +18,25 @@ from in_toto_attestation.v1.statement import Statement
 from vexipy.document import Document
 
 from pipeline.programs.schemas import validate
+from pipeline.programs.sign.release_index import AboutProduct, AboutSource, ReleaseIndex
 
 PROJECT = Path(__file__).resolve().parents[1]
 SCHEMAS = PROJECT / "packaging" / "schemas"
 VULNS = PROJECT / "tests" / "data" / "in-toto" / "vulns-v0.2.descriptor.json"
+
+
+def example_index() -> ReleaseIndex:
+    """Return what is said of a release before its artifacts are known."""
+    source = AboutSource(
+        url="https://git.test/weed",
+        ref="3.68",
+        commit="a9cd9b0",
+        tree="git-tree:" + "a" * 40,
+        epoch=1717992646,
+        verified=True,
+        dirty=False,
+    )
+    return ReleaseIndex(AboutProduct("weed", "Weed"), "3.68", snapshot=False, source=source, artifacts=())
 
 
 def check_sarif(document: dict[str, Any]) -> None:

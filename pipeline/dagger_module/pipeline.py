@@ -121,7 +121,7 @@ class Pipeline:
             found = await walk.key()
             assert found is not None
             files = await backend.as_it_is("artifacts", artifacts)
-            image, fingerprint = backend.catalog.image(GENERAL), str(found["fingerprint"])
+            image, fingerprint = backend.catalog.image(GENERAL), found.fingerprint
             return await backend.evaluate(finish.sign(files, image=image, fingerprint=fingerprint, epoch=BASE_EPOCH))
 
     @of_request()

@@ -10,6 +10,7 @@ A document is a frozen dataclass of: `str`, `int`, `float`, `bool`, `Path`, `Opt
 - A field without a default is always there. One that has its default is not written, and may be missing when read.
 - A field whose type is `Literal` with one value, such as the document's schema, is always there; give it as default.
 - A field with another name in JSON says so: `kind: str = field(metadata=key("_type"))`.
+- `Annotated[str, Text("[0-9a-f]{64}")]` and `Annotated[int, AtLeast(0)]` say which values of a type are right.
 - A ValueError of `__post_init__` becomes an error like that of a wrong type.
 """
 
@@ -18,10 +19,11 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pipeline.programs.common import Problem, to_json, write_text
 
@@ -45,6 +47,24 @@ class WrongDocument(Problem):
 
 
 @dataclasses.dataclass(frozen=True)
+class Text:
+    """Text that as a whole matches a regular expression."""
+
+    pattern: str
+
+
+@dataclasses.dataclass(frozen=True)
+class AtLeast:
+    """A number that is not below a limit."""
+
+    limit: int
+
+
+Sha256 = Annotated[str, Text("[0-9a-f]{64}")]
+Count = Annotated[int, AtLeast(0)]
+
+
+@dataclasses.dataclass(frozen=True)
 class Field:
     """One field of a document: its name in Python and in JSON, its type, and whether JSON always has it."""
 
@@ -63,7 +83,7 @@ def key(name: str) -> dict[str, str]:
 @cache
 def fields_of(kind: Any) -> tuple[Field, ...]:
     """Return the fields of the document `kind`."""
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     return tuple(_field(each, hints[each.name]) for each in dataclasses.fields(kind))
 
 
@@ -145,6 +165,8 @@ def _value(kind: Any, value: Any, where: str, place: str) -> Any:
     if kind is Any:
         return value
     origin = get_origin(kind)
+    if origin is Annotated:
+        return _limited(kind, value, where, place)
     if origin is tuple:
         return _tuple(get_args(kind), value, where, place)
     if origin in (dict, Mapping) and isinstance(value, dict):
@@ -161,6 +183,14 @@ def _value(kind: Any, value: Any, where: str, place: str) -> Any:
     elif _fits(kind, value):
         return Path(value) if kind is Path else value
     raise _wrong(where, place, _expected(kind), value)
+
+
+def _limited(kind: Any, value: object, where: str, place: str) -> Any:
+    plain_kind, limit = get_args(kind)
+    found = _value(plain_kind, value, where, place)
+    if not (re.fullmatch(limit.pattern, found) if isinstance(limit, Text) else found >= limit.limit):
+        raise _wrong(where, place, _expected(kind), value)
+    return found
 
 
 def _fits(kind: Any, value: object) -> bool:
@@ -196,6 +226,9 @@ def _expected(kind: Any) -> str:
         return _PLAIN[kind]
     if kind is float:
         return "a number"
+    if origin is Annotated:
+        inner, limit = get_args(kind)
+        return f"{_expected(inner)} {f'like {limit.pattern}' if isinstance(limit, Text) else f'>= {limit.limit}'}"
     if origin is Union:
         return f"{_expected(_some(kind))} or null"
     if origin is tuple:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import VerificationError
+from pipeline.programs.sign.release_index import AboutSource
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
@@ -111,18 +112,18 @@ def result_of(results: Iterable[Compared]) -> Outcome:
     return min((result.outcome for result in results), key=order.index, default=Outcome.FAILED)
 
 
-def statement(results: Iterable[Compared], *, release: Path, source: Mapping[str, Any]) -> dict[str, Any]:
+def statement(results: Iterable[Compared], *, release: Path, source: AboutSource) -> dict[str, Any]:
     """Return the in-toto statement: every file, by digest, and whether it came out the same again.
 
     `source` is that of `release.json`. Statement: https://in-toto.io/Statement/v1; predicate: test-result v0.1.
     """
     results = tuple(results)
-    digest = {"gitTree": source["tree"].removeprefix("git-tree:")}
-    if source.get("commit"):
-        digest["gitCommit"] = source["commit"]
+    digest = {"gitTree": source.tree.removeprefix("git-tree:")}
+    if source.commit:
+        digest["gitCommit"] = source.commit
     configuration = [
         {"name": "release.json", "digest": {"sha256": sha256_of(release / "release.json")}},
-        {"name": "source", "digest": digest, **({"uri": source["url"]} if source.get("url") else {})},
+        {"name": "source", "digest": digest, **({"uri": source.url} if source.url else {})},
     ]
     tests = {
         key: [f"rebuild {result.name}" for result in results if result.outcome is outcome]

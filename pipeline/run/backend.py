@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Iterable
+from typing import Protocol, TypeVar
 
 from pipeline.config.policy import Policy
 from pipeline.config.product import Product
@@ -12,6 +12,7 @@ from pipeline.model.source import Source
 from pipeline.model.step import Step
 from pipeline.model.tree import Given, Tree
 from pipeline.model.version import Version
+from pipeline.programs.sign.inspect_key import InspectedKey
 from pipeline.run.request import Place, Request
 
 Directory_co = TypeVar("Directory_co", covariant=True)
@@ -74,7 +75,7 @@ class Backend(Protocol[Directory_co]):
         """Carry out `tree` and return the text of one of its files."""
         ...
 
-    def remembered(self, request: Request) -> Mapping[str, Any] | None:
+    def remembered(self, request: Request) -> InspectedKey | None:
         """Return what is known of the signing key from the last time, if anything is."""
         ...
 
@@ -82,6 +83,6 @@ class Backend(Protocol[Directory_co]):
         """Give steps the signing key, and return where it is from; empty when a key of this run alone is to sign."""
         ...
 
-    def remember(self, described: Mapping[str, Any]) -> None:
+    def remember(self, described: InspectedKey) -> None:
         """Keep what the signing key turned out to be, for the next time."""
         ...

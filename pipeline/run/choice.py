@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +9,12 @@ from pipeline.config.policy import Policy
 from pipeline.config.product import Product
 from pipeline.config.toolchain import Toolchain
 from pipeline.errors import GateClosedError, UsageError, VerificationError
+from pipeline.host.documents import read_document
 from pipeline.model.image import Image
 from pipeline.model.source import Source, check_go
 from pipeline.model.tree import Files, Given
 from pipeline.model.version import Version, parse_tag
+from pipeline.programs.verify.verify import Verification
 from pipeline.run.request import Request
 from pipeline.stages.context import Context, Databases, FipsModule, Options
 
@@ -111,23 +112,22 @@ def gate_closed(context: Context, verdict: Mapping[str, Any], where: str) -> Gat
 
 def verified_text(release: str, document: str) -> str:
     """Return the same for the JSON document that the step of `verify` has written."""
-    return verified(release, json.loads(document))
+    return verified(release, read_document(Verification, document, where="verification.json"))
 
 
-def verified(release: str, result: Mapping[str, Any]) -> str:
+def verified(release: str, result: Verification) -> str:
     """Return the report on a sound release. Raises VerificationError with every problem of another."""
-    if result["problems"]:
+    if result.problems:
         raise VerificationError(
             f"{release} does not check out",
-            details="\n".join(f"  {problem}" for problem in result["problems"]),
+            details="\n".join(f"  {problem}" for problem in result.problems),
             resolution="do not install it; fetch it again, or ask who published it",
         )
     text = (
-        f"{result['product']} {result['version']}: {result['files']} files check out, "
-        f"signed by {', '.join(result['signed_by'])}\n"
+        f"{result.product} {result.version}: {result.files} files check out, signed by {', '.join(result.signed_by)}\n"
     )
-    if not result["key_is_pinned"]:
+    if not result.key_is_pinned:
         text += "note: checked with the key inside the release; compare its fingerprint with one you trust\n"
-    if result.get("development"):
+    if result.development:
         text += "note: signed with a development key; this release is not for shipping\n"
     return text

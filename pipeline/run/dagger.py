@@ -7,10 +7,9 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import dagger
@@ -29,6 +28,7 @@ from pipeline.model.source import GIVEN_NAME, Source
 from pipeline.model.step import Step
 from pipeline.model.tree import Given, Tree
 from pipeline.model.version import Version
+from pipeline.programs.sign.inspect_key import InspectedKey
 from pipeline.run.dagger_images import asker, looker
 from pipeline.run.request import Place, Request
 from pipeline.run.walk import GENERAL, tested
@@ -159,7 +159,7 @@ class DaggerBackend:
     async def read(self, tree: Tree, path: str) -> str:
         return await (await self.evaluate(tree)).file(path).contents()
 
-    def remembered(self, request: Request) -> Mapping[str, Any] | None:  # noqa: ARG002 - a module has no memory
+    def remembered(self, request: Request) -> InspectedKey | None:  # noqa: ARG002 - a module has no memory
         return None
 
     async def key(self, request: Request) -> str:
@@ -168,7 +168,7 @@ class DaggerBackend:
         self.secrets["signing-key"] = request.signing_key
         return "--signing-key"
 
-    def remember(self, described: Mapping[str, Any]) -> None:
+    def remember(self, described: InspectedKey) -> None:
         """Forget it: a module has no memory."""
 
 

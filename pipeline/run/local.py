@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import anyio.to_thread
 
@@ -25,6 +25,7 @@ from pipeline.model.source import Source
 from pipeline.model.step import Step
 from pipeline.model.tree import Given, Tree
 from pipeline.model.version import Version
+from pipeline.programs.sign.inspect_key import InspectedKey
 from pipeline.run.request import Place, Request
 from pipeline.signing import keys
 from pipeline.signing.keys import SigningKey
@@ -127,7 +128,7 @@ class LocalBackend:
     async def read(self, tree: Tree, path: str) -> str:
         return (await self.evaluate(tree) / path).read_text("utf-8")
 
-    def remembered(self, request: Request) -> Mapping[str, Any] | None:
+    def remembered(self, request: Request) -> InspectedKey | None:
         return keys.remembered(self.home, request.signing_key)
 
     async def key(self, request: Request) -> str:
@@ -137,7 +138,7 @@ class LocalBackend:
             self.note(f"signing with this machine's development key {self._key.origin}: not for shipping")
         return self._key.origin
 
-    def remember(self, described: Mapping[str, Any]) -> None:
+    def remember(self, described: InspectedKey) -> None:
         assert self._key is not None
         keys.remember(self.home, self._key, described)
 

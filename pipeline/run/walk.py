@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -12,12 +12,14 @@ from pipeline.config.policy import Policy, load_policy
 from pipeline.config.product import Product, load_product
 from pipeline.config.toolchain import Toolchain, Wanted, wanted
 from pipeline.errors import SigningError
+from pipeline.host.documents import read_document
 from pipeline.host.folders import packaging_folder
 from pipeline.images import needs
 from pipeline.images.toolchains import FOUND, LOCK, ToolchainLock, decide, load_toolchains, look_up
 from pipeline.model.graph import steps_of
 from pipeline.model.step import Step
 from pipeline.model.tree import Given, Tree
+from pipeline.programs.sign.inspect_key import InspectedKey
 from pipeline.release.plan import Release, plan
 from pipeline.run import feeds
 from pipeline.run.backend import Backend
@@ -132,13 +134,14 @@ class Walk(Generic[Directory]):
         """Return the step that looks at the signing key."""
         return finish.inspect_key(self.backend.catalog.image(GENERAL))
 
-    async def key(self) -> dict[str, Any] | None:
+    async def key(self) -> InspectedKey | None:
         """Return what the signing key is, None for one of this run alone. Raises SigningError."""
         origin = await self.backend.key(self.request)
         if not origin:
             return None
-        found: dict[str, Any] = json.loads(await self.backend.read(self.key_step().out, "key.json"))
-        if not found["fingerprint"]:
+        text = await self.backend.read(self.key_step().out, "key.json")
+        found = read_document(InspectedKey, text, where="key.json")
+        if not found.fingerprint:
             raise SigningError(f"{origin} holds no usable key", resolution="make one with `pipeline keygen`")
         self.backend.remember(found)
         return found
@@ -192,6 +195,6 @@ async def tested(backend: Backend[Any], steps: Iterable[Step]) -> None:
     await needs.verify(needs.checks(backend.catalog.images(), wanted_of), backend.look)
 
 
-def _signed_by(context: Context, key: Mapping[str, Any] | None) -> Context:
+def _signed_by(context: Context, key: InspectedKey | None) -> Context:
     """Return `context` for a release that `key` signs; unchanged while it is not known."""
     return replace(context, options=finish.signed_by(context.options, key)) if key else context

@@ -37,8 +37,8 @@ def examine(key: SigningKey, *, rpms: bool) -> Examined:
             about = inspect_key.look(signing, data)
         except Problem as problem:
             return Examined(problems=problem.lines)
-        problems = tuple(_problems(signing, checking, data, about["fingerprint"], Path(folder), rpms=rpms))
-    return Examined(about["fingerprint"], about["user_id"], tuple(dict.fromkeys(problems)))
+        problems = tuple(_problems(signing, checking, data, about.fingerprint, Path(folder), rpms=rpms))
+    return Examined(about.fingerprint, about.user_id, tuple(dict.fromkeys(problems)))
 
 
 def _problems(

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,9 @@ from pipeline.host.disk import write_whole
 from pipeline.host.locks import locked
 from pipeline.host.process import find_program
 from pipeline.programs.common import Problem
+from pipeline.programs.document import WrongDocument, parse, plain
 from pipeline.programs.gpg import Keyring
+from pipeline.programs.sign.inspect_key import InspectedKey
 
 logger = logging.getLogger(__name__)
 
@@ -63,12 +64,12 @@ def development_key(home: Path) -> Path:
     return home / "signing" / "development.asc"
 
 
-def remember(home: Path, key: SigningKey, found: Mapping[str, Any]) -> None:
+def remember(home: Path, key: SigningKey, found: InspectedKey) -> None:
     """Keep what was found in a key that is in a file, so that a plan need not look into the file."""
     path = Path(key.origin)
     if not key.origin.startswith("$"):
         before = _known(home)
-        known = {**before, str(path.absolute()): [*_signs(path), dict(found)]}
+        known = {**before, str(path.absolute()): [*_signs(path), plain(found)]}
         if known == before:
             return
         place = home / "signing" / "fingerprints.json"
@@ -76,13 +77,16 @@ def remember(home: Path, key: SigningKey, found: Mapping[str, Any]) -> None:
         write_whole(place, json.dumps(known).encode())
 
 
-def remembered(home: Path, chosen: str | None) -> dict[str, Any]:
-    """Return what was found in the key that `find_key` would find; nothing when it is not known or has changed."""
+def remembered(home: Path, chosen: str | None) -> InspectedKey | None:
+    """Return what was found in the key that `find_key` would find; None when it is not known or has changed."""
     if not chosen and os.environ.get(VARIABLE):
-        return {}
+        return None
     path = Path(chosen) if chosen else development_key(home)
     *signs, found = _known(home).get(str(path.absolute()), [{}])
-    return found if signs == _signs(path) and isinstance(found, dict) else {}
+    try:
+        return parse(InspectedKey, found, "the key") if signs == _signs(path) else None
+    except WrongDocument:  # another version of this program wrote it
+        return None
 
 
 def _known(home: Path) -> dict[str, list[Any]]:

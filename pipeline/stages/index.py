@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from pathlib import Path
 
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.graph import steps_of
 from pipeline.model.image import Image
 from pipeline.model.step import Effect, ExitCode, Step
 from pipeline.model.tree import Merge, Output, Tree
+from pipeline.programs.sign import index as indexing
+from pipeline.programs.sign import inspect_key as inspecting
+from pipeline.programs.sign import release_index
+from pipeline.programs.sign import sign as signing
+from pipeline.programs.verify import verify as verifying
 from pipeline.signing.keys import DEVELOPMENT_IDENTITY
 from pipeline.stages.context import Context, Options
 from pipeline.stages.program import inside
@@ -27,7 +32,7 @@ def index(context: Context, made: Made, described: Sequence[Artifact]) -> Artifa
     """
     step = inside(
         "sign.index",
-        index_parameters(context, described, made.statements),
+        index_parameters(context, made, described),
         title="index and checksums",
         image=context.image("debian"),
         inputs=index_inputs(made),
@@ -42,43 +47,45 @@ def index_inputs(made: Made) -> dict[str, Tree]:
     return gated({"artifacts": Merge.of(*(artifact.tree for artifact in made.artifacts))}, made.gates)
 
 
-def index_parameters(context: Context, described: Sequence[Artifact], statements: Sequence[Artifact]) -> dict[str, Any]:
+def index_parameters(context: Context, made: Made, described: Sequence[Artifact]) -> indexing.Parameters:
     """Return what the index is told: the product, its source, its key, each artifact, the images of their steps."""
     product, source = context.product, context.source
-    return {
-        "artifacts_dir": "/in/artifacts",
-        "out": "/out",
-        "product": {"name": product.name, "title": product.title, "license": product.license},
-        "version": context.version.number,
-        "snapshot": context.options.snapshot,
-        "source": {
-            "url": source.url,
-            "commit": source.revision,
-            "verified": source.verified,
-            "dirty": source.dirty,
-            "ref": source.ref,
-            "tree": source.identity,
-            "epoch": context.epoch,
-        },
-        "toolchain": {"name": "go", **asdict(context.toolchain)},
-        "artifacts": [_describe(artifact) for artifact in described],
-        "signing": _signing(context.options),
-        "statements": [{"name": statement.name, "subject": statement.subject} for statement in statements],
-        "images": [_image(image) for image in _images(Merge.of(*(artifact.tree for artifact in described)))],
-    }
+    told = release_index.ReleaseIndex(
+        product=release_index.AboutProduct(product.name, product.title, product.license),
+        version=context.version.number,
+        snapshot=context.options.snapshot,
+        source=release_index.AboutSource(
+            url=source.url,
+            ref=source.ref,
+            commit=source.revision,
+            tree=source.identity,
+            epoch=context.epoch,
+            verified=source.verified,
+            dirty=source.dirty,
+        ),
+        artifacts=(),
+        toolchain=release_index.AboutToolchain(name="go", **asdict(context.toolchain)),
+        images=tuple(_image(image) for image in _images(Merge.of(*(artifact.tree for artifact in described)))),
+        signing=_signing(context.options),
+        statements=tuple(
+            release_index.DatedStatement(statement.name, statement.subject) for statement in made.statements
+        ),
+    )
+    gate = Path("/in/approval/approval.json") if "approval" in made.gates else None
+    return indexing.Parameters(told, tuple(_describe(artifact) for artifact in described), approval=gate)
 
 
-def _signing(options: Options) -> dict[str, object]:
+def _signing(options: Options) -> release_index.AboutKey:
     if options.ephemeral_key:
-        return {"development": True}
-    return {"development": options.signing_development, "fingerprint": options.signing_fingerprint}
+        return release_index.AboutKey(development=True)
+    return release_index.AboutKey(options.signing_development, options.signing_fingerprint)
 
 
 def inspect_key(image: Image) -> Step:
     """Return the step that reads the signing key and says which it is: `key.json` with its fingerprint."""
     return inside(
         "sign.inspect_key",
-        {"out": "/out/key.json"},
+        inspecting.Parameters(),
         title="inspect the signing key",
         image=image,
         inputs={},
@@ -88,13 +95,13 @@ def inspect_key(image: Image) -> Step:
     )
 
 
-def signed_by(options: Options, key: Mapping[str, Any]) -> Options:
+def signed_by(options: Options, key: inspecting.InspectedKey) -> Options:
     """Return `options` for a release by the key that `inspect_key` found.
 
     Whether it is a development key is told by the key itself, so that each engine says the same of the same key.
     """
-    development = key.get("user_id") in {DEVELOPMENT_IDENTITY, EPHEMERAL_IDENTITY}
-    return replace(options, signing_fingerprint=str(key["fingerprint"]), signing_development=development)
+    development = key.user_id in {DEVELOPMENT_IDENTITY, EPHEMERAL_IDENTITY}
+    return replace(options, signing_fingerprint=key.fingerprint, signing_development=development)
 
 
 def signatures(context: Context, release: Tree) -> Tree:
@@ -109,10 +116,9 @@ def sign(files: Tree, *, image: Image, fingerprint: str, epoch: int) -> Output:
 
     Without one, by a key that the step makes for itself and keeps from everybody: its result is never the same.
     """
-    key = {"fingerprint": fingerprint} if fingerprint else {"ephemeral_identity": EPHEMERAL_IDENTITY}
     return inside(
         "sign.sign",
-        {"artifacts_dir": "/in/artifacts", "out": "/out", **key},
+        signing.Parameters(chosen_key(fingerprint)),
         title="sign",
         image=image,
         inputs={"artifacts": files},
@@ -123,11 +129,16 @@ def sign(files: Tree, *, image: Image, fingerprint: str, epoch: int) -> Output:
     ).out
 
 
+def chosen_key(fingerprint: str) -> signing.ChosenKey:
+    """Return the key with that fingerprint; without one, a key that a step makes for itself."""
+    return signing.ChosenKey(fingerprint, "" if fingerprint else EPHEMERAL_IDENTITY)
+
+
 def verify(image: Image, inputs: Mapping[str, Tree], *, key: str, fingerprint: str) -> Step:
     """Return the step that checks the release in the input `release`: `verification.json` with what it found."""
     return inside(
         "verify.verify",
-        {"release": "/in/release", "key": key, "fingerprint": fingerprint, "out": "/out/verification.json"},
+        verifying.Parameters("/in/release", key, fingerprint, out="/out/verification.json"),
         title="verify the release",
         image=image,
         inputs=inputs,
@@ -136,19 +147,19 @@ def verify(image: Image, inputs: Mapping[str, Tree], *, key: str, fingerprint: s
     )
 
 
-def _describe(artifact: Artifact) -> dict[str, str | bool]:
+def _describe(artifact: Artifact) -> release_index.Described:
     step = artifact.made_by
-    return {
-        "name": artifact.name,
-        "kind": artifact.kind.value,
-        "media_type": artifact.media_type,
-        "target": artifact.target,
-        "variant": artifact.variant,
-        "subject": artifact.subject,
-        "step": step.digest if step else "",
-        "step_title": step.title if step else "",
-        **({"optional": True} if artifact.optional else {}),
-    }
+    return release_index.Described(
+        name=artifact.name,
+        kind=artifact.kind.value,
+        media_type=artifact.media_type,
+        target=artifact.target,
+        variant=artifact.variant,
+        subject=artifact.subject,
+        step=step.digest if step else "",
+        step_title=step.title if step else "",
+        optional=artifact.optional,
+    )
 
 
 def _images(tree: Tree) -> list[Image]:
@@ -157,19 +168,20 @@ def _images(tree: Tree) -> list[Image]:
     return [found[key] for key in sorted(found)]
 
 
-def _image(image: Image) -> dict[str, object]:
-    layers = [
-        {"mount": mount, "step": tree.step.digest if isinstance(tree, Output) else tree.digest}
-        for mount, tree in image.layers
-    ]
-    return {
-        "name": image.name,
-        "digest": image.digest,
-        "base": image.base.name,
-        "content": image.base.content,
-        "reference": image.base.reference,
-        "resolved": image.base.resolved,
-        "stands_in_for": image.base.stands_in_for,
-        "layers": layers,
-        **({"made_from": image.base.made_from, "packages": list(image.base.installed)} if image.base.made_from else {}),
-    }
+def _image(image: Image) -> release_index.AboutImage:
+    base = image.base
+    return release_index.AboutImage(
+        name=image.name,
+        digest=image.digest,
+        base=base.name,
+        content=base.content,
+        reference=base.reference,
+        resolved=base.resolved,
+        stands_in_for=base.stands_in_for,
+        layers=tuple(
+            release_index.Layer(mount, tree.step.digest if isinstance(tree, Output) else tree.digest)
+            for mount, tree in image.layers
+        ),
+        made_from=base.made_from,
+        packages=base.installed if base.made_from else (),
+    )

@@ -14,6 +14,7 @@ from pipeline.model.distribution import Format
 from pipeline.model.image import Image
 from pipeline.model.step import Effect
 from pipeline.model.tree import Merge, Pick, Tree
+from pipeline.programs.sign import rpm_sign, sign_once
 from pipeline.stages import index as finish
 from pipeline.stages.context import Context
 from pipeline.stages.program import inside
@@ -48,7 +49,7 @@ def signed(context: Context, made: Made) -> tuple[Artifact, ...]:
         return made.artifacts
     step = inside(
         "sign.rpm_sign",
-        {"fingerprint": context.options.signing_fingerprint, "out": "/out", "packages": "/in/packages"},
+        rpm_sign.Parameters(finish.chosen_key(context.options.signing_fingerprint)),
         title="sign rpms",
         image=_image(context),
         inputs=gated({"packages": Merge.of(*(package.tree for package in packages))}, made.gates),
@@ -79,11 +80,11 @@ def _in_one_step(context: Context, made: Made, described: Sequence[Artifact]) ->
     packages = sorted(artifact.name for artifact in made.artifacts if _is_rpm(artifact))
     step = inside(
         "sign.sign_once",
-        {
-            **finish.index_parameters(context, described, made.statements),
-            "ephemeral_identity": finish.EPHEMERAL_IDENTITY,
-            "packages": packages,
-        },
+        sign_once.Parameters(
+            key=finish.chosen_key(""),
+            index=finish.index_parameters(context, made, described),
+            packages=tuple(packages),
+        ),
         title="sign rpms, index and sign with a key of this run",
         image=_image(context),
         inputs={

@@ -49,10 +49,17 @@ FILES = {
     "/out/found": HAVE.replace("|", "\n"),
     "images.json": json.dumps(IMAGES),
     "source.json": json.dumps(FOUND),
-    "key.json": json.dumps({"fingerprint": "F" * 40}),
+    "key.json": json.dumps({"fingerprint": "F" * 40, "user_id": "", "algorithm": 1, "created": 0, "expires": 0}),
     "verdict.json": json.dumps({"open": True}),
     "verification.json": json.dumps(
-        {"problems": [], "product": "example", "version": "1.2.3", "files": 7, "signed_by": ["F"], "key_is_pinned": 1}
+        {
+            "problems": [],
+            "product": "example",
+            "version": "1.2.3",
+            "files": 7,
+            "signed_by": ["F"],
+            "key_is_pinned": True,
+        }
     ),
 }
 

@@ -135,7 +135,7 @@ def test_a_digest_that_the_registry_loses(host: str, packaging: Path, images: Ru
     catalog = Catalog(load_images(packaging), home=tmp_path / "home", pull=True)
     anyio.run(catalog.prepare, ["one"], print)
     recorded = _image(catalog.image("one"))
-    assert (recorded["reference"], recorded["resolved"]) == (f"{name}@{second}", True)
+    assert (recorded.reference, recorded.resolved) == (f"{name}@{second}", True)
 
 
 def test_a_registry_that_is_down_is_not_an_image_that_is_gone(

@@ -12,7 +12,11 @@ from typing import Any
 
 import pytest
 
+from pipeline.programs import document
+from pipeline.programs.sign import index, sign
+from pipeline.programs.sign.release_index import Described
 from tests.conftest import require_tool
+from tests.documents import example_index
 from tests.programs import run_program
 
 ROOT = Path(__file__).parent.parent.parent
@@ -78,17 +82,16 @@ class Chain:
             "scan.sarif": ("scan-report", "application/sarif+json"),
         }
         described = [
-            {"name": NAME, "kind": "binary", "media_type": "application/x-executable"},
-            {"name": f"{NAME}.proof.json", "kind": "proof", "media_type": "application/json", "subject": NAME},
+            Described(NAME, "binary", "application/x-executable"),
+            Described(f"{NAME}.proof.json", "proof", "application/json", subject=NAME),
         ]
         for file, (kind, media_type) in kinds.items():
             shutil.copy(self.root / "scan" / file, self.artifacts / f"weed-1.0.{file}")
-            described.append({"name": f"weed-1.0.{file}", "kind": kind, "media_type": media_type})
-        self.must(
-            "sign.index", artifacts_dir=str(self.artifacts), artifacts=described, product={"name": "weed"},
-            version="1.0", source={"url": "https://git.test/weed", "commit": "abc1234", "epoch": 1717992646},
-            approval=str(self.root / "approval.json"), out=str(self.root / "index"),
-        )  # fmt: skip
+            described.append(Described(f"weed-1.0.{file}", kind, media_type))
+        params = index.Parameters(
+            example_index(), tuple(described), self.artifacts, self.root / "approval.json", self.root / "index"
+        )
+        self.must("sign.index", **document.plain(params))
         shutil.copytree(self.root / "index", self.artifacts, dirs_exist_ok=True)
 
 
@@ -120,10 +123,8 @@ def test_from_a_binary_to_a_signed_release_that_verifies(chain: Chain) -> None:
     chain.must("scan.approve", verdict=str(chain.root / "scan" / "verdict.json"), out=str(chain.root / "approval.json"))
     chain.index()
     fingerprint = key(chain.root)
-    chain.must(
-        "sign.sign", artifacts_dir=str(chain.artifacts), fingerprint=fingerprint, out=str(chain.root / "signatures"),
-        secrets_dir=str(chain.root / "secrets"),
-    )  # fmt: skip
+    chosen = sign.ChosenKey(fingerprint, secrets_dir=chain.root / "secrets")
+    chain.must("sign.sign", **document.plain(sign.Parameters(chosen, chain.artifacts, chain.root / "signatures")))
     shutil.copytree(chain.root / "signatures", chain.artifacts, dirs_exist_ok=True)
     done = chain.run("verify.verify", release=str(chain.artifacts), fingerprint=fingerprint)
     assert (done.returncode, done.stderr) == (0, "")
@@ -148,10 +149,10 @@ def test_documents_follow_their_schemas(chain: Chain, follows: Callable[[Path, s
     chain.scan()
     chain.must("scan.approve", verdict=str(chain.root / "scan" / "verdict.json"), out=str(chain.root / "approval.json"))
     chain.index()
-    for name, document in (
+    for name, path in (
         ("binary-proof", chain.artifacts / f"{NAME}.proof.json"),
         ("scan", chain.root / "scan" / "scan.json"),
         ("verdict", chain.root / "scan" / "verdict.json"),
         ("release", chain.artifacts / "release.json"),
     ):
-        follows(document, name)
+        follows(path, name)

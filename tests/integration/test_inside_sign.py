@@ -8,11 +8,12 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from pipeline.programs.sign import sign
 from pipeline.programs.verify import verify
 from tests.conftest import require_tool, running
 from tests.programs import run_program
@@ -63,21 +64,16 @@ class Step:
 
     root: Path
 
-    def run(self, key: bytes | None, fingerprint: str, passphrase: str = "", **params: object) -> str:
+    def run(self, private: bytes | None, fingerprint: str, passphrase: str = "", min_valid_days: int = 90) -> str:
         """Run the program as a step does; return what it printed. Exit code 0 means no `error:`."""
         for name in ("secrets", "work"):
             (self.root / name).mkdir(exist_ok=True)
-        if key is not None:
-            (self.root / "secrets" / "signing-key").write_bytes(key)
+        if private is not None:
+            (self.root / "secrets" / "signing-key").write_bytes(private)
         if passphrase:
             (self.root / "secrets" / "signing-passphrase").write_text(passphrase + "\n")
-        every = {
-            "artifacts_dir": str(self.root / "in"),
-            "out": str(self.root / "out"),
-            "secrets_dir": str(self.root / "secrets"),
-            "fingerprint": fingerprint,
-            **params,
-        }
+        key = sign.ChosenKey(fingerprint, min_valid_days=min_valid_days, secrets_dir=self.root / "secrets")
+        every = sign.Parameters(key, self.root / "in", self.root / "out")
         done = run_program("sign.sign", every, self.root / "work", SOURCE_DATE_EPOCH="0")
         assert (done.returncode == 0) == ("error:" not in done.stderr)
         assert list((self.root / "work").iterdir()) == []
@@ -121,8 +117,8 @@ def test_a_signed_release_verifies(make: Make, step: Step, algorithm: str, passp
     assert step.out == EXPECTED
     for path in (step.root / "out").iterdir():
         path.rename(step.root / "in" / path.name)
-    result = verify.verify({"release": str(step.root / "in"), "fingerprint": key.fingerprint})
-    assert (result["problems"], result["signed_by"]) == ([], [key.fingerprint])
+    result = verify.verify(verify.Parameters(str(step.root / "in"), fingerprint=key.fingerprint))
+    assert (result.problems, result.signed_by) == ((), (key.fingerprint,))
 
 
 def test_verifying_needs_no_program_but_gpg(make: Make, step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,15 +129,15 @@ def test_verifying_needs_no_program_but_gpg(make: Make, step: Step, monkeypatch:
     (step.root / "bin").mkdir()
     (step.root / "bin/gpg").symlink_to(require_tool("gpg"))
     monkeypatch.setenv("PATH", str(step.root / "bin"))
-    release = {"release": str(step.root / "in")}
-    assert verify.verify(release)["problems"] == []
-    assert "is signed by" in verify.verify({**release, "fingerprint": other.fingerprint})["problems"][0]
+    release = verify.Parameters(str(step.root / "in"))
+    assert verify.verify(release).problems == ()
+    assert "is signed by" in verify.verify(replace(release, fingerprint=other.fingerprint)).problems[0]
     signature = step.root / "in/weed.asc"
     signature.write_bytes((step.root / "in/release.json.asc").read_bytes())
-    (problem,) = verify.verify(release)["problems"]
+    (problem,) = verify.verify(release).problems
     assert problem.startswith("weed.asc is not a good signature of weed: ")
     (step.root / "in/signing-key.asc").write_bytes(b"no key")
-    (problem,) = verify.verify(release)["problems"]
+    (problem,) = verify.verify(release).problems
     assert problem.startswith("signatures cannot be checked with signing-key.asc: ")
 
 

@@ -16,10 +16,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StepFailedError
-from pipeline.programs.sign import index, rpm_sign
+from pipeline.programs import document
+from pipeline.programs.document import Dataclass
+from pipeline.programs.sign import index, rpm_sign, sign_once
+from pipeline.programs.sign.release_index import Described, ReleaseIndex
+from pipeline.programs.sign.sign import ChosenKey
 from pipeline.programs.verify import verify
 from pipeline.stages.index import EPHEMERAL_IDENTITY
 from tests.conftest import require_tool
+from tests.documents import example_index
 from tests.integration.packaged import build
 from tests.integration.released import PROJECT
 from tests.programs import run_program
@@ -262,7 +267,7 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Key:
     return Key(private, fingerprint)
 
 
-def program(name: str, params: dict[str, object]) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+def program(name: str, params: Dataclass) -> tuple[subprocess.CompletedProcess[str], list[str]]:
     """Run a program of `pipeline/programs` in a short path, for gpg's sockets; return also what it leaves there."""
     with tempfile.TemporaryDirectory(prefix="w-", dir="/tmp") as folder:
         done = run_program(name, params, Path(folder), SOURCE_DATE_EPOCH="1700000000")
@@ -278,8 +283,8 @@ def sign_again(dist: Path, key: Key, folder: Path) -> Path:
         shutil.copy(package, given / package.name)
         said("rpmsign", "--delsign", given / package.name)
     (secrets / "signing-key").write_bytes(key.private)
-    params = {"packages": str(given), "out": str(folder / "out"), "secrets_dir": str(secrets)}
-    done, left = program("sign.rpm_sign", {**params, "fingerprint": key.fingerprint})
+    chosen = ChosenKey(key.fingerprint, secrets_dir=secrets)
+    done, left = program("sign.rpm_sign", rpm_sign.Parameters(chosen, given, folder / "out"))
     assert (done.returncode, left) == (0, []), done.stderr
     return folder / "out"
 
@@ -325,25 +330,22 @@ def test_a_key_of_one_run_signs_the_rpms_the_index_and_every_file(dist: Path, tm
     said("rpmsign", "--delsign", given / name)
     (given / "scan.md").write_text("found nothing\n")
     (tmp_path / "statements").mkdir()
-    described = [
-        {"name": name, "kind": "package", "media_type": "application/x-rpm"},
-        {"name": "scan.md", "kind": "scan-report", "media_type": "text/markdown"},
-    ]
-    params = {
-        "artifacts_dir": str(given), "statements_dir": str(tmp_path / "statements"), "out": str(tmp_path / "out"),
-        "ephemeral_identity": EPHEMERAL_IDENTITY, "packages": [name], "artifacts": described,
-        "product": {"name": "example"}, "version": "1.2.3", "source": {"epoch": 1_700_000_000}, "snapshot": True,
-    }  # fmt: skip
+    described = (Described(name, "package", "application/x-rpm"), Described("scan.md", "scan-report", "text/markdown"))
+    out = tmp_path / "out"
+    params = sign_once.Parameters(
+        key=ChosenKey(ephemeral_identity=EPHEMERAL_IDENTITY),
+        index=index.Parameters(example_index(), described, artifacts_dir=given, out=out),
+        packages=(name,),
+        statements_dir=tmp_path / "statements",
+    )
     done, _ = program("sign.sign_once", params)
     assert done.returncode == 0, done.stderr
-    out = tmp_path / "out"
     shutil.copy(given / "scan.md", out)
-    found = verify.verify({"release": str(out)})
-    assert found["problems"] == []
-    assert len(found["signed_by"]) == 1
-    sums = {entry["name"]: entry["sha256"] for entry in json.loads((out / "release.json").read_text())["artifacts"]}
+    found = verify.verify(verify.Parameters(str(out)))
+    assert found.problems == ()
+    assert len(found.signed_by) == 1
+    sums = {entry.name: entry.sha256 for entry in document.load(ReleaseIndex, out / "release.json").artifacts}
     assert sums[name] == hashlib.sha256((out / name).read_bytes()).hexdigest()
     database = ("--dbpath", str(tmp_path / "db"))
     said("rpmkeys", *database, "--import", out / "signing-key.asc")
     assert rpm_sign.GOOD.search(said("rpmkeys", *database, "--checksig", "--verbose", out / name))
-    assert index.SCHEMA in (out / "release.json").read_text()

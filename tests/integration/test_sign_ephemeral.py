@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from pipeline.programs.sign import sign
 from pipeline.stages.index import EPHEMERAL_IDENTITY
 from tests.conftest import require_tool
 from tests.programs import run_program
@@ -17,7 +18,7 @@ def test_a_key_of_one_run_signs_everything_and_is_gone(tmp_path: Path) -> None:
     files.mkdir()
     (files / "SHA256SUMS").write_text("sums\n")
     (files / "weed").write_text("binary\n")
-    params = {"artifacts_dir": str(files), "out": str(out), "ephemeral_identity": EPHEMERAL_IDENTITY}
+    params = sign.Parameters(sign.ChosenKey(ephemeral_identity=EPHEMERAL_IDENTITY), files, out)
     with tempfile.TemporaryDirectory(prefix="w-", dir="/tmp") as folder:  # a short path, for gpg's sockets
         done = run_program("sign.sign", params, Path(folder))
         assert list(Path(folder).iterdir()) == []

@@ -12,7 +12,7 @@ from typing import Any, Literal, Optional, Union
 import pytest
 
 from pipeline.programs import document
-from pipeline.programs.document import WrongDocument, key
+from pipeline.programs.document import Count, Sha256, WrongDocument, key
 
 
 class Colour(enum.Enum):
@@ -42,6 +42,8 @@ class Whole:
     by_name: Mapping[str, Part] = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=dict)
     foreign: Any = None
+    digest: Sha256 = ""
+    bytes: Count = 0
 
     def __post_init__(self) -> None:
         if self.count < 0:
@@ -62,6 +64,8 @@ FULL = Whole(
     by_name={"d": Part("d")},
     limits={"e": 1},
     foreign={"any": [1, None]},
+    digest="0" * 64,
+    bytes=5,
 )
 
 
@@ -117,6 +121,9 @@ def test_a_whole_number_is_one_where_a_fraction_may_be() -> None:
         ({"pair": ["a", "b"]}, 'x.json: pair[1] must be an integer, got "b"'),
         ({"by_name": []}, "x.json: by_name must be an object, got []"),
         ({"by_name": {"d": {"name": 1}}}, "x.json: by_name['d'].name must be a string, got 1"),
+        ({"digest": "AB"}, 'x.json: digest must be a string like [0-9a-f]{64}, got "AB"'),
+        ({"digest": 1}, "x.json: digest must be a string, got 1"),
+        ({"bytes": -1}, "x.json: bytes must be an integer >= 0, got -1"),
         ({"place": 1}, "x.json: place must be a path, got 1"),
         ({"title": ["long"] * 99}, "..."),
     ],

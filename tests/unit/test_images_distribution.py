@@ -155,8 +155,8 @@ def test_a_root_of_the_distribution_is_no_stand_in_and_says_what_is_in_it(specs:
     catalog = Catalog(specs, home=tmp_path, distribution=True)
     image = catalog.image("tool")
     described = _image(image)
-    assert (described["stands_in_for"], described["made_from"]) == ("", "example.org/tool:v1")
-    assert described["packages"] == ["a=1", "b=2"]
+    assert (described.stands_in_for, described.made_from) == ("", "example.org/tool:v1")
+    assert described.packages == ("a=1", "b=2")
     row = next(row for row in catalog.describe() if row.name == "tool")
     assert (row.ready, row.stands_in_for, row.note) == (True, "", "")
     assert row.used.startswith("distribution example.org/tool:v1")
@@ -165,8 +165,8 @@ def test_a_root_of_the_distribution_is_no_stand_in_and_says_what_is_in_it(specs:
     assert next(row for row in catalog.describe() if row.name == "go").used.startswith("bootstrap small")
     given = Exported(archive="x.tar", content="sha256:x", made_from="example.org/tool:v1", installed=("a=1", "b=2"))
     elsewhere = Catalog(specs, home=Path("/nonexistent"), pull=True, local=False, exported={"tool": given})
-    assert _image(elsewhere.image("tool"))["packages"] == ["a=1", "b=2"]
-    assert "packages" not in _image(Catalog(specs, home=tmp_path).image("tool"))
+    assert _image(elsewhere.image("tool")).packages == ("a=1", "b=2")
+    assert _image(Catalog(specs, home=tmp_path).image("tool")).packages == ()
 
 
 def test_the_option_has_two_values() -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.programs.common import Params, Problem, sha256_of
+from pipeline.programs import document
+from pipeline.programs.common import Problem, sha256_of
+from pipeline.programs.scan.scan_documents import Approval, Approved
 from pipeline.programs.sign import index
+from pipeline.programs.sign.index import Parameters
+from pipeline.programs.sign.release_index import AboutImage, AboutKey, Described, ReleaseIndex
 from pipeline.programs.verify import verify
+from tests.documents import example_index
 
 BINARY = "weed-3.68-linux-amd64"
 FINDING = {
@@ -24,7 +30,7 @@ PROOF = {
 
 
 @pytest.fixture
-def params(tmp_path: Path) -> Params:
+def params(tmp_path: Path) -> Parameters:
     """Four artifacts in a folder, and their descriptions in no order."""
     folder = tmp_path / "artifacts"
     folder.mkdir()
@@ -32,78 +38,77 @@ def params(tmp_path: Path) -> Params:
     (folder / f"{BINARY}.proof.json").write_text(json.dumps(PROOF))
     (folder / "weed.scan.json").write_text(json.dumps({"findings": [FINDING], "gaps": []}))
     described = [
-        {
-            "name": "weed.scan.json",
-            "kind": "scan-report",
-            "media_type": "application/json",
-            "subject": "",
-            "step": "s2",
-        },
-        {"name": BINARY, "kind": "binary", "media_type": "application/x-executable", "target": "linux/amd64"},
-        {"name": f"{BINARY}.proof.json", "kind": "proof", "media_type": "application/json", "subject": BINARY},
+        Described("weed.scan.json", "scan-report", "application/json", subject="", step="s2"),
+        Described(BINARY, "binary", "application/x-executable", "linux/amd64"),
+        Described(f"{BINARY}.proof.json", "proof", "application/json", subject=BINARY),
     ]
-    source = {"url": "https://git.test/weed", "ref": "3.68", "commit": "a9cd9b0", "epoch": 1717992646}
-    return Params(
-        artifacts_dir=str(folder), artifacts=described, product={"name": "weed", "title": "Weed"}, version="3.68",
-        source=source, snapshot=False, out=str(tmp_path / "out"), approval=str(_approve(tmp_path, folder / BINARY)),
-        images=[{"name": "rpm", "digest": "d", "content": "sha256:1", "stands_in_for": "oraclelinux:8"}],
-    )  # fmt: skip
+    image = AboutImage("rpm", "d", "rpm", "sha256:1", "", resolved=False, stands_in_for="oraclelinux:8", layers=())
+    return Parameters(
+        release=replace(example_index(), images=(image,)),
+        described=tuple(described),
+        artifacts_dir=folder,
+        approval=_approve(tmp_path, folder / BINARY),
+        out=tmp_path / "out",
+    )
 
 
 def _approve(tmp_path: Path, binary: Path) -> Path:
     path = tmp_path / "approval.json"
-    path.write_text(json.dumps({"approved": [{"name": BINARY, "sha256": sha256_of(binary)}]}))
+    document.write(path, Approval((Approved(BINARY, sha256_of(binary)),)))
     return path
 
 
-def release(params: Params) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((Path(params["out"]) / "release.json").read_text())
-    return content
+def release(params: Parameters) -> ReleaseIndex:
+    return document.load(ReleaseIndex, params.out / "release.json")
 
 
-def test_everything_is_covered_and_checks_out(params: Params) -> None:
+def telling(params: Parameters, **more: Any) -> Parameters:
+    return replace(params, release=replace(params.release, **more))
+
+
+def test_everything_is_covered_and_checks_out(params: Parameters) -> None:
     index.main(params)
-    out, folder = Path(params["out"]), Path(params["artifacts_dir"])
-    names = [entry["name"] for entry in release(params)["artifacts"]]
+    out, folder = params.out, params.artifacts_dir
+    names = [entry.name for entry in release(params).artifacts]
     assert names == sorted([BINARY, f"{BINARY}.proof.json", "release-notes.md", "weed.scan.json"])
     lines = (out / "SHA256SUMS").read_text().splitlines()
     assert [line.split("  ")[1] for line in lines] == sorted([*names, "release.json"])
     for path in out.iterdir():
         path.rename(folder / path.name)
-    assert verify.verify({"release": str(folder), "unsigned": True})["problems"] == []
+    assert verify.verify(verify.Parameters(str(folder), unsigned=True)).problems == ()
 
 
-def test_what_may_be_absent_is_named_only_where_it_is_there(params: Params) -> None:
-    vex = {"name": "openvex.json", "kind": "vex", "media_type": "application/json"}
-    described = params["artifacts"]
-    index.main(Params(params, artifacts=[*described, {**vex, "optional": True}]))
-    assert "openvex.json" not in [entry["name"] for entry in release(params)["artifacts"]]
+def test_what_may_be_absent_is_named_only_where_it_is_there(params: Parameters) -> None:
+    vex = Described("openvex.json", "vex", "application/json", optional=True)
+    optional = replace(params, described=(*params.described, vex))
+    index.main(optional)
+    assert "openvex.json" not in [entry.name for entry in release(params).artifacts]
     with pytest.raises(Problem, match=r"openvex\.json is described, but is not in the release"):
-        index.main(Params(params, artifacts=[*described, vex]))
-    (Path(params["artifacts_dir"]) / "openvex.json").write_text("{}")
-    index.main(Params(params, artifacts=[*described, {**vex, "optional": True}]))
-    (found,) = [entry for entry in release(params)["artifacts"] if entry["name"] == "openvex.json"]
-    assert set(found) == {"name", "kind", "media_type", "size", "sha256"}
+        index.main(replace(params, described=(*params.described, replace(vex, optional=False))))
+    (params.artifacts_dir / "openvex.json").write_text("{}")
+    index.main(optional)
+    (found,) = [entry for entry in release(params).artifacts if entry.name == "openvex.json"]
+    assert set(document.plain(found)) == {"name", "kind", "media_type", "size", "sha256"}
 
 
-def test_empty_values_are_left_out(params: Params) -> None:
+def test_empty_values_are_left_out(params: Parameters) -> None:
     index.main(params)
-    scan = next(entry for entry in release(params)["artifacts"] if entry["name"] == "weed.scan.json")
-    assert set(scan) == {"name", "kind", "media_type", "step", "size", "sha256"}
+    scan = next(entry for entry in release(params).artifacts if entry.name == "weed.scan.json")
+    assert set(document.plain(scan)) == {"name", "kind", "media_type", "step", "size", "sha256"}
 
 
-def test_the_order_of_descriptions_changes_nothing(params: Params, tmp_path: Path) -> None:
+def test_the_order_of_descriptions_changes_nothing(params: Parameters, tmp_path: Path) -> None:
     index.main(params)
-    again = Params(params, artifacts=params["artifacts"][::-1], out=str(tmp_path / "again"))
+    again = replace(params, described=params.described[::-1], out=tmp_path / "again")
     index.main(again)
     for name in ("release.json", "release-notes.md", "SHA256SUMS", "SHA512SUMS"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
 
-def test_the_notes_say_what_a_reader_needs(params: Params) -> None:
-    index.main(Params(params, signing={"fingerprint": "ABCD", "development": True}, snapshot=True))
-    notes = (Path(params["out"]) / "release-notes.md").read_text()
-    digest = sha256_of(Path(params["artifacts_dir"]) / BINARY)
+def test_the_notes_say_what_a_reader_needs(params: Parameters) -> None:
+    index.main(telling(params, signing=AboutKey(True, "ABCD"), snapshot=True))
+    notes = (params.out / "release-notes.md").read_text()
+    digest = sha256_of(params.artifacts_dir / BINARY)
     for text in (
         "# Weed 3.68", "snapshot", "`a9cd9b0`, 2024-06-10T04:10:46Z", digest, "`ABCD`", "development key",
         f"| {BINARY} | go1.26.8 | static | go | CMVP 5247 |", "| rpm | oraclelinux:8 | sha256:1 |",
@@ -112,7 +117,7 @@ def test_the_notes_say_what_a_reader_needs(params: Params) -> None:
         assert text in notes
 
 
-def exposed(params: Params, *packages: str) -> str:
+def exposed(params: Parameters, *packages: str) -> str:
     """Return the notes of a release whose two services are in `packages`, one name or several for each."""
     names = ("weed-a@.service", "weed-b@.service")
     units = [
@@ -120,31 +125,31 @@ def exposed(params: Params, *packages: str) -> str:
         for unit, of in zip(names, packages, strict=True)
     ]
     content = {"systemd": "252", "limit": 1.3, "units": units}
-    (Path(params["artifacts_dir"]) / "exposure.json").write_text(json.dumps(content))
-    described = {"name": "exposure.json", "kind": "exposure", "media_type": "application/json"}
-    index.main(Params(params, artifacts=[*params["artifacts"], described]))
-    return (Path(params["out"]) / "release-notes.md").read_text()
+    (params.artifacts_dir / "exposure.json").write_text(json.dumps(content))
+    described = Described("exposure.json", "exposure", "application/json")
+    index.main(replace(params, described=(*params.described, described)))
+    return (params.out / "release-notes.md").read_text()
 
 
-def test_the_notes_have_a_table_of_how_exposed_services_are(params: Params) -> None:
+def test_the_notes_have_a_table_of_how_exposed_services_are(params: Parameters) -> None:
     notes = exposed(params, "ol8 ol9", "ol8 ol9")
     assert "| Unit | Exposure | At most | Verdict |\n" in notes
     assert "| `weed-a@.service` | 1.2 | 1.3 | accepted |\n| `weed-b@.service` | 1.2 |" in notes
     assert "of systemd 252 computes it" in notes
 
 
-def test_the_notes_say_which_package_has_which_unit_where_they_differ(params: Params) -> None:
+def test_the_notes_say_which_package_has_which_unit_where_they_differ(params: Parameters) -> None:
     notes = exposed(params, "ol8 ol9", "ol8")
     assert "| Unit | Exposure | At most | Verdict | In the packages for |\n" in notes
     assert "| `weed-a@.service` | 1.2 | 1.3 | accepted | ol8, ol9 |\n" in notes
     assert "| `weed-b@.service` | 1.2 | 1.3 | accepted | ol8 |\n" in notes
 
 
-def test_a_plain_release_says_nothing_of_snapshots_and_fips(params: Params) -> None:
-    (Path(params["artifacts_dir"]) / f"{BINARY}.proof.json").write_text(json.dumps({**PROOF, "fips": None}))
-    (Path(params["artifacts_dir"]) / "weed.scan.json").write_text('{"findings": [], "gaps": []}')
-    index.main(Params(params, images=[]))
-    notes = (Path(params["out"]) / "release-notes.md").read_text()
+def test_a_plain_release_says_nothing_of_snapshots_and_fips(params: Parameters) -> None:
+    (params.artifacts_dir / f"{BINARY}.proof.json").write_text(json.dumps({**PROOF, "fips": None}))
+    (params.artifacts_dir / "weed.scan.json").write_text('{"findings": [], "gaps": []}')
+    index.main(telling(params, images=()))
+    notes = (params.out / "release-notes.md").read_text()
     assert f"| {BINARY} | go1.26.8 | static | none | - |" in notes
     assert "The scanners found none." in notes
     assert "snapshot" not in notes
@@ -154,57 +159,55 @@ def test_a_plain_release_says_nothing_of_snapshots_and_fips(params: Params) -> N
 
 @pytest.mark.parametrize("findings", [[], [FINDING]])
 def test_the_notes_name_what_the_scan_does_not_prove_and_never_say_none_then(
-    params: Params, findings: list[dict[str, Any]]
+    params: Parameters, findings: list[dict[str, Any]]
 ) -> None:
     gaps = ["grype: it has no database: its feed\nfailed", "trivy: its database of 2026-01-01 is older than 5 days"]
-    (Path(params["artifacts_dir"]) / "weed.scan.json").write_text(json.dumps({"findings": findings, "gaps": gaps}))
+    (params.artifacts_dir / "weed.scan.json").write_text(json.dumps({"findings": findings, "gaps": gaps}))
     index.main(params)
-    notes = (Path(params["out"]) / "release-notes.md").read_text()
+    notes = (params.out / "release-notes.md").read_text()
     assert "The scan is not complete" in notes
     assert "- grype: it has no database: its feed failed\n- trivy: its database of 2026-01-01 is older" in notes
     assert "found none" not in notes
     assert ("| CVE-2026-1 |" in notes) == bool(findings)
 
 
-def test_what_does_not_fit_is_listed_whole(params: Params) -> None:
-    folder = Path(params["artifacts_dir"])
+def test_what_does_not_fit_is_listed_whole(params: Parameters) -> None:
+    folder = params.artifacts_dir
     (folder / "surprise").write_bytes(b"")
     (folder / "weed.scan.json").unlink()
-    artifacts = [*params["artifacts"], params["artifacts"][1]]
     with pytest.raises(Problem) as problem:
-        index.main(Params(params, artifacts=artifacts))
+        index.main(replace(params, described=(*params.described, params.described[1])))
     assert problem.value.lines == (
         f"{BINARY} is described twice",
         "surprise is in the release, but nothing describes it",
         "weed.scan.json is described, but is not in the release",
     )
-    assert not Path(params["out"]).exists()
+    assert not params.out.exists()
 
 
 @pytest.mark.parametrize("name", ["SHA256SUMS", "release.json", "a b", "-x", "x.asc", "line\nbreak", "signing-key.asc"])
-def test_names_that_would_confuse_a_checker_are_refused(params: Params, name: str) -> None:
-    (Path(params["artifacts_dir"]) / name).write_bytes(b"")
-    artifacts = [*params["artifacts"], {"name": name, "kind": "notice", "media_type": "text/plain"}]
+def test_names_that_would_confuse_a_checker_are_refused(params: Parameters, name: str) -> None:
+    (params.artifacts_dir / name).write_bytes(b"")
     with pytest.raises(Problem, match="not a name that an artifact may have"):
-        index.main(Params(params, artifacts=artifacts))
+        index.main(replace(params, described=(*params.described, Described(name, "notice", "text/plain"))))
 
 
-def test_links_and_folders_are_no_artifacts(params: Params) -> None:
-    folder = Path(params["artifacts_dir"])
+def test_links_and_folders_are_no_artifacts(params: Parameters) -> None:
+    folder = params.artifacts_dir
     (folder / "link").symlink_to(BINARY)
     (folder / "folder").mkdir()
-    more = [{"name": name, "kind": "notice", "media_type": "text/plain"} for name in ("link", "folder")]
+    more = [Described(name, "notice", "text/plain") for name in ("link", "folder")]
     with pytest.raises(Problem, match="folder is not a plain file\nlink is not a plain file"):
-        index.main(Params(params, artifacts=[*params["artifacts"], *more]))
+        index.main(replace(params, described=(*params.described, *more)))
 
 
-def test_a_subject_outside_of_the_release_is_refused(params: Params) -> None:
-    params["artifacts"][0]["subject"] = "another"
+def test_a_subject_outside_of_the_release_is_refused(params: Parameters) -> None:
+    first, *others = params.described
     with pytest.raises(Problem, match="speaks about another"):
-        index.main(params)
+        index.main(replace(params, described=(replace(first, subject="another"), *others)))
 
 
-def test_a_binary_that_the_gate_did_not_see_is_refused(params: Params) -> None:
-    (Path(params["artifacts_dir"]) / BINARY).write_bytes(b"swapped")
+def test_a_binary_that_the_gate_did_not_see_is_refused(params: Parameters) -> None:
+    (params.artifacts_dir / BINARY).write_bytes(b"swapped")
     with pytest.raises(Problem, match=f"did not approve this {BINARY}"):
         index.main(params)

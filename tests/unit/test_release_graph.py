@@ -90,7 +90,7 @@ def test_the_index_says_which_key_signs_and_whether_it_is_for_shipping() -> None
     for development in (False, True):
         step = titles(made(context(signing_development=development)))["index and checksums"]
         own = dict(dict(step.inputs)["program"].entries)["params.json"]  # type: ignore[union-attr]
-        assert json.loads(own.content)["signing"] == {"development": development, "fingerprint": "F" * 40}
+        assert json.loads(own.content)["release"]["signing"] == {"development": development, "fingerprint": "F" * 40}
 
 
 def test_a_vendored_source_needs_no_network_at_all() -> None:

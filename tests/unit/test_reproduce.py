@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.cli.options import from_command_line
 from pipeline.cli.parser import build_parser
 from pipeline.cli.verbs.reproduce import Recorded
 from pipeline.model.image import Base, Image
+from pipeline.programs.sign.release_index import AboutImage
 from pipeline.release.compare import (
     Compared,
     Outcome,
@@ -22,9 +24,9 @@ from pipeline.release.compare import (
     without_signature,
 )
 from pipeline.run.local import parse_overrides
-from tests.documents import check_statement
+from tests.documents import check_statement, example_index
 
-SOURCE = {"tree": "git-tree:" + "a" * 40, "commit": "c" * 40, "url": "https://git.example.org/weed"}
+SOURCE = replace(example_index().source, commit="c" * 40, url="https://git.example.org/weed")
 
 
 def folder(path: Path, **files: str) -> Path:
@@ -43,17 +45,14 @@ def rpm(signature: bytes, rest: bytes) -> bytes:
 def test_the_images_of_registries_are_those_that_the_release_records() -> None:
     digest = "sha256:" + "a" * 64
     reference = f"docker.io/library/debian:x@{digest}"
-    images = [
-        {"name": "bootstrap", "base": "go", "reference": reference, "resolved": True},
-        {"name": "go", "base": "go", "reference": reference, "resolved": True},
-        {"name": "debian", "base": "debian", "reference": f"docker.io/library/debian:y@{digest}", "resolved": False},
-        {"name": "rpm-ol9", "base": "rpm-ol9", "reference": ""},
-    ]
-    index = {
-        "product": {"name": "example"}, "version": "1.2.3", "artifacts": [], "source": {}, "snapshot": False,
-        "images": images,
-    }  # fmt: skip
-    recorded = Recorded(Path("release"), index, "F" * 40)
+    pinned = f"docker.io/library/debian:y@{digest}"
+    images = (
+        AboutImage("bootstrap", "d", "go", digest, reference, resolved=True, stands_in_for="", layers=()),
+        AboutImage("go", "d", "go", digest, reference, resolved=True, stands_in_for="", layers=()),
+        AboutImage("debian", "d", "debian", digest, pinned, resolved=False, stands_in_for="", layers=()),
+        AboutImage("rpm-ol9", "d", "rpm-ol9", digest, "", resolved=False, stands_in_for="", layers=()),
+    )
+    recorded = Recorded(Path("release"), replace(example_index(), images=images), "F" * 40)
     options = build_parser().parse_args(["reproduce", "release", "--image", "debian=bootstrap", "--locked"])
     again = recorded.request(from_command_line(options))
     assert again.locked
@@ -117,7 +116,7 @@ def test_the_statement_names_every_file_its_digest_and_the_source(tmp_path: Path
     )  # fmt: skip
     assert predicate["configuration"] == [
         {"name": "release.json", "digest": {"sha256": hashlib.sha256(b"{}").hexdigest()}},
-        {"name": "source", "digest": {"gitTree": "a" * 40, "gitCommit": "c" * 40}, "uri": SOURCE["url"]},
+        {"name": "source", "digest": {"gitTree": "a" * 40, "gitCommit": "c" * 40}, "uri": SOURCE.url},
     ]
 
 

@@ -9,20 +9,21 @@ from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pipeline.cli.options import from_command_line
 from pipeline.cli.running import Run, run_of
 from pipeline.cli.terminal import show_table
 from pipeline.config.toolchain import Toolchain
-from pipeline.errors import SourceError, UsageError
+from pipeline.errors import SourceError, UsageError, VerificationError
 from pipeline.host import content
 from pipeline.host.content import remove_tree
+from pipeline.host.documents import read_document
 from pipeline.host.folders import home_folder
 from pipeline.model.artifact import Kind
 from pipeline.model.image import Image
 from pipeline.model.tree import Given, Tree
-from pipeline.programs.verify.verify import verify
+from pipeline.programs.sign.release_index import Listed, ReleaseIndex
+from pipeline.programs.verify.verify import Parameters, verify
 from pipeline.release import bundle
 from pipeline.release.compare import Compared, Outcome, compare, failed, rows, statement, summary
 from pipeline.release.plan import remake, remake_unscanned
@@ -40,38 +41,33 @@ class Recorded:
     """A finished release on disk, as it describes itself."""
 
     path: Path
-    index: dict[str, Any]
+    index: ReleaseIndex
     fingerprint: str
 
-    @property
-    def source(self) -> dict[str, Any]:
-        """Its source, as it records it."""
-        found: dict[str, Any] = self.index["source"]
-        return found
-
-    def of(self, key: str) -> tuple[str, ...]:
-        """Return the values of `key` that its binaries have: its targets, or its variants."""
-        binaries = [entry for entry in self.index["artifacts"] if entry["kind"] == Kind.BINARY.value]
-        return tuple(sorted({entry[key] for entry in binaries}))
+    def binaries(self) -> list[Listed]:
+        """Return its binaries."""
+        return [entry for entry in self.index.artifacts if entry.kind == Kind.BINARY.value]
 
     def fips_module(self) -> str:
         """Return the module of its FIPS binaries, from their proofs; empty without one."""
-        for entry in self.index["artifacts"]:
-            if entry["kind"] == Kind.PROOF.value and entry.get("subject"):
-                module = (json.loads((self.path / entry["name"]).read_text("utf-8")).get("fips") or {}).get("module")
+        for entry in self.index.artifacts:
+            if entry.kind == Kind.PROOF.value and entry.subject:
+                module = (json.loads((self.path / entry.name).read_text("utf-8")).get("fips") or {}).get("module")
                 if module:
                     return str(module)
         return ""
 
     def toolchain(self) -> Toolchain | None:
         """Return the toolchain that compiled it; None for a release of before that was recorded."""
-        about = self.index.get("toolchain")
-        return Toolchain(**{name: about[name] for name in ("version", "sum", "reason", "locked")}) if about else None
+        told = self.index.toolchain
+        if told is None:
+            return None
+        return Toolchain(version=told.version, sum=told.sum, reason=told.reason, locked=told.locked)
 
     def day(self) -> str:
         """Return the day on which it was scanned, from its statements; empty if they do not have it."""
-        for entry in self.index.get("statements") or []:
-            path = self.path / entry["name"]
+        for entry in self.index.statements:
+            path = self.path / entry.name
             if path.is_file():
                 about = json.loads(path.read_text("utf-8"))["predicate"]["metadata"]
                 return str(about["scanStartedOn"])[:10]
@@ -79,12 +75,12 @@ class Recorded:
 
     def images(self) -> list[str]:
         """Return the images of registries that it was made in, as `--image` takes them: with the recorded digests."""
-        used = {image["base"]: image["reference"] for image in self.index.get("images") or [] if image["reference"]}
+        used = {image.base: image.reference for image in self.index.images if image.reference}
         return [f"{name}={reference}" for name, reference in sorted(used.items())]
 
     def as_recorded(self, images: Mapping[str, Image]) -> dict[str, Image]:
         """Return `images` with the note on those that a registry resolved when the release was made."""
-        resolved = {image["base"] for image in self.index.get("images") or [] if image.get("resolved")}
+        resolved = {image.base for image in self.index.images if image.resolved}
         return {
             name: replace(image, base=replace(image.base, resolved=name in resolved)) for name, image in images.items()
         }
@@ -93,14 +89,14 @@ class Recorded:
         """Return the request that makes it again: its own records, with what `own` says about this machine."""
         return replace(
             own,
-            product=self.index["product"]["name"],
-            tag=self.index["version"],
-            targets=self.of("target"),
-            variants=self.of("variant"),
-            commit=self.source.get("commit") or "",
+            product=self.index.product.name,
+            tag=self.index.version,
+            targets=tuple(sorted({binary.target for binary in self.binaries()})),
+            variants=tuple(sorted({binary.variant for binary in self.binaries()})),
+            commit=self.index.source.commit,
             fips_module=self.fips_module() or own.fips_module,
             require_openssl_fips=(self.path / "openssl-fips.json").is_file(),
-            snapshot=self.index["snapshot"],
+            snapshot=self.index.snapshot,
             fips_enabled="",
             image=(*self.images(), *own.image),
         )
@@ -121,7 +117,7 @@ def run(options: Namespace) -> int:
     finally:
         remove_tree(fresh)
     output = Path(options.output or recorded.path.with_name(f"{recorded.path.name}.reproduced.intoto.json"))
-    made = statement(results, release=recorded.path, source=recorded.source)
+    made = statement(results, release=recorded.path, source=recorded.index.source)
     output.write_text(json.dumps(made, indent=2, sort_keys=True) + "\n", "utf-8")
     cells = rows(results)
     width = max((len(name) for _, name, _ in cells), default=0)
@@ -135,9 +131,11 @@ def run(options: Namespace) -> int:
 
 def read(path: Path) -> Recorded:
     """Return the release in the folder `path`. Raises VerificationError when it does not check out."""
-    result = verify({"release": str(path)})
+    result = verify(Parameters(str(path)))
     verified(str(path), result)
-    return Recorded(path, json.loads((path / "release.json").read_text("utf-8")), result["signed_by"][0])
+    text = (path / "release.json").read_text("utf-8")
+    index = read_document(ReleaseIndex, text, where=f"{path}/release.json", error=VerificationError)
+    return Recorded(path, index, result.signed_by[0])
 
 
 async def _again(again: Run, own: Path, recorded: Recorded, options: Namespace, kept: Path) -> tuple[Compared, ...]:
@@ -167,29 +165,30 @@ async def _context(again: Run, recorded: Recorded, *, skip_scan: bool) -> Contex
             resolution="pass the databases of that day with --scan-db (a bundle has them), or leave out the scans"
             " with --skip-scan",
         )
-    if context.source.identity != recorded.source["tree"]:
+    told = recorded.index.source
+    if context.source.identity != told.tree:
         raise SourceError(
             "this is not the source that the release was made from",
-            details=f"  release  {recorded.source['tree']}\n  here     {context.source.identity}",
-            resolution=f"give it with --source; its commit is {recorded.source.get('commit') or 'not known'}",
+            details=f"  release  {told.tree}\n  here     {context.source.identity}",
+            resolution=f"give it with --source; its commit is {told.commit or 'not known'}",
         )
     # A plain directory has no time of its own; the release says which was used.
-    source = context.source if context.source.verified else replace(context.source, epoch=recorded.source["epoch"])
-    signing = recorded.index.get("signing") or {}
+    source = context.source if context.source.verified else replace(context.source, epoch=told.epoch)
+    signing = recorded.index.signing
     decided = replace(
         context.options,
         today=recorded.day() or context.options.today,
         signing_fingerprint=recorded.fingerprint,
-        signing_development=bool(signing.get("development")),
-        ephemeral_key=bool(signing) and not signing.get("fingerprint"),
+        signing_development=signing is not None and signing.development,
+        ephemeral_key=signing is not None and not signing.fingerprint,
     )
     context = replace(context, source=source, options=decided)
     context = await again.walk.prepared(context, again.walk.release(context).tree)
     context = replace(context, images=recorded.as_recorded(context.images))
     here = {image.name: image.base.content for image in context.images.values()}
-    for image in recorded.index.get("images", []):
-        if image["content"] and here.get(image["name"], image["content"]) != image["content"]:
-            again.backend.note(f"the image {image['name']} differs here: {here[image['name']]}")
+    for image in recorded.index.images:
+        if image.content and here.get(image.name, image.content) != image.content:
+            again.backend.note(f"the image {image.name} differs here: {here[image.name]}")
     return context
 
 
@@ -198,8 +197,8 @@ def _tree(again: Run, context: Context, recorded: Recorded, *, skip_scan: bool) 
     if not skip_scan:
         again.backend.given["release"] = recorded.path.absolute()
         return remake(context, Given("release", content.digest_of(recorded.path))), {}
-    scanned = [entry["name"] for entry in recorded.index["artifacts"] if entry["kind"] in SCANNED]
-    dated = [entry["name"] for entry in recorded.index.get("statements", [])]
+    scanned = [entry.name for entry in recorded.index.artifacts if entry.kind in SCANNED]
+    dated = [entry.name for entry in recorded.index.statements]
     return remake_unscanned(context), dict.fromkeys((*scanned, *dated, *INDEX), NOT_SCANNED)
 
 

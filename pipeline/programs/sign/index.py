@@ -1,21 +1,6 @@
 """Writes what a release says about itself: `release.json`, `release-notes.md`, `SHA256SUMS` and `SHA512SUMS`.
 
-Params:
-  artifacts_dir  the folder with every artifact, and nothing else (default `/in/artifacts`)
-  artifacts      what each one is: `name`, `kind`, `media_type`, and where they apply `target`, `variant`, `subject`
-                 (the artifact it speaks about), `step` (the digest of the step that made it), `step_title`,
-                 `optional` (true for one that may be absent: then nothing is said of it)
-  approval       the gate's approval (`approve.py`); absent: default `/in/approval/approval.json` when that exists
-  product        `name`, `title`, `license`, ... copied
-  version        the release's version, as text
-  snapshot       true for a release that is not to be shipped
-  source         `url`, `ref`, `commit`, `epoch` (seconds), ... copied
-  images, materials   what the release was made with: copied when given
-  toolchain      what compiled it: `version`, `sum` and `locked` copied, and `reason` said in the notes; optional
-  statements     `name` and `subject` of each signed statement that bears a day: copied, without their digests
-  signing        `development` (true for a key not for shipping), and `fingerprint` of the key that signs, which one
-                 that is made for this run does not have yet: copied, and said in the notes; optional
-  out            default `/out`
+Params: see `Parameters`.
 
 Outputs: `release.json` names every artifact with its size and SHA-256; the checksum files are in GNU format, sorted,
 with bare names, and cover everything, `release.json` and `release-notes.md` too. A file without metadata, metadata
@@ -26,57 +11,82 @@ not approve are errors, all of them listed.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
-from pipeline.programs import common
-from pipeline.programs.common import Json, Params, Problem
+from pipeline.programs import common, document
+from pipeline.programs.common import Problem
+from pipeline.programs.scan.scan_documents import Approval
+from pipeline.programs.sign.release_index import (
+    NAME,
+    AboutImage,
+    AboutKey,
+    AboutToolchain,
+    Described,
+    Listed,
+    ReleaseIndex,
+)
+from pipeline.programs.start import run_program
 
-SCHEMA = "urn:release-pipeline:release:v1"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]*\Z")
 RESERVED = {"release.json", "release-notes.md", "SHA256SUMS", "SHA512SUMS", "signing-key.asc"}
-NOTES = {"name": "release-notes.md", "kind": "notes", "media_type": "text/markdown"}
-COPIED = ("product", "version", "snapshot", "source", "images", "toolchain", "materials", "signing", "statements")
+NOTES = Described("release-notes.md", "notes", "text/markdown")
 SEVERITIES = ("critical", "high", "medium", "low", "negligible", "unknown")
 
 
-def collect(folder: Path, described: list[Json]) -> tuple[list[Json], dict[str, dict[str, str]]]:
+@dataclass(frozen=True)
+class Parameters:
+    """What the index is told."""
+
+    release: ReleaseIndex
+    """What `release.json` says, without artifacts and approval, which are found here."""
+    described: tuple[Described, ...]
+    """What each artifact is."""
+    artifacts_dir: Path = Path("/in/artifacts")
+    """The folder with every artifact, and nothing else."""
+    approval: Optional[Path] = None
+    """The file with the gate's approval; none for a product that is not scanned."""
+    out: Path = Path("/out")
+
+
+def collect(folder: Path, described: Iterable[Described]) -> tuple[tuple[Listed, ...], dict[str, dict[str, str]]]:
     """Return (artifacts with size and digest, digests by name), sorted. Raises Problem with everything amiss."""
     there = {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
-    described = [entry for entry in described if entry["name"] in there or not entry.get("optional")]
-    names = [entry["name"] for entry in described]
+    described = [entry for entry in described if entry.name in there or not entry.optional]
+    names = [entry.name for entry in described]
     problems = [f"{name} is described twice" for name in sorted({n for n in names if names.count(n) > 1})]
     problems += [f"{name} is in the release, but nothing describes it" for name in sorted(set(there) - set(names))]
     problems += [f"{name} is described, but is not in the release" for name in sorted(set(names) - set(there))]
     for name, path in sorted(there.items()):
-        if not NAME.match(name) or name in RESERVED or name.endswith((".asc", ".gpg", ".sig")):
+        if not re.fullmatch(NAME, name) or name in RESERVED or name.endswith((".asc", ".gpg", ".sig")):
             problems.append(f"{name!r} is not a name that an artifact may have")
         elif path.is_symlink() or not path.is_file():
             problems.append(f"{name} is not a plain file")
     for entry in described:
-        if entry.get("subject") and entry["subject"] not in names:
-            problems.append(f"{entry['name']} speaks about {entry['subject']}, which is not in the release")
+        if entry.subject and entry.subject not in names:
+            problems.append(f"{entry.name} speaks about {entry.subject}, which is not in the release")
     if problems:
         raise Problem(*problems)
     sums = {name: common.digests(path) for name, path in sorted(there.items())}
-    artifacts = [_entry(entry, there[entry["name"]], sums[entry["name"]]) for entry in described]
-    return sorted(artifacts, key=lambda entry: str(entry["name"])), sums
+    artifacts = (_listed(entry, there[entry.name], sums[entry.name]) for entry in described)
+    return tuple(sorted(artifacts, key=lambda entry: entry.name)), sums
 
 
-def _entry(described: Json, path: Path, sums: dict[str, str]) -> Json:
-    """Return what release.json says of one artifact: its description without empty values, its size and digest."""
-    kept = {key: value for key, value in described.items() if value not in ("", None) and key != "optional"}
-    return {**kept, "size": path.stat().st_size, "sha256": sums["sha256"]}
+def _listed(described: Described, path: Path, sums: dict[str, str]) -> Listed:
+    told = asdict(described)
+    del told["optional"]
+    return Listed(**told, size=path.stat().st_size, sha256=sums["sha256"])
 
 
-def check_approval(path: Path, artifacts: list[Json]) -> Json:
+def check_approval(path: Path, artifacts: Iterable[Listed]) -> Approval:
     """Return the gate's approval. Raises Problem when a binary is not, byte for byte, one that the gate approved."""
-    approval = common.read_object(path)
-    approved = {entry["name"]: entry["sha256"] for entry in approval["approved"]}
+    approval = document.load(Approval, path)
+    approved = {entry.name: entry.sha256 for entry in approval.approved}
     wrong = [
-        f"the gate did not approve this {entry['name']} (SHA-256 {entry['sha256']})"
+        f"the gate did not approve this {entry.name} (SHA-256 {entry.sha256})"
         for entry in artifacts
-        if entry["kind"] == "binary" and approved.get(entry["name"]) != entry["sha256"]
+        if entry.kind == "binary" and approved.get(entry.name) != entry.sha256
     ]
     if wrong:
         raise Problem(*wrong)
@@ -95,44 +105,42 @@ def table(header: list[str], rows: list[list[Any]]) -> list[str]:
     return [f"| {line} |" for line in lines]
 
 
-def notes_on_files(artifacts: list[Json]) -> list[str]:
+def notes_on_files(artifacts: Iterable[Listed]) -> list[str]:
     """Return the table of all files."""
     rows = [
-        [f"`{a['name']}`", a["kind"], a.get("target", ""), a.get("variant", ""), a["size"], f"`{a['sha256']}`"]
-        for a in artifacts
+        [f"`{each.name}`", each.kind, each.target, each.variant, each.size, f"`{each.sha256}`"] for each in artifacts
     ]
     return ["## Files", "", *table(["File", "Kind", "Target", "Variant", "Bytes", "SHA-256"], rows), ""]
 
 
-def notes_on_verifying(release: Json) -> list[str]:
+def notes_on_verifying(signing: Optional[AboutKey]) -> list[str]:
     """Return how to check the release by hand."""
-    signing = release.get("signing") or {}
     lines = ["## Verify", "", "In the folder with the files:", "", "```sh"]
     lines += ["sha256sum --check --strict SHA256SUMS", "gpg --import signing-key.asc"]
     lines += ["gpg --verify SHA256SUMS.asc SHA256SUMS", "```", ""]
-    if signing.get("fingerprint"):
-        lines += [f"The key's fingerprint is `{signing['fingerprint']}`; compare it with one you trust.", ""]
-    if signing.get("development"):
+    if signing and signing.fingerprint:
+        lines += [f"The key's fingerprint is `{signing.fingerprint}`; compare it with one you trust.", ""]
+    if signing and signing.development:
         lines += ["**This release is signed with a development key. It is not for shipping.**", ""]
     return lines
 
 
-def notes_on_toolchain(toolchain: Json) -> list[str]:
+def notes_on_toolchain(toolchain: Optional[AboutToolchain]) -> list[str]:
     """Return which toolchain compiled the release, and why that one."""
     if not toolchain:
         return []
-    lines = [f"Compiled by Go {toolchain['version']}: {toolchain['reason']}.", ""]
-    if not toolchain["locked"]:
+    lines = [f"Compiled by Go {toolchain.version}: {toolchain.reason}.", ""]
+    if not toolchain.locked:
         lines += ["**No lock file pins that toolchain: another day may have given another one.**", ""]
     return lines
 
 
-def notes_on_fips(folder: Path, artifacts: list[Json]) -> list[str]:
+def notes_on_fips(folder: Path, artifacts: Iterable[Listed]) -> list[str]:
     """Return the table of what was proved of each binary: linking, FIPS module, certificate."""
     rows = []
     for artifact in artifacts:
-        if artifact["kind"] == "proof":
-            proof = common.read_object(folder / artifact["name"])
+        if artifact.kind == "proof":
+            proof = common.read_object(folder / artifact.name)
             fips = proof.get("fips") or {"module": "none", "certificate": ""}
             linking = "dynamic" if proof["linking"]["interpreter"] else "static"
             certificate = fips["certificate"] or "-"
@@ -143,10 +151,10 @@ def notes_on_fips(folder: Path, artifacts: list[Json]) -> list[str]:
     return [*lines, "A certificate is that of the cryptographic module; it does not certify this product.", ""]
 
 
-def notes_on_exposure(folder: Path, artifacts: list[Json]) -> list[str]:
+def notes_on_exposure(folder: Path, artifacts: Iterable[Listed]) -> list[str]:
     """Return the table of how exposed each service is that the packages install; nothing without packages."""
     lines: list[str] = []
-    for name in (a["name"] for a in artifacts if a["kind"] == "exposure"):
+    for name in (each.name for each in artifacts if each.kind == "exposure"):
         judged = common.read_object(folder / name)
         units = judged["units"]
         alike = all(unit["packages"] == units[0]["packages"] for unit in units)
@@ -160,14 +168,14 @@ def notes_on_exposure(folder: Path, artifacts: list[Json]) -> list[str]:
     return lines
 
 
-def notes_on_findings(folder: Path, artifacts: list[Json]) -> list[str]:
+def notes_on_findings(folder: Path, artifacts: Iterable[Listed]) -> list[str]:
     """Return the table of known vulnerabilities from the scan's report, worst first, after what it does not prove.
 
     Nothing when no report was made.
     """
-    reports = [a["name"] for a in artifacts if a["kind"] == "scan-report" and a["media_type"] == "application/json"]
+    scans = [each.name for each in artifacts if each.kind == "scan-report" and each.media_type == "application/json"]
     lines: list[str] = []
-    for name in reports:
+    for name in scans:
         report = common.read_object(folder / name)
         rank = {severity: number for number, severity in enumerate(SEVERITIES)}
         findings = sorted(report["findings"], key=lambda f: (rank.get(f["severity"], 9), f["id"], f["package"]))
@@ -193,50 +201,47 @@ def notes_on_findings(folder: Path, artifacts: list[Json]) -> list[str]:
     return lines
 
 
-def notes_on_images(images: list[Json]) -> list[str]:
+def notes_on_images(images: Iterable[AboutImage]) -> list[str]:
     """Return what stood in for what while the release was made, and which images were not pinned before."""
-    rows = [[i["name"], i["stands_in_for"], i.get("content") or i["digest"]] for i in images if i.get("stands_in_for")]
+    rows = [[each.name, each.stands_in_for, each.content or each.digest] for each in images if each.stands_in_for]
     lines = ["## Stand-ins", "", *table(["Image", "Stands in for", "Digest"], rows), ""] if rows else []
-    resolved = [[i["name"], i["reference"]] for i in images if i.get("resolved")]
+    resolved = [[each.name, each.reference] for each in images if each.resolved]
     if resolved:
         lines += ["## Images that were not pinned", "", "A registry said which digests they had on that day.", ""]
         lines += [*table(["Image", "Resolved to"], resolved), ""]
     return lines
 
 
-def notes(release: Json, folder: Path) -> str:
+def notes(release: ReleaseIndex, folder: Path) -> str:
     """Return `release-notes.md`."""
-    product, source, artifacts = release["product"], release["source"], release["artifacts"]
-    lines = [f"# {product.get('title') or product['name']} {release['version']}", ""]
-    if release.get("snapshot"):
+    source, artifacts = release.source, release.artifacts
+    lines = [f"# {release.product.title or release.product.name} {release.version}", ""]
+    if release.snapshot:
         lines += ["**This is a snapshot. It is not for shipping.**", ""]
-    made = common.timestamp(int(source["epoch"]))
-    lines += [f"Source: {source.get('url') or 'local'}, commit `{source.get('commit') or 'unknown'}`, {made}.", ""]
-    lines += notes_on_toolchain(release.get("toolchain") or {})
-    lines += notes_on_verifying(release) + notes_on_fips(folder, artifacts) + notes_on_findings(folder, artifacts)
-    lines += notes_on_exposure(folder, artifacts)
-    lines += notes_on_images(release.get("images") or []) + notes_on_files(artifacts)
+    made = common.timestamp(source.epoch)
+    lines += [f"Source: {source.url or 'local'}, commit `{source.commit or 'unknown'}`, {made}.", ""]
+    lines += notes_on_toolchain(release.toolchain)
+    lines += notes_on_verifying(release.signing) + notes_on_fips(folder, artifacts)
+    lines += notes_on_findings(folder, artifacts) + notes_on_exposure(folder, artifacts)
+    lines += notes_on_images(release.images) + notes_on_files(artifacts)
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def main(params: Params) -> None:
+def main(params: Parameters) -> None:
     """Write the four files."""
-    folder, out = params.path("artifacts_dir", "/in/artifacts"), params.path("out", "/out")
-    artifacts, sums = collect(folder, params["artifacts"])
-    release: Json = {key: params[key] for key in COPIED if key in params or key in {"product", "version", "source"}}
-    release.update(schema=SCHEMA, artifacts=artifacts, snapshot=bool(params.get("snapshot")))
-    approval = params.path("approval", "/in/approval/approval.json")
-    if "approval" in params or approval.is_file():
-        release["approval"] = check_approval(approval, artifacts)
-    common.write_text(out / NOTES["name"], notes(release, folder))
-    sums[NOTES["name"]] = common.digests(out / NOTES["name"])
-    described = _entry(NOTES, out / NOTES["name"], sums[NOTES["name"]])
-    release["artifacts"] = sorted([*artifacts, described], key=lambda entry: str(entry["name"]))
-    common.write_json(out / "release.json", release)
+    folder, out = params.artifacts_dir, params.out
+    artifacts, sums = collect(folder, params.described)
+    approval = check_approval(params.approval, artifacts) if params.approval else None
+    release = replace(params.release, artifacts=artifacts, approval=approval)
+    common.write_text(out / NOTES.name, notes(release, folder))
+    sums[NOTES.name] = common.digests(out / NOTES.name)
+    every = (*artifacts, _listed(NOTES, out / NOTES.name, sums[NOTES.name]))
+    release = replace(release, artifacts=tuple(sorted(every, key=lambda entry: entry.name)))
+    document.write(out / "release.json", release)
     sums["release.json"] = common.digests(out / "release.json")
     common.write_text(out / "SHA256SUMS", sums_text(sums, "sha256"))
     common.write_text(out / "SHA512SUMS", sums_text(sums, "sha512"))
 
 
 if __name__ == "__main__":
-    common.run_program(main)
+    run_program(main, Parameters)

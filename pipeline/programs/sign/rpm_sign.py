@@ -1,9 +1,6 @@
 """Signs RPMs inside, in their headers, by rpm's own `rpmsign`, and checks each with nothing but the public key.
 
-Params:
-  packages   the folder with the RPMs, and nothing else (default `/in/packages`)
-  out        where the signed ones go, under the same names (default `/out`)
-  fingerprint, min_valid_days, secrets_dir   as for `sign.py`, whose checks of the key hold here too
+Params: see `Parameters`. The checks of the key of `sign.py` hold here too.
 
 The key has to be RSA and the digest is SHA-256: rpm 4.14 of OL 8 verifies no newer kind. The time of a signature is
 SOURCE_DATE_EPOCH, or that of the key where it is younger, because nobody trusts what is older than its key. With the
@@ -17,14 +14,27 @@ import re
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.programs.common import Params, Problem, run_program, source_date_epoch
+from pipeline.programs.common import Problem, source_date_epoch
 from pipeline.programs.gpg import Records
-from pipeline.programs.sign.sign import RSA, Signer, signer
+from pipeline.programs.sign.sign import RSA, ChosenKey, Signer, signer
+from pipeline.programs.start import run_program
 
 TIMEOUT = 600
 GOOD = re.compile(r"^\s*Header V[34] RSA/SHA256 Signature, key ID [0-9a-f]+: OK$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Which packages are signed, and by whom."""
+
+    key: ChosenKey
+    packages: Path = Path("/in/packages")
+    """The folder with the RPMs, and nothing else."""
+    out: Path = Path("/out")
+    """Where the signed ones go, under the same names."""
 
 
 def key_time(keys: Records, epoch: int) -> int:
@@ -108,14 +118,13 @@ def rpms(folder: Path) -> list[Path]:
     return found
 
 
-def main(params: Params) -> None:
+def main(params: Parameters) -> None:
     """Sign all packages."""
-    packages = rpms(params.path("packages", "/in/packages"))
-    out = params.path("out", "/out")
-    out.mkdir(parents=True, exist_ok=True)
-    with signer(params) as ready:
-        sign_headers(ready, packages, out, source_date_epoch())
+    packages = rpms(params.packages)
+    params.out.mkdir(parents=True, exist_ok=True)
+    with signer(params.key) as ready:
+        sign_headers(ready, packages, params.out, source_date_epoch())
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(main, Parameters)

@@ -1,13 +1,6 @@
 """Signs every file of a release with OpenPGP detached signatures, and checks each signature it made.
 
-Params:
-  artifacts_dir    the folder with the files to sign, all of them at its top (default `/in/artifacts`)
-  fingerprint      the primary key's fingerprint, 40 hexadecimal digits or 64: another key is refused
-  ephemeral_identity   in place of a fingerprint: whose a key is that is made here, used once and never leaves
-  min_valid_days   for how many days from now the key must still be valid (default 90)
-  secrets_dir      default `/run/secrets`; holds `signing-key` (armored, binary, or base64 of either) and, for a key
-                   that is protected by one, `signing-passphrase`
-  out              default `/out`
+Params: see `Parameters`.
 
 Outputs: `<file>.asc` for every file, `SHA256SUMS.gpg` (binary, as systemd-sysupdate reads it) when there is a
 SHA256SUMS, and `signing-key.asc`, the public key. Signatures are made over SHA-512.
@@ -28,11 +21,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.programs.common import Params, Problem, decode_key, run_program
+from pipeline.programs.common import Problem, decode_key
 from pipeline.programs.gpg import HASH_NUMBER, Keyring, Records
+from pipeline.programs.start import run_program
 
 DAY = 86400
 RSA, ECDSA, EDDSA = {"1", "3"}, "19", "22"  # RFC 9580, section 9.1
@@ -40,6 +35,30 @@ MIN_VALID_DAYS = 90
 WEAK_HASHES = {"1": "MD5", "2": "SHA-1", "3": "RIPEMD-160"}  # RFC 9580, section 9.5
 MIN_RSA_BITS = 3072
 SELF_SIGNATURES = ("10", "11", "12", "13", "18", "1f")
+
+
+@dataclass(frozen=True)
+class ChosenKey:
+    """Which key signs."""
+
+    fingerprint: str = ""
+    """The primary key's, 40 hexadecimal digits or 64: another key is refused."""
+    ephemeral_identity: str = ""
+    """In place of a fingerprint: whose a key is that is made here, used once and never leaves."""
+    min_valid_days: int = MIN_VALID_DAYS
+    """For how many days from now the key must still be valid."""
+    secrets_dir: Path = Path("/run/secrets")
+    """It has `signing-key` (armored, binary, or base64 of either) and, where one protects it, `signing-passphrase`."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What is signed, and by whom."""
+
+    key: ChosenKey
+    artifacts_dir: Path = Path("/in/artifacts")
+    """The folder with the files to sign, all of them at its top."""
+    out: Path = Path("/out")
 
 
 @contextlib.contextmanager
@@ -163,11 +182,11 @@ def sign_all(signing: Keyring, checking: Keyring, fingerprint: str, files: list[
         list(pool.map(sign, jobs[1:]))
 
 
-def wanted_key(params: Params) -> str:
+def wanted_key(fingerprint: str) -> str:
     """Return the fingerprint of the key that must sign. Raises Problem for what is none."""
-    wanted = str(params["fingerprint"]).replace(" ", "").upper()
+    wanted = fingerprint.replace(" ", "").upper()
     if not re.fullmatch(r"[0-9A-F]{40}|[0-9A-F]{64}", wanted):
-        raise Problem(f"{params['fingerprint']!r} is not the fingerprint of a key: it has 40 or 64 hexadecimal digits")
+        raise Problem(f"{fingerprint!r} is not the fingerprint of a key: it has 40 or 64 hexadecimal digits")
     return wanted
 
 
@@ -182,11 +201,11 @@ class Signer(NamedTuple):
 
 
 @contextlib.contextmanager
-def signer(params: Params) -> Iterator[Signer]:
-    """Yield the key that the parameters name. It is gone afterwards. Raises Problem for one that must not sign."""
-    identity = str(params.get("ephemeral_identity", ""))
-    wanted = "" if identity else wanted_key(params)
-    key, passphrase = (b"", b"") if identity else read_secrets(params.path("secrets_dir", "/run/secrets"))
+def signer(chosen: ChosenKey) -> Iterator[Signer]:
+    """Yield the chosen key. It is gone afterwards. Raises Problem for one that must not sign."""
+    identity = chosen.ephemeral_identity
+    wanted = "" if identity else wanted_key(chosen.fingerprint)
+    key, passphrase = (b"", b"") if identity else read_secrets(chosen.secrets_dir)
     with keyrings(passphrase) as (signing, checking):
         if identity:
             wanted = signing.generate(identity, "1y")
@@ -194,7 +213,7 @@ def signer(params: Params) -> Iterator[Signer]:
             raise Problem("the secret signing-key is not an OpenPGP private key that gpg can import")
         keys = signing.records("--fixed-list-mode", "--list-secret-keys")
         signatures = signing.records("--fixed-list-mode", "--list-sigs")
-        check_key(keys, signatures, wanted, int(time.time()), int(params.get("min_valid_days", MIN_VALID_DAYS)))
+        check_key(keys, signatures, wanted, int(time.time()), chosen.min_valid_days)
         public = signing.export(wanted)
         checking.gpg("--import", data=public)
         yield Signer(signing, checking, wanted, public, passphrase)
@@ -207,14 +226,13 @@ def sign_release(ready: Signer, files: list[Path], out: Path) -> None:
     (out / "signing-key.asc").chmod(0o644)
 
 
-def main(params: Params) -> None:
+def main(params: Parameters) -> None:
     """Sign everything."""
-    files = files_to_sign(params.path("artifacts_dir", "/in/artifacts"))
-    out = params.path("out", "/out")
-    out.mkdir(parents=True, exist_ok=True)
-    with signer(params) as ready:
-        sign_release(ready, files, out)
+    files = files_to_sign(params.artifacts_dir)
+    params.out.mkdir(parents=True, exist_ok=True)
+    with signer(params.key) as ready:
+        sign_release(ready, files, params.out)
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(main, Parameters)
