@@ -76,6 +76,10 @@ def test_the_native_binary_runs_and_names_its_version_and_commit(dist: Path) -> 
     assert done.stdout == f"version 30GB 1.2.3 {'1' * 40} linux amd64\n"
 
 
+def test_the_index_follows_its_schema(dist: Path, follows: Callable[[Path, str], None]) -> None:
+    follows(dist / "release.json", "release")
+
+
 def test_the_index_names_every_artifact_and_the_step_that_made_it(dist: Path) -> None:
     release = json.loads((dist / "release.json").read_text())
     assert release["source"]["commit"] == "1" * 40

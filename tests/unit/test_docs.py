@@ -53,6 +53,12 @@ def test_the_reference_is_the_help(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (PROJECT / "docs" / "reference.md").read_text() == generator["reference"]()
 
 
+def test_the_schemas_are_those_of_the_classes() -> None:
+    generator = runpy.run_path(str(PROJECT / "docs" / "generate_schemas.py"))
+    for name, text in generator["texts"]().items():
+        assert (generator["FOLDER"] / name).read_text() == text, name
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_leads_somewhere(page: Path) -> None:
     for target, anchor in links(page):

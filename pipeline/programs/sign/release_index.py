@@ -111,8 +111,7 @@ class Described:
 
     name: str
     kind: str
-    """`binary`, `archive`, `package`, `source-package`, `image`, `sbom`, `proof`, `scan-report`, `vex`, `attestation`,
-    `notice`, `exposure` or `notes`"""
+    """A word of `pipeline.model.artifact.Kind`."""
     media_type: str
     target: str = ""
     variant: str = ""
@@ -129,8 +128,7 @@ class Listed:
 
     name: Name
     kind: str
-    """binary, archive, package, source-package, image, sbom, proof, scan-report, vex, attestation, notice, exposure,
-    notes"""
+    """binary, archive, package, source-package, sbom, proof, notice, scan-report, vex, exposure, report, notes"""
     media_type: str
     size: Count
     """Bytes"""
