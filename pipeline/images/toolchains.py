@@ -6,7 +6,6 @@ import json
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
@@ -20,6 +19,8 @@ from pipeline.model.image import Image
 from pipeline.model.source import go_order
 from pipeline.model.step import Effect, Step
 from pipeline.programs import closure
+from pipeline.programs.document import plain
+from pipeline.programs.toolchain.go_versions import FoundToolchains, Parameters
 
 LOCK = "toolchains.lock"
 FOUND = "toolchains.json"
@@ -115,24 +116,24 @@ def look_up(image: Image, *, version: str = "", known: ToolchainLock | None = No
     one day or run from another, so that an old answer is not taken for a new one.
     """
     held = {entry.version: entry.sum for entry in (known or ToolchainLock()).entries}
-    asked = {"wanted": version, "oldest": OLDEST, "platform": PLATFORM, "known": held}
+    asked = Parameters(wanted=version, oldest=OLDEST, platform=PLATFORM, known=held)
     return Step(
         title=f"look up Go {version}" if version else "look up the newest patch of each Go",
         image=image,
         argv=closure.argv("toolchain.go_versions"),
-        inputs=(("program", program("toolchain.go_versions", **asked)),),
+        inputs=(("program", program("toolchain.go_versions", **plain(asked))),),
         env=(("LOOKED_UP", run), *ENVIRONMENT),
         effect=Effect.FETCH,
         outputs=(FOUND,),
     )
 
 
-def pinned(found: dict[str, Any]) -> tuple[Pinned, ...]:
+def pinned(found: FoundToolchains) -> tuple[Pinned, ...]:
     """Return the toolchains that `look_up` has found, from its file."""
-    return tuple(Pinned(version=entry["version"], sum=entry["sum"]) for entry in found["toolchains"])
+    return tuple(Pinned(version=entry.version, sum=entry.sum) for entry in found.toolchains)
 
 
-def resolved(found: dict[str, Any], wanted: Wanted) -> Toolchain:
+def resolved(found: FoundToolchains, wanted: Wanted) -> Toolchain:
     """Return the toolchain that `look_up` has found for `wanted`."""
     (entry,) = pinned(found)
     reason = f"{wanted.reason}; it is not in {LOCK}, and the module mirror has {entry.version}"
@@ -144,7 +145,7 @@ async def decide(
     lock: ToolchainLock,
     *,
     locked: bool,
-    look: Callable[[str], Awaitable[dict[str, Any]]],
+    look: Callable[[str], Awaitable[FoundToolchains]],
     say: Callable[[str], None],
 ) -> Toolchain:
     """Return the toolchain that `wanted` means: the locked one, or with a warning the one that the mirror has.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from pipeline.config.product import Product
 from pipeline.engine.dagger.engine import DaggerEngine
 from pipeline.errors import SourceError, StepFailedError, UsageError
 from pipeline.host import content
+from pipeline.host.documents import read_document
 from pipeline.host.folders import packaging_folder
 from pipeline.images import exported
 from pipeline.images.catalog import Catalog
@@ -29,6 +29,7 @@ from pipeline.model.step import Step
 from pipeline.model.tree import Given, Tree
 from pipeline.model.version import Version
 from pipeline.programs.sign.inspect_key import InspectedKey
+from pipeline.programs.source.checkout import Checkout
 from pipeline.run.dagger_images import asker, looker
 from pipeline.run.request import Place, Request
 from pipeline.run.walk import GENERAL, tested
@@ -87,7 +88,8 @@ class DaggerBackend:
             if refused is None:
                 raise
             raise refused from error
-        source = source_of(json.loads(await found.file(FOUND).contents()), product, version)
+        told = read_document(Checkout, await found.file(FOUND).contents(), where=FOUND)
+        source = source_of(told, product, version)
         self.given[GIVEN_NAME] = found.directory(FILES)
         return source
 

@@ -20,6 +20,7 @@ from pipeline.model.graph import steps_of
 from pipeline.model.step import Step
 from pipeline.model.tree import Given, Tree
 from pipeline.programs.sign.inspect_key import InspectedKey
+from pipeline.programs.toolchain.go_versions import FoundToolchains
 from pipeline.release.plan import Release, plan
 from pipeline.run import feeds
 from pipeline.run.backend import Backend
@@ -122,13 +123,12 @@ class Walk(Generic[Directory]):
             say=self.backend.note,
         )
 
-    async def look_up(self, *, version: str = "", known: ToolchainLock | None = None, run: str = "") -> dict[str, Any]:
+    async def look_up(self, *, version: str = "", known: ToolchainLock | None = None, run: str = "") -> FoundToolchains:
         """Ask the module mirror for toolchains, as `pipeline.images.toolchains.look_up` says; return its answer."""
         await self.backend.prepare([BUILDER])
         run = run or self.request.today
         step = look_up(self.backend.catalog.bootstrap(), version=version, known=known, run=run)
-        found: dict[str, Any] = json.loads(await self.backend.read(step.out, FOUND))
-        return found
+        return read_document(FoundToolchains, await self.backend.read(step.out, FOUND), where=FOUND)
 
     def key_step(self) -> Step:
         """Return the step that looks at the signing key."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from pipeline.config.product import Product
 from pipeline.errors import SourceError, StepFailedError, VersionError
@@ -12,6 +12,7 @@ from pipeline.model.source import Source, go_directive, go_module, go_toolchain
 from pipeline.model.step import Step
 from pipeline.model.tree import BASE_EPOCH, Tree
 from pipeline.model.version import Version
+from pipeline.programs.source.checkout import Checkout, Parameters
 from pipeline.source.git import ATTRIBUTES, CONFIG
 from pipeline.source.location import parse_url
 from pipeline.stages.program import inside
@@ -20,12 +21,11 @@ FOUND = "source.json"
 FILES = "tree"
 
 
-def checkout(source: Tree, params: dict[str, Any], *, image: Image) -> Step:
+def checkout(source: Tree, params: Parameters, *, image: Image) -> Step:
     """Return the step that says what `source` is (`source.json`) and lays out its files (`tree/`)."""
-    own = {"source": "/in/source", "out": "/out"}
     return inside(
         "source.checkout",
-        {**params, **own},
+        params,
         title="read the source",
         image=image,
         inputs={"source": source},
@@ -41,45 +41,46 @@ def parameters(
     commit: str = "",
     snapshot: bool = False,
     epoch: int = BASE_EPOCH,
-) -> dict[str, Any]:
+) -> Parameters:
     """Return what the program has to know. `revision` is the commit that was fetched for the version's tag.
 
     `epoch` is the time of a directory that is no repository, in seconds since 1970.
     """
-    return {
-        "ref": version.git_ref(product.source.tag),
-        "revision": revision,
-        "commit": commit,
-        "folder": product.source.path,
-        "module": product.source.module,
-        "snapshot": snapshot,
-        "epoch": epoch,
-        "config": CONFIG,
-        "attributes": ATTRIBUTES,
-    }
-
-
-def source_of(found: dict[str, Any], product: Product, version: Version) -> Source:
-    """Return the source that the program has found. Raises VersionError when it has no such tag."""
-    if "tags" in found:
-        raise no_such_tag(product, version, found["tags"], where="--source")
-    return Source(
-        identity=f"git-tree:{found['tree']}",
-        revision=found["revision"],
-        ref=found["ref"],
-        epoch=found["epoch"],
-        url=parse_url(product.source.git).fetch_url if found["ref"] else "",
-        module=go_module(found["go_mod"]),
-        go_directive=go_directive(found["go_mod"]),
-        go_toolchain=go_toolchain(found["go_mod"]),
-        vendored=found["vendored"],
-        verified=found["verified"],
-        snapshot=found["snapshot"],
-        dirty=found["dirty"],
+    return Parameters(
+        ref=version.git_ref(product.source.tag),
+        revision=revision,
+        commit=commit,
+        folder=product.source.path,
+        module=product.source.module,
+        snapshot=snapshot,
+        epoch=epoch,
+        config=CONFIG,
+        attributes=ATTRIBUTES,
     )
 
 
-def no_such_tag(product: Product, version: Version, tags: list[str], *, where: str) -> VersionError:
+def source_of(checkout: Checkout, product: Product, version: Version) -> Source:
+    """Return the source that the program has found. Raises VersionError when it has no such tag."""
+    found = checkout.source
+    if found is None:
+        raise no_such_tag(product, version, checkout.tags, where="--source")
+    return Source(
+        identity=f"git-tree:{found.tree}",
+        revision=found.revision,
+        ref=found.ref,
+        epoch=found.epoch,
+        url=parse_url(product.source.git).fetch_url if found.ref else "",
+        module=go_module(found.go_mod),
+        go_directive=go_directive(found.go_mod),
+        go_toolchain=go_toolchain(found.go_mod),
+        vendored=found.vendored,
+        verified=found.verified,
+        snapshot=found.snapshot,
+        dirty=found.dirty,
+    )
+
+
+def no_such_tag(product: Product, version: Version, tags: Sequence[str], *, where: str) -> VersionError:
     """Return the error for a version whose tag is not among `tags`."""
     rules = product.source.tag, product.version.scheme
     problem = unknown_tag(version, style=rules[0], scheme=rules[1], tags=tags)

@@ -26,6 +26,8 @@ from pipeline.images.lock import load_lock
 from pipeline.model.image import Base, Image
 from pipeline.model.step import WORK, Cache, Effect, ExitCode, Step
 from pipeline.model.tree import Files, Given, Merge, Pick
+from pipeline.programs import document
+from pipeline.programs.source.checkout import Checkout, FoundSource
 from tests.dagger_api import Api, Call, serving
 
 ARCHIVED = Base("archived", "sha256:archived")
@@ -35,10 +37,10 @@ TOOLCHAIN = Step(
     title="toolchain", image=Image("bootstrap", ARCHIVED), argv=("fetch",), effect=Effect.FETCH, outputs=("bin/go",)
 )
 BUILDER = Image("go", ARCHIVED, (("/usr/local/go", TOOLCHAIN.out),))
-FOUND = {
-    "tree": "a" * 40, "revision": "1" * 40, "ref": "", "epoch": 1_700_000_000, "verified": False, "snapshot": False,
-    "dirty": False, "go_mod": "module example.org/weed\n\ngo 1.24\n", "vendored": False,
-}  # fmt: skip
+FOUND = FoundSource(
+    tree="a" * 40, revision="1" * 40, ref="", epoch=1_700_000_000, verified=False, snapshot=False, dirty=False,
+    go_mod="module example.org/weed\n\ngo 1.24\n",
+)  # fmt: skip
 IMAGES = {name: {"archive": "root.tar", "content": "sha256:root", "stands_in_for": ""} for name in ("debian", "go")}
 OTHERS = ("deb-ubuntu22.04", "govulncheck", "grype", "rpm-ol8", "rpm-ol9", "syft", "trivy")
 IMAGES |= dict.fromkeys(OTHERS, IMAGES["go"])
@@ -48,7 +50,7 @@ HAVE = "\n".join(sorted({need for table in TABLES for need in table}))
 FILES = {
     "/out/found": HAVE.replace("|", "\n"),
     "images.json": json.dumps(IMAGES),
-    "source.json": json.dumps(FOUND),
+    "source.json": json.dumps(document.plain(Checkout(FOUND))),
     "key.json": json.dumps({"fingerprint": "F" * 40, "user_id": "", "algorithm": 1, "created": 0, "expires": 0}),
     "verdict.json": json.dumps({"open": True}),
     "verification.json": json.dumps(
@@ -392,7 +394,7 @@ def expected_plan() -> str:
     advisories = digest_of(folder / product.scan.advisories)
     request = Request(product="example", tag="v1.2.3")
     source = Source(
-        identity=f"git-tree:{FOUND['tree']}", revision="1" * 40, epoch=1_700_000_000,
+        identity=f"git-tree:{FOUND.tree}", revision="1" * 40, epoch=1_700_000_000,
         module="example.org/weed", go_directive="1.24",
     )  # fmt: skip
     toolchain = load_toolchains(packaging_folder() / LOCK).toolchain(

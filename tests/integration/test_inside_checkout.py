@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from pipeline.errors import PipelineError, SourceError, VersionError
 from pipeline.host.content import digest_of
 from pipeline.model.source import Source
 from pipeline.model.version import parse_tag
+from pipeline.programs import document
+from pipeline.programs.source.checkout import Checkout
 from pipeline.source.resolve import resolve
 from pipeline.stages.checkout import parameters, source_of
 from tests.conftest import require_tool
@@ -36,11 +38,11 @@ def read_inside(tmp_path: Path, where: Path, text: str, **options: Any) -> tuple
     version = parse_tag("4.07", product.version.scheme)
     work = tmp_path / "work"
     (work / "out").mkdir(parents=True)
-    params = {**parameters(product, version, **options), "source": str(where), "out": str(work / "out")}
+    params = replace(parameters(product, version, **options), source=where, out=work / "out")
     done = run_program("source.checkout", params, work)
     if done.returncode:
         raise SourceError(done.stderr)
-    found = source_of(json.loads((work / "out" / "source.json").read_text()), product, version)
+    found = source_of(document.load(Checkout, work / "out" / "source.json"), product, version)
     return found, digest_of(work / "out" / "tree")
 
 

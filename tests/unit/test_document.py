@@ -117,7 +117,7 @@ def test_a_whole_number_is_one_where_a_fraction_may_be() -> None:
     assert document.parse(Part, {"name": "a", "size": 2}, "x").size == 2
 
 
-WRONG = [
+WRONG: list[tuple[dict[str, Any], str]] = [
     ({"title": 7}, "x.json: title must be a string, got 7"),
     ({"title": None}, "x.json: title must be a string, got null"),
     ({"count": True}, "x.json: count must be an integer, got true"),

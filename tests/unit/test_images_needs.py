@@ -26,7 +26,7 @@ from pipeline.model.step import Step
 from pipeline.model.tree import Files, Given, Merge
 from pipeline.release.plan import plan
 from pipeline.stages import index as finish
-from pipeline.stages.checkout import checkout
+from pipeline.stages.checkout import checkout, parameters
 from pipeline.stages.context import Context, Databases
 from pipeline.stages.package import load_packaging
 from tests.unit.test_release_graph import PRODUCTS, context
@@ -66,7 +66,7 @@ def every_step(specs: ImageSpecs) -> set[Step]:
     for step in (
         finish.inspect_key(general),
         finish.verify(general, release, key="", fingerprint=""),
-        checkout(Given("repository", "sha256:3"), {}, image=general),
+        checkout(Given("repository", "sha256:3"), parameters(context().product, context().version), image=general),
     ):
         found.add(step)
     return found

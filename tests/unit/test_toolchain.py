@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
@@ -32,6 +31,7 @@ from pipeline.model.source import Source, go_order
 from pipeline.model.step import Effect
 from pipeline.model.version import parse_tag
 from pipeline.programs.toolchain import go_versions
+from pipeline.programs.toolchain.go_versions import FoundToolchain, FoundToolchains
 
 SUM = "h1:" + "A" * 43 + "="
 LOCKED = lock_of([Pinned(version="1.22.12", sum=SUM), Pinned(version="1.24.13", sum=SUM)])
@@ -97,9 +97,9 @@ def asked(which: Wanted, *, locked: bool) -> tuple[Toolchain, list[str], list[st
     looked: list[str] = []
     said: list[str] = []
 
-    async def look(version: str) -> dict[str, Any]:
+    async def look(version: str) -> FoundToolchains:
         looked.append(version)
-        return {"toolchains": [{"version": "1.23.12", "sum": SUM}]}
+        return FoundToolchains((FoundToolchain("1.23.12", SUM),))
 
     found = anyio.run(partial(decide, which, LOCKED, locked=locked, look=look, say=said.append))
     return found, looked, said
@@ -113,7 +113,7 @@ def test_what_is_locked_is_not_looked_up() -> None:
 def test_what_is_not_locked_is_looked_up_with_a_warning() -> None:
     found, looked, said = asked(Wanted(version="1.23", reason="why"), locked=False)
     assert looked == ["1.23"]
-    assert found == resolved({"toolchains": [{"version": "1.23.12", "sum": SUM}]}, Wanted(version="1.23", reason="why"))
+    assert found == resolved(FoundToolchains((FoundToolchain("1.23.12", SUM),)), Wanted(version="1.23", reason="why"))
     assert not found.locked
     assert said == ["warning: Go 1.23.12: why; it is not in toolchains.lock, and the module mirror has 1.23.12"]
 

@@ -2,20 +2,10 @@
 
 The same answers as `pipeline.source.resolve` gives on a machine with git: a test compares the two.
 
-Params:
-  source        the directory that was given: a work tree with `.git`, a bare repository, or neither
-  ref           the git tag of the version; with `revision`, the tag that this commit was fetched for
-  revision      the commit that was fetched, empty for a directory that somebody gave
-  commit        the commit that a person says it is, or empty
-  folder        where the product lies in its own repository, or empty
-  module        where go.mod lies in the source
-  snapshot      take a work tree as it is
-  epoch         the time of a directory that is no repository, in seconds since 1970
-  config, attributes   what git reads here instead of anybody's own configuration and attributes
-  out           default `/out`
+Params: see `Parameters`.
 
-Outputs: `source.json`, and `tree/` with the files. A tag that does not exist is not decided here: then `source.json`
-has `tags`, the names of all tags there are, and there is no tree.
+Outputs: `source.json`, a `Checkout`, and `tree/` with the files. A tag that does not exist is not decided here: then
+there is no tree.
 """
 
 from __future__ import annotations
@@ -23,25 +13,85 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Optional
 
-from pipeline.programs.common import Json, Params, Problem, run_program, write_json
+from pipeline.programs import document
+from pipeline.programs.common import Problem
+from pipeline.programs.start import run_program
 
 POINTER = b"version https://git-lfs.github.com/spec/"
 POINTER_SIZE = 1024  # bytes; Git LFS writes no larger pointer files
 
 
+@dataclass(frozen=True)
+class Parameters:
+    """What is looked for, and how."""
+
+    ref: str
+    """The git tag of the version; with `revision`, the tag that this commit was fetched for."""
+    revision: str
+    """The commit that was fetched, empty for a directory that somebody gave."""
+    commit: str
+    """The commit that a person says it is, or empty."""
+    folder: str
+    """Where the product lies in its own repository, or empty."""
+    module: str
+    """Where go.mod lies in the source."""
+    snapshot: bool
+    """Take a work tree as it is."""
+    epoch: int
+    """The time of a directory that is no repository, in seconds since 1970."""
+    config: str
+    """What git reads here instead of anybody's own configuration."""
+    attributes: str
+    """The same for attributes."""
+    source: Path = Path("/in/source")
+    """The directory that was given: a work tree with `.git`, a bare repository, or neither."""
+    out: Path = Path("/out")
+
+
+@dataclass(frozen=True)
+class FoundSource:
+    """A source that was found."""
+
+    tree: str
+    """The id of git's tree object."""
+    revision: str
+    """The commit; empty where none is known."""
+    ref: str
+    epoch: int
+    """Seconds since 1970."""
+    verified: bool
+    """The files are those of the commit."""
+    snapshot: bool
+    dirty: bool
+    """The files differ from those of the commit."""
+    go_mod: str = ""
+    """The text of go.mod."""
+    vendored: bool = False
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """source.json: the source, or the names of all tags there are where that of the version is not among them."""
+
+    source: Optional[FoundSource]
+    tags: tuple[str, ...] = ()
+
+
 class Git:
     """A repository of our own that borrows the objects of the given one."""
 
-    def __init__(self, folder: Path, source: Path, params: Params) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, params: Parameters) -> None:
+        self.folder, source = folder, params.source
         self.repository = folder / "repository"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".gitconfig").write_text(params["config"], encoding="utf-8")
+        (folder / ".gitconfig").write_text(params.config, encoding="utf-8")
         self.run("init", "--bare", "--quiet", "--template=")
         (self.repository / "info").mkdir(exist_ok=True)
-        (self.repository / "info" / "attributes").write_text(params["attributes"], encoding="utf-8")
+        (self.repository / "info" / "attributes").write_text(params.attributes, encoding="utf-8")
         self.is_repository = self.look(source, "rev-parse", "--is-bare-repository").returncode == 0
         if self.is_repository:
             found = self.said(self.look(source, "rev-parse", "--git-path", "objects"))
@@ -112,81 +162,87 @@ class Git:
             raise Problem(f"the files laid out are tree {found}, not {tree}")
 
 
-def resolve(git: Git, source: Path, params: Params) -> Json:
+def resolve(git: Git, source: Path, params: Parameters) -> Checkout:
     """Return what is known of the source; only `tags` when the tag is not there."""
     if not git.is_repository:
         return directory(git, source, params)
     bare = git.said(git.look(source, "rev-parse", "--is-bare-repository")) == "true"
-    folder = params["folder"]
-    if params["revision"]:
-        return of_commit(git, params["revision"], params)
+    folder = params.folder
+    if params.revision:
+        return of_commit(git, params.revision, params)
     if folder and not bare and (source / folder).is_dir():
         if git.look(source, "rev-parse", "--verify", "--quiet", "HEAD^{commit}").returncode:
             return directory(git, source / folder, params)
         return work_tree(git, source, folder, params)
-    if params["snapshot"] and not bare:
+    if params.snapshot and not bare:
         return work_tree(git, source, ".", params)
     return tagged(git, source, params)
 
 
-def tagged(git: Git, source: Path, params: Params) -> Json:
+def tagged(git: Git, source: Path, params: Parameters) -> Checkout:
     """Return the source that the tag names in the given repository."""
-    wanted = f"refs/tags/{params['ref']}^{{commit}}"
+    wanted = f"refs/tags/{params.ref}^{{commit}}"
     found = git.look(source, "rev-parse", "--verify", "--quiet", wanted)
     if found.returncode:
         tags = git.said(git.look(source, "for-each-ref", "--format=%(refname:lstrip=2)", "refs/tags"))
-        return {"tags": tags.splitlines()}
+        return Checkout(None, tuple(tags.splitlines()))
     commit = git.said(found)
-    if params["commit"] and params["commit"] != commit:
-        raise Problem(f"the tag {params['ref']} is commit {commit}, not {params['commit']}")
+    if params.commit and params.commit != commit:
+        raise Problem(f"the tag {params.ref} is commit {commit}, not {params.commit}")
     return of_commit(git, commit, params)
 
 
-def of_commit(git: Git, commit: str, params: Params) -> Json:
+def of_commit(git: Git, commit: str, params: Parameters) -> Checkout:
     """Return the source that a commit is."""
-    return {
-        "tree": git.tree_of(commit),
-        "revision": commit,
-        "ref": params["ref"],
-        "epoch": git.epoch_of(commit),
-        "verified": True,
-        "snapshot": params["snapshot"],
-        "dirty": False,
-    }
+    return Checkout(
+        FoundSource(
+            tree=git.tree_of(commit),
+            revision=commit,
+            ref=params.ref,
+            epoch=git.epoch_of(commit),
+            verified=True,
+            snapshot=params.snapshot,
+            dirty=False,
+        )
+    )
 
 
-def work_tree(git: Git, top: Path, folder: str, params: Params) -> Json:
+def work_tree(git: Git, top: Path, folder: str, params: Parameters) -> Checkout:
     """Return a work tree as it is: its commit's if it is clean, else a snapshot."""
     found = git.look(top, "rev-parse", "--verify", "HEAD^{commit}")
     if found.returncode:
         raise Problem("the repository has no commit")
     head = git.said(found)
-    if params["commit"] and params["commit"] != head:
-        raise Problem(f"the source is at commit {head}, not {params['commit']}")
+    if params.commit and params.commit != head:
+        raise Problem(f"the source is at commit {head}, not {params.commit}")
     tree = git.tree_of_directory(top, folder, head)
     dirty = tree != git.tree_of(head, "" if folder == "." else folder)
-    return {
-        "tree": tree,
-        "revision": head,
-        "ref": "",
-        "epoch": git.epoch_of(head),
-        "verified": not dirty,
-        "snapshot": dirty or params["snapshot"],
-        "dirty": dirty,
-    }
+    return Checkout(
+        FoundSource(
+            tree=tree,
+            revision=head,
+            ref="",
+            epoch=git.epoch_of(head),
+            verified=not dirty,
+            snapshot=dirty or params.snapshot,
+            dirty=dirty,
+        )
+    )
 
 
-def directory(git: Git, path: Path, params: Params) -> Json:
+def directory(git: Git, path: Path, params: Parameters) -> Checkout:
     """Return a directory that is no repository."""
-    return {
-        "tree": git.tree_of_directory(path),
-        "revision": params["commit"],
-        "ref": "",
-        "epoch": params["epoch"],
-        "verified": False,
-        "snapshot": params["snapshot"] or not params["commit"],
-        "dirty": False,
-    }
+    return Checkout(
+        FoundSource(
+            tree=git.tree_of_directory(path),
+            revision=params.commit,
+            ref="",
+            epoch=params.epoch,
+            verified=False,
+            snapshot=params.snapshot or not params.commit,
+            dirty=False,
+        )
+    )
 
 
 def check(git: Git, tree: str, root: Path) -> None:
@@ -204,21 +260,22 @@ def check(git: Git, tree: str, root: Path) -> None:
             raise Problem(f"{path.relative_to(root)} is a pointer of Git LFS, not the file itself")
 
 
-def main(params: Params) -> None:
+def main(params: Parameters) -> None:
     """Write what the source is, and its files."""
-    source, out = params.path("source", "/in/source"), params.path("out", "/out")
-    git = Git(Path.cwd() / "git", source, params)
-    found = resolve(git, source, params)
-    if "tree" in found:
-        git.lay_out(found["tree"], out / "tree")
-        check(git, found["tree"], out / "tree")
-        root = out / "tree" / params["module"]
+    out = params.out
+    git = Git(Path.cwd() / "git", params)
+    checkout = resolve(git, params.source, params)
+    found = checkout.source
+    if found is not None:
+        git.lay_out(found.tree, out / "tree")
+        check(git, found.tree, out / "tree")
+        root = out / "tree" / params.module
         if not (root / "go.mod").is_file():
-            raise Problem(f"the source has no go.mod in {params['module']!r}")
-        found["go_mod"] = (root / "go.mod").read_text(encoding="utf-8")
-        found["vendored"] = (root / "vendor" / "modules.txt").is_file()
-    write_json(out / "source.json", found)
+            raise Problem(f"the source has no go.mod in {params.module!r}")
+        module = (root / "go.mod").read_text(encoding="utf-8")
+        found = replace(found, go_mod=module, vendored=(root / "vendor" / "modules.txt").is_file())
+    document.write(out / "source.json", Checkout(found, checkout.tags))
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(main, Parameters)

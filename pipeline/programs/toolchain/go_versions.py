@@ -1,9 +1,8 @@
 """Ask the module mirror which Go toolchains there are, and the checksum database for their sums.
 
-Parameters: `wanted` ("1.22" for its newest patch, "1.22.5" for that one, "" for the newest patch of every minor version
-from `oldest` on), `platform` ("linux-amd64"), `known` (sums by version; such a toolchain is not downloaded again).
+Params: see `Parameters`.
 The go command of this image lists the versions and downloads the toolchains; it refuses one whose sum is not the one in
-the checksum database. Output: `toolchains.json` with `toolchains`, a list of `version` and `sum`, oldest first.
+the checksum database. Output: `toolchains.json`, which is `FoundToolchains`.
 """
 
 from __future__ import annotations
@@ -13,11 +12,45 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.programs import document
+from pipeline.programs.start import run_program
 from pipeline.programs.toolchain.go_toolchain import MODULE, go_root, stop
 
 CACHE = Path("/tmp/modules")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What is asked for."""
+
+    wanted: str
+    """`1.22` for its newest patch, `1.22.5` for that one, empty for the newest of each minor version since `oldest`."""
+    oldest: str
+    platform: str
+    """Such as `linux-amd64`."""
+    known: Mapping[str, str] = field(default_factory=dict)
+    """Sums by version; such a toolchain is not downloaded again."""
+    out: Path = Path("/out/toolchains.json")
+
+
+@dataclass(frozen=True)
+class FoundToolchain:
+    """A toolchain that there is."""
+
+    version: str
+    sum: str
+    """The `h1:` sum of its module."""
+
+
+@dataclass(frozen=True)
+class FoundToolchains:
+    """toolchains.json: what was found, oldest first."""
+
+    toolchains: tuple[FoundToolchain, ...]
 
 
 def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -71,14 +104,12 @@ def sum_of(version: str, platform: str) -> str:
     return str(said["Sum"])
 
 
-def main() -> None:
-    params = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    platform, known = params["platform"], params["known"]
-    versions = chosen(listed(platform), params["wanted"], params["oldest"])
-    found = [{"version": each, "sum": known.get(each) or sum_of(each, platform)} for each in versions]
-    text = json.dumps({"toolchains": found}, indent=1, sort_keys=True) + "\n"
-    Path("/out/toolchains.json").write_text(text, encoding="utf-8")
+def main(params: Parameters) -> None:
+    """Write what was found."""
+    versions = chosen(listed(params.platform), params.wanted, params.oldest)
+    found = (FoundToolchain(each, params.known.get(each) or sum_of(each, params.platform)) for each in versions)
+    document.write(params.out, FoundToolchains(tuple(found)))
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main, Parameters)
