@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pipeline.programs.document import Text, fields_of, plain
+from pipeline.programs.scan.scan_documents import Verdict
 from pipeline.programs.sign.release_index import ReleaseIndex
 
 FOLDER = Path(__file__).resolve().parents[1] / "packaging" / "schemas" / "release-pipeline"
-DOCUMENTS = {"release": ReleaseIndex}
+DOCUMENTS = {"release": ReleaseIndex, "verdict": Verdict}
 """The documents that others read, by the names of their schemas."""
 PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", Path: "string"}
 

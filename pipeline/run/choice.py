@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from pipeline.config.policy import Policy
 from pipeline.config.product import Product
@@ -14,6 +13,7 @@ from pipeline.model.image import Image
 from pipeline.model.source import Source, check_go
 from pipeline.model.tree import Files, Given
 from pipeline.model.version import Version, parse_tag
+from pipeline.programs.scan.scan_documents import Verdict
 from pipeline.programs.verify.verify import Verification
 from pipeline.run.request import Request
 from pipeline.stages.context import Context, Databases, FipsModule, Options
@@ -98,9 +98,9 @@ def _variants(request: Request, product: Product) -> tuple[str, ...]:
     return tuple(variant.name for variant in product.variants() if variant.fips == (fips in _TRUE))
 
 
-def gate_closed(context: Context, verdict: Mapping[str, Any], where: str) -> GateClosedError:
+def gate_closed(context: Context, verdict: Verdict, where: str) -> GateClosedError:
     """Return the error for a release that the verdict is against; `where` is what to read."""
-    reasons = [str(reason) for reason in verdict["reasons"]]
+    reasons = verdict.reasons
     more = [f"  … and {len(reasons) - SHOWN_REASONS} more"] if len(reasons) > SHOWN_REASONS else []
     return GateClosedError(
         f"the gate is closed: {context.product.name} {context.version} is not released",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -19,6 +18,7 @@ from pipeline.images.toolchains import FOUND, LOCK, ToolchainLock, decide, load_
 from pipeline.model.graph import steps_of
 from pipeline.model.step import Step
 from pipeline.model.tree import Given, Tree
+from pipeline.programs.scan.scan_documents import Verdict
 from pipeline.programs.sign.inspect_key import InspectedKey
 from pipeline.programs.toolchain.go_versions import FoundToolchains
 from pipeline.release.plan import Release, plan
@@ -72,10 +72,11 @@ class Walk(Generic[Directory]):
         """Say what the gate warns of. Raises GateClosedError, which names `where` the reports are."""
         if release.made.verdict is None:
             return
-        verdict = json.loads(await self.backend.read(release.made.verdict, "verdict.json"))
-        for warning in verdict.get("warnings", []):
+        text = await self.backend.read(release.made.verdict, "verdict.json")
+        verdict = read_document(Verdict, text, where="verdict.json")
+        for warning in verdict.warnings:
             self.backend.note(f"gate: {warning}")
-        if not verdict["open"]:
+        if not verdict.open:
             raise gate_closed(release.context, verdict, where)
 
     async def context(self) -> Context:

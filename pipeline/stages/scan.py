@@ -12,6 +12,7 @@ from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.step import WORK, Effect, ExitCode, Step
 from pipeline.model.target import TARGETS
 from pipeline.model.tree import EMPTY, Merge, Pick, Tree
+from pipeline.programs.scan import approve
 from pipeline.stages.build import modules, settings
 from pipeline.stages.context import Context, Databases
 from pipeline.stages.program import inside
@@ -267,7 +268,7 @@ def approval(context: Context, judged: Step) -> Tree:
     """
     return inside(
         "scan.approve",
-        {"verdict": "/in/report/verdict.json", "out": "/out/approval.json"},
+        approve.Parameters(),
         title="gate",
         image=context.image("debian"),
         inputs={"report": Pick(judged.out, paths=("verdict.json",))},

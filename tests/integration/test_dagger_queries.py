@@ -27,6 +27,7 @@ from pipeline.model.image import Base, Image
 from pipeline.model.step import WORK, Cache, Effect, ExitCode, Step
 from pipeline.model.tree import Files, Given, Merge, Pick
 from pipeline.programs import document
+from pipeline.programs.scan.scan_documents import Verdict
 from pipeline.programs.source.checkout import Checkout, FoundSource
 from tests.dagger_api import Api, Call, serving
 
@@ -47,12 +48,19 @@ IMAGES |= dict.fromkeys(OTHERS, IMAGES["go"])
 TABLES = [table for spec in load_images(packaging_folder()).images.values() for table in spec.needs.values()]
 HAVE = "\n".join(sorted({need for table in TABLES for need in table}))
 """What an image answers that has everything."""
+
+
+def verdict(*reasons: str, warnings: tuple[str, ...] = ()) -> str:
+    """Return a verdict.json: an open gate without reasons."""
+    return json.dumps(document.plain(Verdict(not reasons, reasons, warnings, "example", "1.2.3", False, ())))
+
+
 FILES = {
     "/out/found": HAVE.replace("|", "\n"),
     "images.json": json.dumps(IMAGES),
     "source.json": json.dumps(document.plain(Checkout(FOUND))),
     "key.json": json.dumps({"fingerprint": "F" * 40, "user_id": "", "algorithm": 1, "created": 0, "expires": 0}),
-    "verdict.json": json.dumps({"open": True}),
+    "verdict.json": verdict(),
     "verification.json": json.dumps(
         {
             "problems": [],
@@ -306,9 +314,8 @@ def test_a_closed_gate_fails_the_release_with_its_reasons() -> None:
     async def work() -> Any:
         return await Pipeline().release(**SMALL, images=dagger.dag.address("images").directory())
 
-    verdict = json.dumps({"open": False, "reasons": ["CVE-1 is CRITICAL"]})
     with pytest.raises(FunctionError, match="CVE-1 is CRITICAL") as caught:
-        call(work, verdict_json=verdict)
+        call(work, verdict_json=verdict("CVE-1 is CRITICAL"))
     assert caught.value.extra == {"exit_code": 8}
 
 
@@ -316,7 +323,7 @@ def test_what_the_gate_warns_of_is_printed(capsys: pytest.CaptureFixture[str]) -
     async def work() -> Any:
         await Pipeline().scan(**SMALL, images=dagger.dag.address("images").directory())
 
-    call(work, verdict_json=json.dumps({"open": True, "warnings": ["grype: it has no database"]}))
+    call(work, verdict_json=verdict(warnings=("grype: it has no database",)))
     assert "gate: grype: it has no database\n" in capsys.readouterr().err
 
 

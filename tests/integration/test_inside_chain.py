@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline.programs import document
+from pipeline.programs.scan import approve
 from pipeline.programs.sign import index, sign
 from pipeline.programs.sign.release_index import Described
 from tests.conftest import require_tool
@@ -71,6 +72,13 @@ class Chain:
             out=str(self.root / "scan"),
         )  # fmt: skip
 
+    def gate(self) -> dict[str, Any]:
+        """Return the parameters of the gate."""
+        told: dict[str, Any] = document.plain(
+            approve.Parameters(self.root / "scan" / "verdict.json", self.root / "approval.json")
+        )
+        return told
+
     def index(self) -> None:
         """Render the scan, index everything, and put the index beside it."""
         self.must(
@@ -120,7 +128,7 @@ def key(root: Path) -> str:
 def test_from_a_binary_to_a_signed_release_that_verifies(chain: Chain) -> None:
     chain.build()
     chain.scan()
-    chain.must("scan.approve", verdict=str(chain.root / "scan" / "verdict.json"), out=str(chain.root / "approval.json"))
+    chain.must("scan.approve", **chain.gate())
     chain.index()
     fingerprint = key(chain.root)
     chosen = sign.ChosenKey(fingerprint, secrets_dir=chain.root / "secrets")
@@ -136,9 +144,7 @@ def test_from_a_binary_to_a_signed_release_that_verifies(chain: Chain) -> None:
 def test_a_closed_gate_stops_the_chain(chain: Chain) -> None:
     chain.build()
     chain.scan("high")
-    done = chain.run(
-        "scan.approve", verdict=str(chain.root / "scan" / "verdict.json"), out=str(chain.root / "approval.json")
-    )
+    done = chain.run("scan.approve", **chain.gate())
     assert done.returncode == 1
     assert "error: the gate is closed: high: EXAMPLE-2026-0002" in done.stderr
     assert not (chain.root / "approval.json").exists()
@@ -147,7 +153,7 @@ def test_a_closed_gate_stops_the_chain(chain: Chain) -> None:
 def test_documents_follow_their_schemas(chain: Chain, follows: Callable[[Path, str], None]) -> None:
     chain.build()
     chain.scan()
-    chain.must("scan.approve", verdict=str(chain.root / "scan" / "verdict.json"), out=str(chain.root / "approval.json"))
+    chain.must("scan.approve", **chain.gate())
     chain.index()
     for name, path in (
         ("binary-proof", chain.artifacts / f"{NAME}.proof.json"),

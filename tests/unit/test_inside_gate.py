@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from pipeline.programs import document
 from pipeline.programs.common import Params, Problem, sha256_of
 from pipeline.programs.scan import approve, gate, scanners
+from pipeline.programs.scan.scan_documents import Approval, Approved, Verdict
 from tests.documents import check_statement
 
 DATA = Path(__file__).parent.parent / "data" / "inside"
@@ -475,21 +477,28 @@ def test_an_unknown_rating_of_grype_takes_that_of_a_related_name() -> None:
 
 
 def test_the_approval_names_bytes_and_no_dates(scan: Scan) -> None:
-    approval = approve.approve(scan.judge(ENTRY))
-    expected = [{"name": n, "sha256": sha256_of(scan.folder / "binaries" / n)} for n in (AMD64, ARM64)]
-    assert approval == {"schema": approve.SCHEMA, "approved": expected}
-    assert approval == approve.approve(scan.judge(ENTRY, today="2026-11-25"))
+    approval = approve.approve(verdict(scan.judge(ENTRY)))
+    expected = tuple(Approved(n, sha256_of(scan.folder / "binaries" / n)) for n in (AMD64, ARM64))
+    assert approval == Approval(expected)
+    assert approval == approve.approve(verdict(scan.judge(ENTRY, today="2026-11-25")))
+
+
+def verdict(content: dict[str, Any]) -> Verdict:
+    return document.parse(Verdict, content, "verdict.json")
 
 
 @pytest.mark.parametrize(
-    ("verdict", "reason"),
+    ("change", "reason"),
     [
         ({"open": False, "reasons": ["one", "two"]}, "the gate is closed: one\nthe gate is closed: two"),
-        ({"open": "yes", "artifacts": [{}]}, "does not say that the gate is open"),
-        ({}, "does not say that the gate is open"),
-        ({"open": True, "artifacts": []}, "about nothing"),
+        ({"open": "yes"}, "open must be true or false"),
+        ({"open": None}, "open must be true or false"),
+        ({"open": False}, "if and only if there are no reasons"),
+        ({"reasons": ["one"]}, "if and only if there are no reasons"),
+        ({"schema": "urn:release-pipeline:scan:v1"}, "schema must be"),
+        ({"artifacts": []}, "about nothing"),
     ],
 )
-def test_nothing_passes_a_closed_gate(verdict: dict[str, Any], reason: str) -> None:
+def test_nothing_passes_a_closed_gate(scan: Scan, change: dict[str, Any], reason: str) -> None:
     with pytest.raises(Problem, match=reason):
-        approve.approve(verdict)
+        approve.approve(verdict({**scan.judge(ENTRY), **change}))

@@ -1,38 +1,47 @@
 """The gate: fails with the reasons when the verdict is closed, and otherwise names every file that it lets through.
 
-Params: `verdict`, the file that `gate.py` wrote; `out`, the file to write (default `/out/approval.json`).
+Params: see `Parameters`.
 
-Output: name and SHA-256 of every approved binary, and nothing that varies with the date.
+Output: `approval.json`, name and SHA-256 of every approved binary, and nothing that varies with the date.
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.programs.common import Json, Params, Problem, read_object, run_program, write_json
+from pipeline.programs import document
+from pipeline.programs.common import Problem
+from pipeline.programs.scan.scan_documents import Approval, Approved, Verdict
+from pipeline.programs.start import run_program
 
-SCHEMA = "urn:release-pipeline:approval:v1"
+
+@dataclass(frozen=True)
+class Parameters:
+    """Where the verdict is, and where the approval goes."""
+
+    verdict: Path = Path("/in/report/verdict.json")
+    out: Path = Path("/out/approval.json")
 
 
-def approve(verdict: Json) -> Json:
-    """Return the approval. Raises Problem with every reason when the gate is closed, or the verdict is not one."""
-    if verdict.get("open") is not True:
-        reasons = verdict.get("reasons") or ["the verdict does not say that the gate is open"]
-        raise Problem(*(f"the gate is closed: {reason}" for reason in reasons))
-    if not verdict.get("artifacts"):
+def approve(verdict: Verdict) -> Approval:
+    """Return the approval. Raises Problem with every reason when the gate is closed, or nothing was judged."""
+    if not verdict.open:
+        raise Problem(*(f"the gate is closed: {reason}" for reason in verdict.reasons))
+    if not verdict.artifacts:
         raise Problem("the gate is closed: the verdict is about nothing")
-    approved = [{"name": entry["name"], "sha256": entry["sha256"]} for entry in verdict["artifacts"]]
-    return {"schema": SCHEMA, "approved": sorted(approved, key=lambda entry: str(entry["name"]))}
+    approved = (Approved(binary.name, binary.sha256) for binary in verdict.artifacts)
+    return Approval(tuple(sorted(approved, key=lambda each: each.name)))
 
 
-def main(params: Params) -> None:
+def main(params: Parameters) -> None:
     """Write the approval, and show warnings."""
-    verdict = read_object(Path(params["verdict"]))
-    for warning in verdict.get("warnings") or []:
+    verdict = document.load(Verdict, params.verdict)
+    for warning in verdict.warnings:
         print(f"WARNING: {warning}", file=sys.stderr)
-    write_json(params.path("out", "/out/approval.json"), approve(verdict))
+    document.write(params.out, approve(verdict))
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(main, Parameters)

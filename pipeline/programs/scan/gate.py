@@ -37,13 +37,13 @@ from __future__ import annotations
 import datetime as dt
 import re
 
-from pipeline.programs import common
+from pipeline.programs import common, document
 from pipeline.programs.common import Json, Params, Problem
 from pipeline.programs.scan import scanners, statements
+from pipeline.programs.scan.scan_documents import JudgedBinary, Verdict
 from pipeline.programs.scan.scanners import SCANNERS, SEVERITIES, worst
 
 SCHEMA = "urn:release-pipeline:scan:v1"
-VERDICT_SCHEMA = "urn:release-pipeline:verdict:v1"
 NEVER_IGNORED = "critical"
 ORDER_OF_NAMES = ("CVE-", "GHSA-", "GO-")
 REFUTED = {"component_not_present", "vulnerable_code_not_present", "vulnerable_code_not_in_execute_path"}
@@ -246,9 +246,11 @@ def main(params: Params) -> None:
     policy = params["policy"]["gate"]
     scan = {"schema": SCHEMA, "findings": findings, "policy": policy}
     scan["scanners"] = [{k: v for k, v in scanner.items() if k != "scanned"} for scanner in used + reachability]
-    verdict = {"schema": VERDICT_SCHEMA, "open": not reasons, "reasons": reasons, "warnings": warnings}
+    binaries = tuple(JudgedBinary(**artifact) for artifact in artifacts)
+    told = (params["product"], params["version"], snapshot)
+    verdict = Verdict(not reasons, tuple(reasons), tuple(warnings), *told, binaries)
     common.write_json(out / "scan.json", {**scan, **about, "gaps": gaps, "notes": notes})
-    common.write_json(out / "verdict.json", {**verdict, **about})
+    document.write(out / "verdict.json", verdict)
     attest(artifacts, used, found, findings, params)
 
 

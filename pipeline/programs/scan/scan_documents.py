@@ -9,6 +9,38 @@ from pipeline.programs.document import Sha256
 
 
 @dataclass(frozen=True)
+class JudgedBinary:
+    """A binary that was judged."""
+
+    name: str
+    target: str
+    """Operating system and architecture, such as linux/amd64"""
+    variant: str
+    sha256: Sha256
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """verdict.json: whether the gate is open, and why not."""
+
+    open: bool
+    reasons: tuple[str, ...]
+    """Why it is closed; none when it is open"""
+    warnings: tuple[str, ...]
+    product: str
+    version: str
+    snapshot: bool
+    """Not to be shipped"""
+    artifacts: tuple[JudgedBinary, ...]
+    schema: Literal["urn:release-pipeline:verdict:v1"] = "urn:release-pipeline:verdict:v1"
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for an open gate with reasons against it, and for a closed one without."""
+        if self.open is bool(self.reasons):
+            raise ValueError("the gate must be open if and only if there are no reasons against it")
+
+
+@dataclass(frozen=True)
 class Approved:
     """A binary that the gate let through."""
 
