@@ -26,7 +26,7 @@ from pipeline.images.lock import Lock, load_lock, save_lock
 from pipeline.images.pull import archived, materialise, pulled
 from pipeline.model.identity import sha256_hex
 from pipeline.oci.export import export
-from pipeline.oci.manifest import INDEX
+from pipeline.oci.manifest import INDEX, MANIFEST
 from pipeline.oci.reference import NoSuchImageError, Reference
 from pipeline.oci.skopeo import ask_registry, digest_on_disk
 from pipeline.roots.root import Root, Roots, make_mount_points
@@ -167,7 +167,7 @@ def push_index(host: str, repository: str, tag: str, *architectures: str) -> tup
     """Give the image `v1` of `repository` an index called `tag`; return the digests of the index and of the image."""
     raw = skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{host}/{repository}:v1").encode()
     digest = "sha256:" + sha256_hex(raw)
-    mine = {"mediaType": json.loads(raw)["mediaType"], "digest": digest, "size": len(raw)}
+    mine = {"mediaType": json.loads(raw).get("mediaType", MANIFEST), "digest": digest, "size": len(raw)}
     entries = [{**mine, "platform": {"os": "linux", "architecture": name}} for name in architectures]
     index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}
     push_json(host, f"{repository}/manifests/{tag}", INDEX, index)

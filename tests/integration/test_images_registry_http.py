@@ -281,4 +281,4 @@ def test_a_connection_that_breaks_off_is_tried_again(tmp_path: Path) -> None:
         with server(answer) as host:
             pulled = pull(Reference.parse(f"{host}/a:v1"), tmp_path / "home")
         assert (pulled.path / "usr/bin/tool").read_text() == "x" * 5000
-        assert len(asked) == 2
+        assert len(asked) >= 2, "newer versions of skopeo first try to go on where it broke off"
