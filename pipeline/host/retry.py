@@ -6,6 +6,8 @@ import logging
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from pipeline.errors import PipelineError
+
 if TYPE_CHECKING:
     from stamina import Attempt
     from stamina.instrumentation import RetryDetails
@@ -18,7 +20,7 @@ LONGEST_PAUSE = 30.0
 logger = logging.getLogger(__name__)
 
 
-def attempts(on: type[Exception]) -> AsyncIterator[Attempt]:
+def attempts(on: type[Exception] | tuple[type[Exception], ...]) -> AsyncIterator[Attempt]:
     """Yield context managers, in each of which the work is tried; one that ends without `on` is the last.
 
     Raises what the last of ATTEMPTS raises, and everything but `on` at once.
@@ -34,4 +36,6 @@ def attempts(on: type[Exception]) -> AsyncIterator[Attempt]:
 
 
 def _log(details: RetryDetails) -> None:
-    logger.info("attempt %d failed, next in %.1f s: %s", details.retry_num, details.wait_for, details.caused_by)
+    cause = details.caused_by
+    why = f"{cause.brief}: {cause.details}" if isinstance(cause, PipelineError) else str(cause)
+    logger.info("attempt %d failed, next in %.1f s: %s", details.retry_num, details.wait_for, why)

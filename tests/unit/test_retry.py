@@ -8,6 +8,7 @@ import anyio
 import pytest
 import stamina
 
+from pipeline.errors import ImageError
 from pipeline.host import retry
 
 
@@ -22,7 +23,7 @@ def tried(*failures: Exception) -> int:
     left = list(failures)
 
     async def work() -> int:
-        async for attempt in retry.attempts(OSError):
+        async for attempt in retry.attempts((OSError, ImageError)):
             with attempt:
                 if left:
                     raise left.pop(0)
@@ -34,10 +35,11 @@ def tried(*failures: Exception) -> int:
 
 def test_what_passes_is_tried_again_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger=retry.__name__)
-    assert tried(OSError("busy"), OSError("still busy")) == 3
+    advised = ImageError("no answer", details="503", resolution="wait")
+    assert tried(OSError("busy"), advised) == 3
     assert [record.message for record in caplog.records] == [
         "attempt 1 failed, next in 0.0 s: busy",
-        "attempt 2 failed, next in 0.0 s: still busy",
+        "attempt 2 failed, next in 0.0 s: no answer: 503",
     ]
 
 
