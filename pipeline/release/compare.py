@@ -17,7 +17,6 @@ from typing import Any
 from pipeline.errors import VerificationError
 from pipeline.programs.sign.release_index import AboutSource
 
-STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
 SIGNATURES = (".asc", ".gpg")
 LEAD = 96
@@ -35,6 +34,10 @@ class Outcome(Enum):
     WARNED = "WARNED"
     """Not compared."""
     FAILED = "FAILED"
+
+
+TESTS = {"passedTests": Outcome.PASSED, "warnedTests": Outcome.WARNED, "failedTests": Outcome.FAILED}
+"""The lists of the predicate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,28 +120,30 @@ def statement(results: Iterable[Compared], *, release: Path, source: AboutSource
 
     `source` is that of `release.json`. Statement: https://in-toto.io/Statement/v1; predicate: test-result v0.1.
     """
+    from google.protobuf.json_format import MessageToDict
+    from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
+    from in_toto_attestation.v1.statement import Statement
+
     results = tuple(results)
     digest = {"gitTree": source.tree.removeprefix("git-tree:")}
     if source.commit:
         digest["gitCommit"] = source.commit
-    configuration = [
-        {"name": "release.json", "digest": {"sha256": sha256_of(release / "release.json")}},
-        {"name": "source", "digest": digest, **({"uri": source.url} if source.url else {})},
-    ]
+    index = ResourceDescriptor(name="release.json", digest={"sha256": sha256_of(release / "release.json")})
+    configuration = (index, ResourceDescriptor(name="source", uri=source.url, digest=digest))
     tests = {
-        key: [f"rebuild {result.name}" for result in results if result.outcome is outcome]
-        for key, outcome in (
-            ("passedTests", Outcome.PASSED),
-            ("warnedTests", Outcome.WARNED),
-            ("failedTests", Outcome.FAILED),
-        )
+        name: [f"rebuild {result.name}" for result in results if result.outcome is outcome]
+        for name, outcome in TESTS.items()
     }
-    return {
-        "_type": STATEMENT,
-        "subject": [{"name": result.name, "digest": {"sha256": result.sha256}} for result in results],
-        "predicateType": PREDICATE,
-        "predicate": {"result": result_of(results).value, "configuration": configuration, **tests},
+    predicate = {
+        "result": result_of(results).value,
+        "configuration": [MessageToDict(each.pb) for each in configuration],
+        **tests,
     }
+    subjects = [ResourceDescriptor(name=each.name, digest={"sha256": each.sha256}).pb for each in results]
+    made = Statement(subjects, PREDICATE, predicate)
+    made.validate()
+    told: dict[str, Any] = MessageToDict(made.pb)
+    return told
 
 
 def rows(results: Iterable[Compared]) -> list[tuple[str, str, str]]:
