@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.cli.running import Run, opened
 from pipeline.errors import GateClosedError
-from pipeline.release.deliver import deliver
+from pipeline.publish.folder import deliver
 from pipeline.release.plan import Release
 
 GATED = ("package", "release", "scan")

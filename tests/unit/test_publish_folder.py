@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.release import deliver as dist
-from pipeline.release.deliver import deliver
+from pipeline.publish import folder as dist
+from pipeline.publish.folder import deliver
 
 
 def make_release(folder: Path, **files: str) -> Path:
