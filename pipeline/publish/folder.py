@@ -1,4 +1,4 @@
-"""Puts a finished release into `dist/<version>/`: whole or not at all."""
+"""Publishes into a folder of this machine, such as `dist/<version>/`: whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ import os
 import shutil
 import stat
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import StoreError
+from anyio import to_thread
+
+from pipeline.errors import PublishError
+from pipeline.publish.publisher import Changes, Receipt
 
 logger = logging.getLogger(__name__)
 
@@ -20,19 +24,49 @@ _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _FOLDER = 0o755
 """Mode of the folder of a release."""
+OTHER_FOLDER = "name another folder with --dist or --publish"
 
 
-def deliver(release: Path, target: Path) -> None:
-    """Copy the directory `release` to `target`, replacing an older one in one step; one that is the same stays.
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The folder `<where>/<name>` for each release. Files have mode 0644 or 0755, and keep their modification times.
 
-    Readers see the old release or the new one, never a mixture; a crash leaves at most a hidden folder beside
-    `target`. Files arrive with mode 0644 (0755 where the owner may execute) and keep their modification times.
-    Raises StoreError when the target cannot be written.
+    Readers see the old release or the new one, never a mixture; a crash leaves at most a hidden folder beside it.
     """
-    if _is_there(release, target):
-        logger.info("%s has exactly these files already; nothing is written", target)
-        return
-    logger.info("%s is written%s", target, ", in place of what it has now" if target.exists() else "")
+
+    where: str | Path
+
+    async def check(self, name: str) -> None:
+        """Raise PublishError when the folder could not be written."""
+        await to_thread.run_sync(_check, Path(self.where) / name)
+
+    async def plan(self, release: Path, name: str) -> Changes:
+        """Compare names, modes, times and every byte."""
+        return await to_thread.run_sync(_changes, release, Path(self.where) / name)
+
+    async def publish(self, release: Path, name: str) -> Receipt:
+        """Copy the release, and put it in the place of an older one in one step. One that is the same stays."""
+        target = Path(self.where) / name
+        changes = await self.plan(release, name)
+        if changes or not target.is_dir():
+            logger.info("%s is written%s", target, ", in place of what it has now" if target.exists() else "")
+            await to_thread.run_sync(_deliver, release, target)
+        return Receipt(where=str(target), changes=changes)
+
+
+PUBLISHER = Folder
+
+
+def _check(target: Path) -> None:
+    there = next(path for path in (target, *target.absolute().parents) if path.exists())
+    parent = target.absolute().parent if there == target else there
+    if not there.is_dir():
+        raise PublishError(f"cannot write the release to {target}: {there} is not a folder", resolution=OTHER_FOLDER)
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise PublishError(f"cannot write the release to {target}: {parent} is not writable", resolution=OTHER_FOLDER)
+
+
+def _deliver(release: Path, target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -43,22 +77,23 @@ def deliver(release: Path, target: Path) -> None:
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
-        raise StoreError(
+        raise PublishError(
             f"cannot write the release to {target}: {error.strerror}",
             details=f"The file concerned: {error.filename}" if error.filename else "",
-            resolution="free some space, or choose another folder with --dist",
+            resolution=f"free some space, or {OTHER_FOLDER}",
         ) from error
 
 
-def _is_there(release: Path, target: Path) -> bool:
-    """Return whether `target` holds exactly the files of `release`: names, modes, times and every byte."""
+def _changes(release: Path, target: Path) -> Changes:
     filecmp.clear_cache()  # it believes sizes and times
-    try:
-        ours, theirs = (sorted(path.relative_to(root) for path in root.rglob("*")) for root in (release, target))
-        whole = ours == theirs and stat.S_IMODE(target.lstat().st_mode) == _FOLDER
-        return whole and all(_same(release / name, target / name) for name in ours)
-    except OSError:
-        return False
+    ours = {path.relative_to(release) for path in release.rglob("*")}
+    theirs = {path.relative_to(target) for path in target.rglob("*")} if target.is_dir() else set()
+    usable = bool(theirs) and stat.S_IMODE(target.lstat().st_mode) == _FOLDER
+    keep = {name for name in ours & theirs if usable and _same(release / name, target / name)}
+    put, removed = ours - keep, theirs - ours
+    return Changes(
+        put=tuple(sorted(map(str, put))), keep=tuple(sorted(map(str, keep))), remove=tuple(sorted(map(str, removed)))
+    )
 
 
 def _same(source: Path, there: Path) -> bool:
@@ -66,7 +101,10 @@ def _same(source: Path, there: Path) -> bool:
         return there.is_dir() and not there.is_symlink()
     wanted, found = source.stat(), there.lstat()
     expected = (stat.S_IFREG | _mode(wanted), wanted.st_mtime_ns)
-    return (found.st_mode, found.st_mtime_ns) == expected and filecmp.cmp(source, there, shallow=False)
+    try:
+        return (found.st_mode, found.st_mtime_ns) == expected and filecmp.cmp(source, there, shallow=False)
+    except OSError:  # what cannot be read is replaced
+        return False
 
 
 def _mode(status: os.stat_result) -> int:

@@ -1,1 +1,1 @@
-"""A whole release as a value: which stage feeds which, what is delivered, compared and carried away."""
+"""A whole release as a value: which stage feeds which, how it is compared and carried away."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, TypeAlias
 
+from pipeline.publish.table import PUBLISHERS
+
 Place: TypeAlias = Any
 """A file or a directory: a path on the command line, a `dagger.File`, `Directory` or `Secret` on Dagger."""
 
@@ -37,6 +39,7 @@ class Group(Enum):
     GATE = "scanning"
     SIGNING = "signing"
     DELIVERY = "delivery"
+    PUBLISHING = "publishing"
     MACHINE = "this machine"
     IMAGES = "images of this call"
 
@@ -44,7 +47,7 @@ class Group(Enum):
 _LOOKED_AT = (Group.WHAT, Group.HOW, Group.GATE, Group.SIGNING)
 
 VERBS: Mapping[str, tuple[Group, ...]] = {
-    "release": (*_LOOKED_AT, Group.DELIVERY),
+    "release": (*_LOOKED_AT, Group.DELIVERY, Group.PUBLISHING),
     "build": (Group.WHAT, Group.HOW, Group.DELIVERY),
     "sbom": (Group.WHAT, Group.HOW, Group.DELIVERY),
     "scan": (Group.WHAT, Group.HOW, Group.GATE, Group.DELIVERY),
@@ -191,6 +194,14 @@ class Request:
         "the folder in which <version>/ is made",
         default="dist",
         metavar="DIR",
+        argument="",
+        identity=False,
+    )
+    publish: tuple[str, ...] = option(
+        Group.PUBLISHING,
+        Kind.TEXTS,
+        f"also publish the release there; NAME is one of {', '.join(PUBLISHERS)}; may be repeated",
+        metavar="NAME:WHERE",
         argument="",
         identity=False,
     )

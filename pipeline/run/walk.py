@@ -18,6 +18,7 @@ from pipeline.images.toolchains import FOUND, LOCK, ToolchainLock, decide, load_
 from pipeline.model.graph import steps_of
 from pipeline.model.step import Step
 from pipeline.model.tree import Given, Tree
+from pipeline.model.version import Version
 from pipeline.programs.scan.scan_documents import Verdict
 from pipeline.programs.sign.inspect_key import InspectedKey
 from pipeline.programs.toolchain.go_versions import FoundToolchains
@@ -79,13 +80,16 @@ class Walk(Generic[Directory]):
         if not verdict.open:
             raise gate_closed(release.context, verdict, where)
 
+    def asked(self) -> tuple[Product, Version]:
+        """Return the product and the version of the request. Raises UsageError, ConfigError and VersionError."""
+        product = load_product(packaging_folder() / "products" / self.request.product)
+        stages_of(product)
+        return product, version_of(self.request, product)
+
     async def context(self) -> Context:
         """Return the values of the request. Runs a step only where the engine reads the source in one."""
         request, backend = self.request, self.backend
-        folder = packaging_folder() / "products" / request.product
-        product = load_product(folder)
-        stages_of(product)  # before the source is fetched: a wrong name is a matter of seconds
-        version = version_of(request, product)
+        product, version = self.asked()
         source = await backend.source(request, product, version)
         toolchain = self.recorded or await self.toolchain(wanted(product, version, source))
         context = context_of(
@@ -96,7 +100,7 @@ class Walk(Generic[Directory]):
             toolchain=toolchain,
             images=backend.catalog.images(toolchain),
             given={**await self._databases(product), **await self._prebuilt()},
-            packaging=load_packaging(folder, product),
+            packaging=load_packaging(packaging_folder() / "products" / request.product, product),
             schemas=load_schemas(packaging_folder()),
         )
         return replace(context, missing=await self._missing())

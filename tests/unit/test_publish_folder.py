@@ -6,11 +6,13 @@ import os
 import shutil
 from pathlib import Path
 
+import anyio
 import pytest
 
-from pipeline.errors import StoreError
+from pipeline.errors import PublishError
 from pipeline.publish import folder as dist
-from pipeline.publish.folder import deliver
+from pipeline.publish.folder import Folder
+from pipeline.publish.publisher import Changes, Receipt
 
 
 def make_release(folder: Path, **files: str) -> Path:
@@ -19,6 +21,10 @@ def make_release(folder: Path, **files: str) -> Path:
         (folder / name).write_text(text)
         os.utime(folder / name, (1000, 1000))
     return folder
+
+
+def deliver(release: Path, target: Path) -> Receipt:
+    return anyio.run(Folder(target.parent).publish, release, target.name)
 
 
 def names(folder: Path) -> list[str]:
@@ -103,8 +109,37 @@ def test_what_fails_half_way_leaves_the_old_release_and_nothing_else(
         return real(source, destination, **options)
 
     monkeypatch.setattr(shutil, "copyfile", fail_on_the_second)
-    with pytest.raises(StoreError, match="No space left") as caught:
+    with pytest.raises(PublishError, match="No space left") as caught:
         deliver(make_release(tmp_path / "two", a="2", b="3"), tmp_path / "dist" / "1.0")
     assert "--dist" in caught.value.resolution
     assert (tmp_path / "dist" / "1.0" / "a").read_text() == "1"
     assert names(tmp_path / "dist") == ["1.0"]
+
+
+def test_the_receipt_says_what_had_to_be_done(tmp_path: Path) -> None:
+    target = tmp_path / "dist" / "1.0"
+    deliver(make_release(tmp_path / "one", a="1", b="2", old="x"), target)
+    receipt = deliver(make_release(tmp_path / "two", a="1", b="3", c="4"), target)
+    assert receipt.changes == Changes(put=("b", "c"), keep=("a",), remove=("old",))
+    assert str(receipt) == f"{target}: 2 files put, 1 kept, 1 removed"
+
+
+def test_a_release_without_files_is_an_empty_folder(tmp_path: Path) -> None:
+    deliver(make_release(tmp_path / "one"), tmp_path / "dist" / "1.0")
+    assert names(tmp_path / "dist" / "1.0") == []
+
+
+def test_before_the_build_it_says_that_the_place_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    anyio.run(Folder(tmp_path / "not" / "there" / "yet").check, "1.0")
+    with pytest.raises(PublishError, match="file is not a folder"):
+        anyio.run(Folder(tmp_path / "file").check, "1.0")
+    with pytest.raises(PublishError, match="file is not a folder"):
+        anyio.run(Folder(tmp_path).check, "file")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(PublishError, match=f"{tmp_path} is not writable") as caught:
+        anyio.run(Folder(tmp_path / "dist").check, "1.0")
+    assert "--dist" in caught.value.resolution
+    assert names(tmp_path) == ["file"]

@@ -43,6 +43,7 @@ TWICE = {
     ),  # stage, program
     *("bundle", "images", "keys", "toolchains", "version"),  # a verb, and what it is about
     *("engine", "step"),  # what there is of each engine
+    "table",  # of what is in that room
 }
 """Names of files that stand in several rooms, because the files belong together."""
 

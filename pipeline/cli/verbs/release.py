@@ -7,7 +7,9 @@ from pathlib import Path
 
 from pipeline.cli.running import Run, opened
 from pipeline.errors import GateClosedError
-from pipeline.publish.folder import deliver
+from pipeline.publish.folder import Folder
+from pipeline.publish.publisher import Publisher
+from pipeline.publish.table import publisher
 from pipeline.release.plan import Release
 
 GATED = ("package", "release", "scan")
@@ -18,38 +20,45 @@ def run(options: Namespace) -> int:
     """Carry out the verb and print where the result is."""
     with opened(options) as run:
         try:
-            target = run.watched(lambda: _run(run, options.verb))
+            places = run.watched(lambda: _run(run, options.verb))
         finally:
             if run.request.timings:
                 Path(run.request.timings).write_text(run.progress.timings() + "\n", encoding="utf-8")
         run.progress.note(run.progress.summary())
-    print(target)
+    print(*places, sep="\n")
     return 0
 
 
-async def _run(run: Run, verb: str) -> Path:
+async def _run(run: Run, verb: str) -> list[str]:
+    """Return where the result is: the folder of --dist first."""
     walk, backend = run.walk, run.backend
+    version = walk.asked()[1].file
+    name = version if verb == "release" else f"{version}-{verb}"
+    places = [Folder(run.request.dist), *map(publisher, run.request.publish)]
+    for place in places:
+        await place.check(name)
     planned = await walk.planned(signed=verb == "release", fetch=verb in GATED)
-    target = Path(run.request.dist) / planned.context.version.file
-    if verb == "release":
-        await _judge(run, planned, target)
-        deliver(await backend.evaluate(planned.tree), target)
-        return target
-    place = target.with_name(f"{target.name}-{verb}")
-    if verb == "package":
-        await _judge(run, planned, target)
-    deliver(await backend.evaluate(planned.part(verb)), place)
+    if verb in ("package", "release"):
+        await _judge(run, planned, version)
+    files = await backend.evaluate(planned.tree if verb == "release" else planned.part(verb))
+    done = [await _publish(run, place, files, name) for place in places]
     if verb == "scan":
-        await _judge(run, planned, target)
-    return place
+        await _judge(run, planned, version)
+    return done
 
 
-async def _judge(run: Run, planned: Release, target: Path) -> None:
-    """Raise GateClosedError, with the reports laid beside `target`, when the verdict is against a release."""
-    reports = target.with_name(f"{target.name}-rejected")
+async def _publish(run: Run, place: Publisher, files: Path, name: str) -> str:
+    receipt = await place.publish(files, name)
+    run.backend.note(str(receipt))
+    return receipt.where
+
+
+async def _judge(run: Run, planned: Release, version: str) -> None:
+    """Raise GateClosedError, with the reports beside the release that is refused, when the verdict is against it."""
+    name = f"{version}-rejected"
     try:
-        await run.walk.judge(planned, str(reports))
+        await run.walk.judge(planned, str(Path(run.request.dist, name)))
     except GateClosedError:
         if planned.made.reports is not None:
-            deliver(await run.backend.evaluate(planned.made.reports), reports)
+            await Folder(run.request.dist).publish(await run.backend.evaluate(planned.made.reports), name)
         raise
