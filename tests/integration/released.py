@@ -20,11 +20,13 @@ AS_OF = (
 """The command line on the day on which the tests began: after midnight, it would scan again."""
 
 
-def pipeline(*arguments: str, prefix: tuple[str, ...] = (), **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run `pipeline` with `arguments` in this project and return what it said."""
+def pipeline(
+    *arguments: str, prefix: tuple[str, ...] = (), project: Path = PROJECT, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `pipeline` of `project` with `arguments` there and return what it said."""
     argv = [*prefix, sys.executable, "-c", AS_OF, *arguments]
     env = {**os.environ, **variables}
-    return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=PROJECT, env=env)
+    return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=project, env=env)
 
 
 def succeeded(done: subprocess.CompletedProcess[str]) -> str:
