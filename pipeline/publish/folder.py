@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import filecmp
-import logging
 import os
 import shutil
 import stat
@@ -17,8 +16,6 @@ from anyio import to_thread
 
 from pipeline.errors import PublishError
 from pipeline.publish.publisher import Changes, Receipt
-
-logger = logging.getLogger(__name__)
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -49,7 +46,6 @@ class Folder:
         target = Path(self.where) / name
         changes = await self.plan(release, name)
         if changes or not target.is_dir():
-            logger.info("%s is written%s", target, ", in place of what it has now" if target.exists() else "")
             await to_thread.run_sync(_deliver, release, target)
         return Receipt(where=str(target), changes=changes)
 

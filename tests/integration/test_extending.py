@@ -78,7 +78,7 @@ def test_a_stage_and_a_publisher_are_each_a_file_and_a_line(project: Path, tmp_p
         assert sizes.read() == (made / "sizes.txt").read_bytes()
 
     stamp = archive.stat().st_mtime_ns
-    again = pipeline(*release, project=project)
+    again = pipeline(*release, "-v", project=project)
     assert succeeded(again).splitlines() == [str(made), str(archive)]
     assert f"{archive}: 0 files put" in again.stderr
     assert archive.stat().st_mtime_ns == stamp

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from argparse import Namespace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from pipeline.publish.folder import Folder
 from pipeline.publish.publisher import Publisher
 from pipeline.publish.table import publisher
 from pipeline.release.plan import Release
+
+logger = logging.getLogger(__name__)
 
 GATED = ("package", "release", "scan")
 """The verbs that ask the gate, and so need the scanners' databases."""
@@ -41,15 +44,15 @@ async def _run(run: Run, verb: str) -> list[str]:
     if verb in ("package", "release"):
         await _judge(run, planned, version)
     files = await backend.evaluate(planned.tree if verb == "release" else planned.part(verb))
-    done = [await _publish(run, place, files, name) for place in places]
+    done = [await _publish(place, files, name) for place in places]
     if verb == "scan":
         await _judge(run, planned, version)
     return done
 
 
-async def _publish(run: Run, place: Publisher, files: Path, name: str) -> str:
+async def _publish(place: Publisher, files: Path, name: str) -> str:
     receipt = await place.publish(files, name)
-    run.backend.note(str(receipt))
+    logger.info("%s", receipt)
     return receipt.where
 
 
