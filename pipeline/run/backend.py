@@ -13,7 +13,7 @@ from pipeline.model.step import Step
 from pipeline.model.tree import Given, Tree
 from pipeline.model.version import Version
 from pipeline.programs.sign.inspect_key import InspectedKey
-from pipeline.run.request import Place, Request
+from pipeline.run.request import FilePlace, FolderPlace, Request
 
 Directory_co = TypeVar("Directory_co", covariant=True)
 """Where a backend has the files of a tree: a path, or a `dagger.Directory`."""
@@ -40,22 +40,22 @@ class Backend(Protocol[Directory_co]):
         """Return what the source is, and keep its files for the steps. Raises SourceError and VersionError."""
         ...
 
-    async def bring(self, name: str, place: Place) -> Given:
+    async def bring(self, name: str, place: FolderPlace) -> Given:
         """Make a directory that a person named available to steps as `name`, identified by its content."""
         ...
 
-    def own(self, folder: str) -> Place:
+    def own(self, folder: str) -> FolderPlace:
         """Return a folder of this project, whose path is relative to it."""
         ...
 
-    async def names(self, place: Place, folder: str = "") -> list[str] | None:
+    async def names(self, place: FolderPlace, folder: str = "") -> list[str] | None:
         """Return the content of a directory that a person named, or of a folder in it; None if it does not exist.
 
         Names of folders end with a slash.
         """
         ...
 
-    async def policy(self, place: Place) -> Policy:
+    async def policy(self, place: FilePlace) -> Policy:
         """Return the policy in a file that a person named. Raises ConfigError."""
         ...
 

@@ -31,7 +31,7 @@ from pipeline.model.version import Version
 from pipeline.programs.sign.inspect_key import InspectedKey
 from pipeline.programs.source.checkout import Checkout
 from pipeline.run.dagger_images import asker, looker
-from pipeline.run.request import Place, Request
+from pipeline.run.request import FilePlace, FolderPlace, Request
 from pipeline.run.walk import GENERAL, tested
 from pipeline.source.resolve import check_commit, given_epoch
 from pipeline.stages.checkout import FILES, FOUND, checkout, no_such_tag, parameters, source_of, unusable
@@ -60,10 +60,12 @@ class DaggerBackend:
     async def source(self, request: Request, product: Product, version: Version) -> Source:
         check_commit(request.commit or None)
         ref = version.git_ref(product.source.tag)
-        given, revision = request.source, ""
-        if given is None and product.source.path:
+        revision = ""
+        if request.source is not None:
+            given = _directory(request.source)
+        elif product.source.path:
             given = await self._own_repository(product.source.path, request.repository)
-        elif given is None:
+        else:
             given, revision = await self._cloned(product, version, ref)
         if request.commit and revision and request.commit != revision:
             raise SourceError(
@@ -124,24 +126,25 @@ class DaggerBackend:
         self.given[name] = directory
         return Given(name, f"dagger:{await directory.digest()}")
 
-    async def bring(self, name: str, place: Place) -> Given:
+    async def bring(self, name: str, place: FolderPlace) -> Given:
         # Identified as the embedded engine does, so that both engines have the same digests of steps.
-        self.given[name] = place
+        self.given[name] = directory = _directory(place)
         with tempfile.TemporaryDirectory() as folder:
-            await place.export(f"{folder}/{name}")
+            await directory.export(f"{folder}/{name}")
             return Given(name, await asyncio.to_thread(content.digest_of, Path(folder) / name))
 
     def own(self, folder: str) -> dagger.Directory:
         # It comes with the module.
         return self.client.current_module().source().directory(folder)
 
-    async def names(self, place: Place, folder: str = "") -> list[str] | None:
-        if folder and f"{folder}/" not in await place.entries():
+    async def names(self, place: FolderPlace, folder: str = "") -> list[str] | None:
+        directory = _directory(place)
+        if folder and f"{folder}/" not in await directory.entries():
             return None
-        found: list[str] = await (place.entries(path=folder) if folder else place.entries())
-        return found
+        return await (directory.entries(path=folder) if folder else directory.entries())
 
-    async def policy(self, place: Place) -> Policy:
+    async def policy(self, place: FilePlace) -> Policy:
+        assert isinstance(place, dagger.File)
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "policy.toml"
             await asyncio.to_thread(path.write_text, await place.contents(), encoding="utf-8")
@@ -167,11 +170,17 @@ class DaggerBackend:
     async def key(self, request: Request) -> str:
         if request.signing_key is None:
             return ""
+        assert isinstance(request.signing_key, dagger.Secret)
         self.secrets["signing-key"] = request.signing_key
         return "--signing-key"
 
     def remember(self, described: InspectedKey) -> None:
         """Forget it: a module has no memory."""
+
+
+def _directory(place: FolderPlace) -> dagger.Directory:
+    assert isinstance(place, dagger.Directory), "a path of the command line comes with the local backend"
+    return place
 
 
 async def dagger_backend(client: dagger.Client, request: Request) -> DaggerBackend:

@@ -26,7 +26,7 @@ from pipeline.model.step import Step
 from pipeline.model.tree import Given, Tree
 from pipeline.model.version import Version
 from pipeline.programs.sign.inspect_key import InspectedKey
-from pipeline.run.request import Place, Request
+from pipeline.run.request import FilePlace, FolderPlace, Request, SecretPlace
 from pipeline.signing import keys
 from pipeline.signing.keys import SigningKey
 from pipeline.source.resolve import resolve
@@ -88,7 +88,7 @@ class LocalBackend:
             version,
             home=self.home,
             project=packaging_folder().parent,
-            where=request.source,
+            where=_path(request.source) if request.source else None,
             commit=request.commit or None,
             snapshot=request.snapshot,
             accept_moved_tag=request.accept_moved_tag,
@@ -97,22 +97,22 @@ class LocalBackend:
         self.given["source"] = checkout.path
         return checkout.source
 
-    async def bring(self, name: str, place: Place) -> Given:
+    async def bring(self, name: str, place: FolderPlace) -> Given:
         path = _folder(place)
         self.given[name] = path.absolute()
         given = Given(name, await anyio.to_thread.run_sync(content.digest_of, path))
         logger.debug("%s is what steps see as %s: %s", path, name, given.identity)
         return given
 
-    def own(self, folder: str) -> Path:
-        return packaging_folder().parent / folder
+    def own(self, folder: str) -> str:
+        return str(packaging_folder().parent / folder)
 
-    async def names(self, place: Place, folder: str = "") -> list[str] | None:
+    async def names(self, place: FolderPlace, folder: str = "") -> list[str] | None:
         path = _folder(place) / folder
         return [f"{each.name}/" if each.is_dir() else each.name for each in path.iterdir()] if path.is_dir() else None
 
-    async def policy(self, place: Place) -> Policy:
-        return load_policy(Path(place))
+    async def policy(self, place: FilePlace) -> Policy:
+        return load_policy(Path(_path(place)))
 
     async def prepare(self, names: Iterable[str]) -> None:
         await self.catalog.prepare([name for name in names if name in self.catalog.names()], self.note)
@@ -129,10 +129,10 @@ class LocalBackend:
         return (await self.evaluate(tree) / path).read_text("utf-8")
 
     def remembered(self, request: Request) -> InspectedKey | None:
-        return keys.remembered(self.home, request.signing_key)
+        return keys.remembered(self.home, _path(request.signing_key) if request.signing_key else None)
 
     async def key(self, request: Request) -> str:
-        self._key = await keys.find_key(request.signing_key, self.home)
+        self._key = await keys.find_key(_path(request.signing_key) if request.signing_key else None, self.home)
         self.secrets["signing-key"] = self._key.secret
         if self._key.development:
             self.note(f"signing with this machine's development key {self._key.origin}: not for shipping")
@@ -143,8 +143,13 @@ class LocalBackend:
         keys.remember(self.home, self._key, described)
 
 
-def _folder(place: Place) -> Path:
-    path = Path(place)
+def _path(place: FolderPlace | FilePlace | SecretPlace) -> str:
+    assert isinstance(place, str), "Dagger's own objects come with Dagger's backend"
+    return place
+
+
+def _folder(place: FolderPlace) -> Path:
+    path = Path(_path(place))
     if not path.is_dir():
         raise UsageError(f"{path} is not a directory", resolution="name a directory")
     return path

@@ -10,12 +10,17 @@ import datetime as dt
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pipeline.publish.table import PUBLISHERS
 
-Place: TypeAlias = Any
-"""A file or a directory: a path on the command line, a `dagger.File`, `Directory` or `Secret` on Dagger."""
+if TYPE_CHECKING:
+    import dagger  # not while a program runs that has no Dagger in it
+
+FolderPlace: TypeAlias = "str | dagger.Directory"
+FilePlace: TypeAlias = "str | dagger.File"
+SecretPlace: TypeAlias = "str | dagger.Secret"
+"""What a person names: a path on the command line, and on Dagger what it has for it. Each backend takes its own."""
 
 
 class Kind(Enum):
@@ -107,13 +112,13 @@ class Request:
 
     tag: str = option(Group.WHAT, Kind.TEXT, "the version, with or without v: v3.68, 4.44, v1.2.3-rc.1", metavar="TAG")
     product: str = option(Group.WHAT, Kind.TEXT, "a folder of packaging/products", default="seaweedfs", metavar="NAME")
-    source: Place = option(
+    source: FolderPlace | None = option(
         Group.WHAT,
         Kind.FOLDER,
         "a repository or a directory, and on the command line also a git URL (default: the product's own repository)",
         metavar="WHERE",
     )
-    repository: Place = option(
+    repository: dagger.Directory | None = option(
         Group.WHAT,
         Kind.FOLDER,
         "the git repository of products that live in it (default: the one that the module was loaded from)",
@@ -145,7 +150,7 @@ class Request:
         flag="--variant",
         argument="variant",
     )
-    legs: tuple[Place, ...] = option(
+    legs: tuple[FolderPlace, ...] = option(
         Group.HOW,
         Kind.FOLDERS,
         "take the binaries that `build` left in DIR on another machine; may be repeated",
@@ -161,19 +166,19 @@ class Request:
         choices=("boringcrypto", "go"),
     )
     require_openssl_fips: bool = option(Group.HOW, Kind.FLAG, "fail without an OpenSSL FIPS provider")
-    policy: Place = option(
+    policy: FilePlace | None = option(
         Group.GATE, Kind.FILE, "the gate's policy (default: the product's policy.toml)", metavar="FILE"
     )
-    scan_db: Place = option(
+    scan_db: FolderPlace | None = option(
         Group.GATE,
         Kind.FOLDER,
         "scanner databases: grype/, trivy/, govulncheck/ in DIR, instead of the vendors' feeds",
         metavar="DIR",
     )
-    advisories: Place = option(
+    advisories: FolderPlace | None = option(
         Group.GATE, Kind.FOLDER, "OSV advisories to make the scanner databases from", metavar="DIR"
     )
-    signing_key: Place = option(
+    signing_key: SecretPlace | None = option(
         Group.SIGNING,
         Kind.SECRET,
         "OpenPGP private key; on the command line a file, or $PIPELINE_SIGNING_KEY holds it (default: a development "
@@ -242,7 +247,7 @@ class Request:
     source_date_epoch: str = option(
         Group.MACHINE, Kind.TEXT, "the time of a directory without .git, in seconds since 1970", flag=""
     )
-    images: Place = option(
+    images: dagger.Directory | None = option(
         Group.IMAGES,
         Kind.FOLDER,
         "a folder of `pipeline images export`, for an engine that reaches no registry",

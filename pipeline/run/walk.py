@@ -170,6 +170,7 @@ class Walk(Generic[Directory]):
         backend, request = self.backend, self.request
         match databases(request, product):
             case Databases.GIVEN:
+                assert request.scan_db is not None
                 return {"scan-db": await backend.bring("scan-db", request.scan_db)}
             case Databases.ADVISORIES:
                 own = f"packaging/products/{product.name}/{product.scan.advisories}"
