@@ -28,8 +28,8 @@ class Made:
 
     def __add__(self, other: Made) -> Made:
         """Return both together. Raises ValueError for two gates with one name, or two verdicts."""
-        if self.verdict and other.verdict:
-            raise ValueError("a release has one verdict")
+        if (self.verdict and other.verdict) or (self.reports and other.reports):
+            raise ValueError("a release has one verdict, with its reports")
         return Made(
             artifacts=(*self.artifacts, *other.artifacts),
             statements=(*self.statements, *other.statements),

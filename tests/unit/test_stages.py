@@ -137,3 +137,5 @@ def test_a_gate_with_the_name_of_an_input_or_of_another_gate_is_refused() -> Non
         _ = Made(gates={"approval": tree}) + Made(gates={"approval": tree})
     with pytest.raises(ValueError, match="one verdict"):
         _ = Made(verdict=tree) + Made(verdict=tree)
+    with pytest.raises(ValueError, match="one verdict"):
+        _ = Made(reports=tree) + Made(reports=tree)
