@@ -132,6 +132,7 @@ class Evaluation:
 
     async def _make_step(self, check: Callable[[], None], step: Step, key: str, results: Results) -> Laid:
         async with self.context.fetches if step.network else self.context.slots:
+            # It may have waited long for its turn, and another step may have failed meanwhile.
             check()
             if logger.isEnabledFor(logging.INFO):
                 logger.info("%s runs: %s", _named(step), self.context.why(step))
@@ -156,6 +157,7 @@ class Evaluation:
                     code, seconds = await run_job(job, log)
                     return await anyio.to_thread.run_sync(self._finish, job, log, code, seconds, key)
                 except StepFailedError as error:
+                    # A step with secrets has its private directories in memory, so it may be the memory that was full.
                     if is_about_space(log.tail()) and not step.secrets:
                         raise full_disk(store.home, details=str(error)) from error
                     raise
@@ -223,6 +225,7 @@ class Evaluation:
         await stack.enter_async_context(locked(store.cache_lock(name), shared=True))  # who prunes has it for an instant
         path = store.home / "caches" / name
         path.mkdir(exist_ok=True)
+        # Prune takes the time of the folder for its last use; what is written deep inside does not change it.
         os.utime(path)
         return path
 
@@ -232,6 +235,8 @@ class Evaluation:
         try:
             yield path
         finally:
+            # What was kept has been renamed away, and its scratch removed in the same turn of a thread. Shielded,
+            # because a cancelled task can wait for nothing more, and an interrupt would leave gigabytes behind.
             if path.exists():
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(remove_tree, path)
