@@ -1,4 +1,8 @@
-"""Reads ELF (System V ABI, chapters 4 and 5) and Go's build information. A part of `prove.py`, not a program."""
+"""Reads ELF (System V ABI, chapters 4 and 5). A part of `prove.py`, not a program.
+
+By hand, because the go command tells neither the header's machine nor what a binary is linked with, and a search among
+the symbols, which prove which FIPS module is linked, must see names that share their ends.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,9 @@ import struct
 from bisect import bisect_left, bisect_right
 from typing import Any
 
-from pipeline.programs.common import Json, Problem
+from pipeline.programs.common import Problem
 
 PT_LOAD, PT_DYNAMIC, PT_INTERP, SHT_SYMTAB, DT_NEEDED, DT_STRTAB = 1, 2, 3, 2, 1, 5
-BUILD_INFO_MAGIC = b"\xff Go buildinf:"
 
 
 class Elf:
@@ -75,36 +78,3 @@ class Elf:
 def _text_at(data: bytes, offset: int) -> str:
     end = data.find(b"\0", offset)
     return data[offset : end if end >= 0 else len(data)].decode("utf-8", "replace")
-
-
-def _take(data: bytes, position: int) -> tuple[bytes, int]:
-    """Return the bytes that a varint length (unsigned LEB128) at `position` announces, and what follows them."""
-    length = shift = 0
-    while True:
-        byte = data[position]
-        length |= (byte & 0x7F) << shift
-        position, shift = position + 1, shift + 7
-        if byte < 0x80:
-            return data[position : position + length], position + length
-
-
-def build_info(elf: Elf) -> Json:
-    """Return {"toolchain", "path", "settings"} as `go version -m` shows them (debug/buildinfo, inline format).
-
-    Raises Problem when the file holds no build information: it was not built by Go 1.18 or newer.
-    """
-    header = elf.sections.get(".go.buildinfo")
-    blob = elf.content(header) if header else b""
-    if not blob.startswith(BUILD_INFO_MAGIC) or not blob[15] & 2:
-        raise Problem("the binary holds no Go build information: it was not built by Go 1.18 or newer")
-    toolchain, position = _take(blob, 32)
-    module, _ = _take(blob, position)
-    info: Json = {"toolchain": toolchain.decode(), "path": "", "settings": {}}
-    for line in module[16:-16].decode("utf-8", "replace").splitlines():
-        word, _, rest = line.partition("\t")
-        if word == "path":
-            info["path"] = rest
-        elif word == "build":
-            key, _, value = rest.partition("=")
-            info["settings"][key] = value
-    return info

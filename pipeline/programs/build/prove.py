@@ -34,10 +34,12 @@ import platform
 import re
 import shutil
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.programs.build.elf import Elf, build_info
+from pipeline.programs.build.elf import Elf
+from pipeline.programs.build.go_version import BuildInfo, build_info
 from pipeline.programs.common import Json, Params, Problem, read_object, run_program, sha256_of, write_json
 
 SCHEMA = "urn:release-pipeline:binary-proof:v1"
@@ -117,12 +119,12 @@ def prove_file(proof: Proof, params: Params, elf: Elf) -> None:
         proof.check(f"does not contain {text}", False, text.encode() in elf.data, "bytes of the file")
 
 
-def prove_build(proof: Proof, params: Params, info: Json) -> None:
+def prove_build(proof: Proof, params: Params, info: BuildInfo) -> None:
     """Claims from Go's build information that do not depend on the variant."""
     evidence = "Go build information"
-    settings = info["settings"]
+    settings = info.settings
     if params.get("toolchain"):
-        proof.check("toolchain", params["toolchain"], re.split(r"[ -]", info["toolchain"])[0], evidence)
+        proof.check("toolchain", params["toolchain"], re.split(r"[ -]", info.toolchain)[0], evidence)
     proof.check("GOOS", params["os"], settings.get("GOOS"), evidence)
     proof.check("GOARCH", params["arch"], settings.get("GOARCH"), evidence)
     proof.check("-trimpath", "true", settings.get("-trimpath"), evidence)
@@ -131,9 +133,9 @@ def prove_build(proof: Proof, params: Params, info: Json) -> None:
         proof.check(key, value, settings.get(key), evidence)
 
 
-def prove_fips(proof: Proof, module: str, elf: Elf, info: Json) -> None:
+def prove_fips(proof: Proof, module: str, elf: Elf, info: BuildInfo) -> None:
     """Claims from build information and symbols about the FIPS module: `boringcrypto`, `go`, or `` for none."""
-    settings = info["settings"]
+    settings = info.settings
     godebug = settings.get("DefaultGODEBUG", "").split(",")
     boring, native = module == "boringcrypto", module == "go"
     evidence = "Go build information"
@@ -152,6 +154,15 @@ def prove_fips(proof: Proof, module: str, elf: Elf, info: Json) -> None:
     proof.check("frozen module linked", expected, sorted(versions), "symbols in crypto/internal/fips140/v…")
     if boring:
         proof.check("CGO_ENABLED", "1", settings.get("CGO_ENABLED"), evidence)
+
+
+def read_claims(params: Params, elf: Elf, info: BuildInfo) -> Proof:
+    """Return all claims that hold or not before the binary is run."""
+    proof = Proof()
+    prove_file(proof, params, elf)
+    prove_build(proof, params, info)
+    prove_fips(proof, params["fips_module"], elf, info)
+    return proof
 
 
 def prove_runs(proof: Proof, params: Params, binary: Path, module: str) -> Json:
@@ -184,16 +195,16 @@ def outside(module: str, elf: Elf) -> list[str]:
     return sorted({m[1] for m in map(pattern.match, elf.symbols("crypto/")) if m})
 
 
-def certificate(module: str, info: Json) -> str:
+def certificate(module: str, info: BuildInfo) -> str:
     """Return the CMVP certificate of the linked module as Go's sources name it, or an empty string."""
     if module == "go":
-        return NATIVE_CERTIFICATES.get(info["settings"].get("GOFIPS140", ""), "")
-    release = re.match(r"go1\.([0-9]+)", info["toolchain"])
+        return NATIVE_CERTIFICATES.get(info.settings.get("GOFIPS140", ""), "")
+    release = re.match(r"go1\.([0-9]+)", info.toolchain)
     # Go 1.24 moved crypto/internal/boring to BoringSSL's fips-20220613; its Dockerfile names certificate 4735.
     return "CMVP 4735" if module == "boringcrypto" and release and int(release[1]) >= 24 else ""
 
 
-def about_module(params: Params, module: str, elf: Elf, info: Json) -> Json:
+def about_module(params: Params, module: str, elf: Elf, info: BuildInfo) -> Json:
     """Return what is known about the FIPS module of the binary."""
     known = {"module": module, "certificate": certificate(module, info), "outside": outside(module, elf)}
     return {**known, "probe": read_object(Path(params["probe"]))} if params.get("probe") else known
@@ -207,11 +218,8 @@ def prove(params: Params) -> Json:
         raise Problem(f"nothing is known about {params['os']}/{params['arch']}")
     if module not in {"", "boringcrypto", "go"}:
         raise Problem(f"unknown FIPS module {module!r}: it is boringcrypto or go")
-    elf, proof = Elf(binary.read_bytes()), Proof()
-    info = build_info(elf)
-    prove_file(proof, params, elf)
-    prove_build(proof, params, info)
-    prove_fips(proof, module, elf, info)
+    elf, info = Elf(binary.read_bytes()), build_info(binary)
+    proof = read_claims(params, elf, info)
     ran = prove_runs(proof, params, binary, module) if proof.claims[0]["holds"] else {}
     if proof.failures:
         errors = [f"it printed on stderr: {ran['errors'].strip()}"] if ran.get("errors") else []
@@ -222,7 +230,7 @@ def prove(params: Params) -> Json:
         "target": f"{params['os']}/{params['arch']}",
         "variant": params["variant"],
         "fips": about_module(params, module, elf, info) if module else None,
-        "build": info,
+        "build": asdict(info),
         "linking": {"interpreter": elf.interpreter or None, "needed": elf.needed},
         "run": ran,
         "claims": proof.claims,
