@@ -324,7 +324,7 @@ def test_a_configuration_that_the_service_cannot_read_stops_the_start(machine: M
 @pytest.mark.parametrize(
     ("files", "values", "code", "says"),
     [
-        ({"etc/weed/master-1.toml": "a"}, {}, 78, "master-1.toml: line 1: = is missing"),
+        ({"etc/weed/master-1.toml": "a"}, {}, 78, 'master-1.toml: Expected "=" after a key'),
         ({"etc/weed/master.options": "mdri=/x"}, {}, 78, "did you mean mdir?"),
         ({"etc/weed/master-1.options": "mdir=/x"}, {}, 78, "MASTER_DATA_DIR of weed.conf sets it"),
         ({}, {"FIPS_ENABLED": "true"}, 78, "is the standard build of"),

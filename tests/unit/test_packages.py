@@ -234,7 +234,7 @@ def test_every_packaging_file_is_installed_once() -> None:
     for path, _ in context().packaging.entries:
         folder = path.split("/")[0]
         if folder not in {"deb", "maintainer", "rpm", "selinux", "Makefile", "release.j2"}:
-            by = [p for p in patterns if p.count("/") == path.count("/") and PurePosixPath(path).match(p)]
+            by = {p for p in patterns if p.count("/") == path.count("/") and PurePosixPath(path).match(p)}
             assert len(by) == 1, f"{path} is installed by {by}"
 
 

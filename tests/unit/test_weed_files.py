@@ -94,10 +94,10 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[grpc\n", "line 1: ] is missing"),
-        ('[grpc]\nca = "a\n', "line 2: a string does not end"),
-        ('[grpc]\nca = "a"\nca = "b"\n', "line 3: ca is defined twice"),
-        ("grpc.ca = yes\n", "line 1: a value is missing"),
+        ("[grpc\n", """Expected "]" at the end of a table declaration (at line 1,"""),
+        ('[grpc]\nca = "a\n', "Illegal character '\\n' (at line 2,"),
+        ('[grpc]\nca = "a"\nca = "b"\n', "Can not overwrite a value (at line 3,"),
+        ("grpc.ca = yes\n", "Invalid value (at line 1,"),
         ('[jwt.signing]\nkey = "REPLACE-ME"\n', "replace it with a secret of your own"),
     ],
 )

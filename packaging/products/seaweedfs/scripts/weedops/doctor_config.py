@@ -12,7 +12,7 @@ from weedops.launch import plan
 from weedops.options import options_file
 from weedops.secret import secrets
 from weedops.settings import read_settings
-from weedops.toml import TomlError, loads
+from weedops.toml import TOMLDecodeError, loads
 
 MARKERS = ("allow-downgrade", "purge-data", "restart-on-upgrade")
 """Files of /etc/weed that the package's own scripts look for."""
@@ -137,7 +137,7 @@ def _secrets(path: str) -> str:
     """Return the names of what is secret in a toml file, "" for nothing or for one that `starts` complains of."""
     try:
         return ", ".join(secrets(loads(read(path)))) if path.endswith(".toml") else ""
-    except TomlError:
+    except TOMLDecodeError:
         return ""
 
 

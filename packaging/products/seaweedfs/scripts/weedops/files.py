@@ -78,7 +78,7 @@ def read_toml(paths: Paths, instance: Instance) -> List[Source]:
             text = read_trusted(path)
             try:
                 content = toml.loads(text)
-            except toml.TomlError as error:
+            except toml.TOMLDecodeError as error:
                 raise ConfigError(
                     f"{path}: {error}", "correct it: weed would start without this file and all it demands"
                 )

@@ -13,7 +13,7 @@ from weedops.files import check_private, check_writers, find, read_trusted
 from weedops.options import read_options
 from weedops.paths import Installed, Paths
 from weedops.settings import Instance
-from weedops.toml import TomlError, loads
+from weedops.toml import TOMLDecodeError, loads
 
 HTTPS_SINCE = {"master": (0,), "volume": (0,), "filer": (3, 71)}
 """The first release in which [https.<role>] of security.toml means something (3.68 has master and volume)."""
@@ -60,7 +60,7 @@ def context_for(instance: Instance, installed: Installed, paths: Paths) -> Tuple
     path = find(paths, instance, "security.toml")
     try:
         content = loads(read_trusted(path)) if path else {}
-    except TomlError as error:
+    except TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}", "correct it")
     found = https(content, read_options(paths, instance), instance.role, installed)
     if not found.key:
