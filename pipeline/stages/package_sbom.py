@@ -48,7 +48,7 @@ def _of_package(context: Context, package: Artifact, known: Mapping[str, Artifac
             **{f"out_{keys[suffix]}": f"/out/{name}" for suffix, name in names.items()},
         },
         title=f"sbom of {made_by.title}",
-        image=context.image("debian"),
+        image=context.image("sbom"),
         inputs={
             "contents": listed.out,
             "schemas": context.schemas,

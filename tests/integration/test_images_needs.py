@@ -28,7 +28,7 @@ def test_a_release_names_the_image_the_program_and_the_step_before_anything_else
     done = release("debian")
     assert done.returncode == 6, done.stderr
     assert 'image "debian" has no Python 3.9 or newer as python3, which every step needs' in done.stderr
-    assert 'image "debian" has no Python module jsonschema, which step "sbom ' in done.stderr
+    assert 'image "debian" has no Python module jsonschema, which step "scan reports" needs' in done.stderr
     assert 'image "debian" has no gpg, which step "inspect the signing key" and 1 more need' in done.stderr
     assert "openssl" not in done.stderr, "no step of this release needs it"
     assert "exit code" not in done.stderr

@@ -34,6 +34,8 @@ from tests.unit.test_release_graph import PRODUCTS, context
 PACKAGING = PRODUCTS.parent
 RUNNERS = {"attempt", "run", "said"}
 """The functions of `pipeline/programs` whose first argument is a program."""
+OPTIONAL = {"referencing"}
+"""Modules without which a program does its work in another way."""
 ELSEWHERE = {
     ("deb-ubuntu22.04", "contents"): {"rpm", "rpm2cpio"},
     ("rpm-ol8", "contents"): {"dpkg-deb"},
@@ -92,7 +94,7 @@ def first(node: ast.expr) -> str:
 
 
 def called(source: bytes, known: set[str]) -> set[str]:
-    """Return the programs that a program of `pipeline/programs` starts.
+    """Return the programs that a program of `pipeline/programs` starts, and the modules that it imports of libraries.
 
     They are the first arguments of what runs programs, and every list that begins with a known one.
     """
@@ -103,6 +105,8 @@ def called(source: bytes, known: set[str]) -> set[str]:
                 found.add(first(argv))
             case ast.Call(func=ast.Attribute(value=ast.Name(id="subprocess")), args=[argv, *_]):
                 found.add(first(argv))
+            case ast.Call(func=ast.Attribute(attr="import_module"), args=[name]) if literal(name) not in OPTIONAL:
+                found.add(f"python3:{literal(name)}")
             case ast.List() | ast.Tuple() if isinstance(node.ctx, ast.Load) and first(node) in known:
                 found.add(first(node))
     return found - {""}

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.programs.common import Params, Problem
 from pipeline.programs.sbom import license_policy, sbom
+from pipeline.programs.sbom.canonical import canonical
 
 DATA = Path(__file__).parent.parent / "data" / "inside"
 FILE, SHA256 = "weed-1.2.3-linux-amd64", "d235c091fb56516e857aa6f482c63ea0aa72f0f9984bd5b231d6de5e80df00f9"
@@ -47,12 +48,12 @@ def test_two_runs_of_syft_give_one_document(cyclonedx: dict[str, Any], spdx: dic
     other["serialNumber"] = f"urn:uuid:{uuid.uuid4()}"
     other["metadata"]["timestamp"] = "2030-01-01T00:00:00Z"
     again = sbom.normalise_cyclonedx(other, PARAMS, FILE, SHA256, EPOCH)
-    assert sbom.canonical(again) == sbom.canonical(cyclonedx)
+    assert canonical(again) == canonical(cyclonedx)
     other = shuffled(document("spdx"))
     other["documentNamespace"] = f"https://anchore.com/syft/file/x-{uuid.uuid4()}"
     other["creationInfo"]["created"] = "2030-01-01T00:00:00Z"
     again = sbom.normalise_spdx(other, PARAMS, FILE, SHA256, EPOCH)
-    assert {k for k in spdx if sbom.canonical(spdx[k]) != sbom.canonical(again[k])} == set()
+    assert {k for k in spdx if canonical(spdx[k]) != canonical(again[k])} == set()
 
 
 def test_other_content_gets_another_identity(cyclonedx: dict[str, Any]) -> None:
@@ -83,9 +84,9 @@ def test_the_artifact_is_the_root(cyclonedx: dict[str, Any], spdx: dict[str, Any
 
 def test_no_path_of_the_machine_remains(cyclonedx: dict[str, Any], spdx: dict[str, Any]) -> None:
     for raw, done in ((document("cdx"), cyclonedx), (document("spdx"), spdx)):
-        assert "file://" in sbom.canonical(raw)
-        assert "file://" not in sbom.canonical(done)
-        assert "/in/binary" not in sbom.canonical(sbom.without_folder(done, "/in/binary"))
+        assert "file://" in canonical(raw)
+        assert "file://" not in canonical(done)
+        assert "/in/binary" not in canonical(sbom.without_folder(done, "/in/binary"))
 
 
 def test_a_document_about_another_file_is_refused() -> None:
@@ -164,11 +165,11 @@ def test_notice_files_are_no_licenses() -> None:
         {"expression": "MIT OR ISC"},
     ]
     kept = sbom.licenses(copy.deepcopy(entries))
-    assert {sbom.canonical(entry) for entry in kept} == {
-        sbom.canonical({"license": {"id": "Apache-2.0"}}),
-        sbom.canonical({"license": {"name": "sha256:2"}}),
-        sbom.canonical(entries[4]),
-        sbom.canonical(entries[5]),
+    assert {canonical(entry) for entry in kept} == {
+        canonical({"license": {"id": "Apache-2.0"}}),
+        canonical({"license": {"name": "sha256:2"}}),
+        canonical(entries[4]),
+        canonical(entries[5]),
     }
 
 

@@ -33,7 +33,7 @@ SCHEMAS = Files.of({"bom-1.6.schema.json": "{}"})
 
 def context(**options: object) -> Context:
     base = Base("root", "sha256:1")
-    names = ("deb-ubuntu22.04", "debian", "go", "govulncheck", "grype", "rpm-ol8", "rpm-ol9", "syft", "trivy")
+    names = ("deb-ubuntu22.04", "debian", "go", "govulncheck", "grype", "rpm-ol8", "rpm-ol9", "sbom", "syft", "trivy")
     return Context(
         product=load_product(PRODUCTS / "example"),
         version=parse_tag("v1.2.3"),

@@ -1,11 +1,15 @@
-"""The licenses of components: what the policy refuses, and a notice for people. A part of `sbom.py`, not a program."""
+"""The licenses of components: what the policy refuses, and a notice for people. A part of `sbom.py`, not a program.
+
+Needs the library license_expression in its image.
+"""
 
 from __future__ import annotations
 
-import re
+import importlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
-from pipeline.programs.common import Json, Params
+from pipeline.programs.common import Json, Params, Problem
 
 UNKNOWN = {"", "NOASSERTION", "NONE"}
 UNRECOGNISED = "sha256:"
@@ -33,60 +37,29 @@ def dependencies(components: list[Json]) -> list[Json]:
     ]
 
 
-class Expression:
-    """An SPDX license expression (SPDX 2.3, annex D) that is evaluated while it is read."""
-
-    def __init__(self, text: str, accepted: Callable[[str], bool]) -> None:
-        self.tokens: list[str] = re.findall(r"[()]|[^()\s]+", text)[::-1]
-        self.accepted = accepted
-
-    def next_is(self, word: str) -> bool:
-        """Take the next token if it is `word`."""
-        if self.tokens and self.tokens[-1].upper() == word:
-            self.tokens.pop()
-            return True
-        return False
-
-    def simple(self) -> bool:
-        """Evaluate a license, with its exception, or what is in parentheses. Raises ValueError for anything else."""
-        if self.next_is("("):
-            result = self.either()
-            if not self.next_is(")"):
-                raise ValueError("a parenthesis is not closed")
-            return result
-        if not self.tokens or self.tokens[-1].upper() in {")", "AND", "OR", "WITH"}:
-            raise ValueError("a license is missing")
-        name = self.tokens.pop()
-        if self.next_is("WITH") and self.tokens:
-            return self.accepted(f"{name} WITH {self.tokens.pop()}") or self.accepted(name)
-        return self.accepted(name)
-
-    def both(self) -> bool:
-        """Evaluate licenses that all apply."""
-        result = self.simple()
-        while self.next_is("AND"):
-            result = self.simple() and result
-        return result
-
-    def either(self) -> bool:
-        """Evaluate licenses of which one may be chosen."""
-        result = self.both()
-        while self.next_is("OR"):
-            result = self.both() or result
-        return result
-
-
 def satisfied(text: str, accepted: Callable[[str], bool]) -> bool:
-    """Return whether a license expression can be satisfied with accepted licenses.
+    """Return whether an SPDX license expression (SPDX 2.3, annex D) can be satisfied with accepted licenses.
 
     Text that is no expression, such as a license's name in words, is looked up whole.
     """
-    expression = Expression(text, accepted)
     try:
-        result = expression.either()
-    except ValueError:
-        return accepted(text)
-    return accepted(text) if expression.tokens else result
+        library = importlib.import_module("license_expression")
+    except ImportError:
+        raise Problem("this image lacks the Python library license_expression") from None
+    try:
+        parsed = library.Licensing().parse(text)
+    except library.ExpressionError:
+        parsed = None
+    return accepted(text) if parsed is None else _holds(library, parsed, accepted)
+
+
+def _holds(library: Any, expression: Any, accepted: Callable[[str], bool]) -> bool:
+    if isinstance(expression, library.LicenseWithExceptionSymbol):
+        return accepted(str(expression)) or accepted(expression.license_symbol.key)
+    if isinstance(expression, library.LicenseSymbol):
+        return accepted(expression.key)
+    every = all if isinstance(expression, library.AND) else any
+    return every(_holds(library, each, accepted) for each in expression.args)
 
 
 def refusals(components: list[Json], policy: Json) -> Iterator[str]:

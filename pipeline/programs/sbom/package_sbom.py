@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from pipeline.programs import common
 from pipeline.programs.common import Json, Params, Problem
-from pipeline.programs.sbom import sbom
+from pipeline.programs.sbom.canonical import CYCLONEDX_SCHEMA, SPDX_SCHEMA, canonical, content_uuid
 from pipeline.programs.schemas import validate
 
 ROOT, DOCUMENT = "SPDXRef-DocumentRoot-Package", "SPDXRef-DOCUMENT"
@@ -92,10 +92,10 @@ def cyclonedx(params: Params, contents: Json, binary: Json) -> Json:
             "timestamp": common.timestamp(common.source_date_epoch()),
             "component": root,
         },
-        "components": sorted(parts, key=lambda component: (component["bom-ref"], sbom.canonical(component))),
+        "components": sorted(parts, key=lambda component: (component["bom-ref"], canonical(component))),
         "dependencies": [{"ref": ref, "dependsOn": sorted(targets)} for ref, targets in sorted(edges.items())],
     }
-    return {**document, "serialNumber": f"urn:uuid:{sbom.content_uuid(document)}"}
+    return {**document, "serialNumber": f"urn:uuid:{content_uuid(document)}"}
 
 
 def spdx_root(params: Params, contents: Json) -> Json:
@@ -167,20 +167,20 @@ def spdx(params: Params, contents: Json, binary: Json) -> Json:
         "dataLicense": "CC0-1.0",
         "name": params["file"],
         "creationInfo": {**creation, "created": common.timestamp(common.source_date_epoch())},
-        "packages": sorted([spdx_root(params, contents), *(binary.get("packages") or [])], key=sbom.canonical),
-        "files": sorted(files, key=sbom.canonical),
-        "relationships": sorted(relations, key=sbom.canonical),
+        "packages": sorted([spdx_root(params, contents), *(binary.get("packages") or [])], key=canonical),
+        "files": sorted(files, key=canonical),
+        "relationships": sorted(relations, key=canonical),
     }
     if binary.get("hasExtractedLicensingInfos"):
         document["hasExtractedLicensingInfos"] = binary["hasExtractedLicensingInfos"]
-    namespace = f"https://spdx.org/spdxdocs/{quote(params['file'], safe='')}-{sbom.content_uuid(document)}"
+    namespace = f"https://spdx.org/spdxdocs/{quote(params['file'], safe='')}-{content_uuid(document)}"
     return {**document, "documentNamespace": namespace}
 
 
 def main(params: Params) -> None:
     """Write both documents."""
     contents, folder = common.read_object(Path(params["contents"])), params.path("schemas", "/in/schemas")
-    for make, key, schema in ((cyclonedx, "cyclonedx", sbom.CYCLONEDX_SCHEMA), (spdx, "spdx", sbom.SPDX_SCHEMA)):
+    for make, key, schema in ((cyclonedx, "cyclonedx", CYCLONEDX_SCHEMA), (spdx, "spdx", SPDX_SCHEMA)):
         document = make(params, contents, common.read_object(Path(params[key])) if params.get(key) else {})
         validate(document, folder, schema)
         common.write_json(Path(params[f"out_{key}"]), document)

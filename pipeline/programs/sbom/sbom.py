@@ -20,8 +20,6 @@ Needs the library jsonschema in its image.
 
 from __future__ import annotations
 
-import json
-import uuid
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -29,16 +27,9 @@ from urllib.parse import quote
 from pipeline.programs import common
 from pipeline.programs.common import Json, Params, Problem
 from pipeline.programs.purl import purl
+from pipeline.programs.sbom.canonical import CYCLONEDX_SCHEMA, SPDX_SCHEMA, canonical, content_uuid
 from pipeline.programs.sbom.license_policy import UNRECOGNISED, notice, refusals
 from pipeline.programs.schemas import validate
-
-NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:release-pipeline:sbom")
-CYCLONEDX_SCHEMA, SPDX_SCHEMA = "bom-1.6.schema.json", "spdx-schema-2.3.json"
-
-
-def content_uuid(document: Json) -> str:
-    """Return a UUID of version 5 over the document's canonical JSON."""
-    return str(uuid.uuid5(NAMESPACE, json.dumps(document, sort_keys=True, separators=(",", ":"))))
 
 
 def without_folder(value: Any, folder: str) -> Any:
@@ -50,11 +41,6 @@ def without_folder(value: Any, folder: str) -> Any:
     if isinstance(value, dict):
         return {key: without_folder(item, folder) for key, item in value.items()}
     return value
-
-
-def canonical(value: Any) -> str:
-    """Return text that orders JSON values."""
-    return json.dumps(value, sort_keys=True)
 
 
 def artifact_purl(params: Params, file: str, sha256: str) -> str:
