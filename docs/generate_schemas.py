@@ -15,12 +15,14 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from pipeline.programs.build.proof import BinaryProof
 from pipeline.programs.document import Text, fields_of, plain
+from pipeline.programs.package.package_documents import Exposure
 from pipeline.programs.scan.scan_documents import Verdict
 from pipeline.programs.sign.release_index import ReleaseIndex
 
 FOLDER = Path(__file__).resolve().parents[1] / "packaging" / "schemas" / "release-pipeline"
-DOCUMENTS = {"release": ReleaseIndex, "verdict": Verdict}
+DOCUMENTS = {"binary-proof": BinaryProof, "exposure": Exposure, "release": ReleaseIndex, "verdict": Verdict}
 """The documents that others read, by the names of their schemas."""
 PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", Path: "string"}
 

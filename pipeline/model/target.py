@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 PLATFORM = "linux/amd64"
 """The platform that steps run on."""
@@ -12,8 +13,8 @@ PLATFORM = "linux/amd64"
 class Target:
     """An operating system and an architecture, as Go names them."""
 
-    os: str
-    arch: str
+    os: Literal["linux"]
+    arch: Literal["amd64", "arm64"]
 
     def __str__(self) -> str:
         return f"{self.os}/{self.arch}"

@@ -13,10 +13,11 @@ from pipeline.model.image import Image
 from pipeline.model.source import Source, check_go
 from pipeline.model.tree import Files, Given
 from pipeline.model.version import Version, parse_tag
+from pipeline.programs.build.proof import FipsModule
 from pipeline.programs.scan.scan_documents import Verdict
 from pipeline.programs.verify.verify import Verification
 from pipeline.run.request import Request
-from pipeline.stages.context import Context, Databases, FipsModule, Options
+from pipeline.stages.context import Context, Databases, Options
 
 UNDECIDED = "0" * 40
 """The signing fingerprint in a graph that is only looked at."""

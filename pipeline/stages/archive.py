@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.tree import Merge, Pick, Tree
+from pipeline.programs.package import tarball
 from pipeline.stages import package
 from pipeline.stages.context import Context
 from pipeline.stages.program import inside
@@ -44,12 +46,7 @@ def archive(context: Context, built: Artifact, companions: Sequence[Artifact]) -
         files.append(Pick(context.source.tree, paths=context.product.archive.files))
     step = inside(
         "package.tarball",
-        {
-            "root": "/in/tree",
-            "prefix": built.name,
-            "rename": names,
-            "out": f"/out/{name}",
-        },
+        tarball.Parameters(prefix=built.name, rename=names, out=Path(f"/out/{name}")),
         title=f"archive {built.label}",
         image=context.image("debian"),
         inputs={"tree": Merge.of(*files)},

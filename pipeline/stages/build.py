@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from pipeline.config.product import Variant
 from pipeline.config.toolchain import OLDEST
@@ -14,7 +14,10 @@ from pipeline.model.step import WORK, Cache, Effect, Step
 from pipeline.model.target import Target
 from pipeline.model.tree import Files, Pick, Tree
 from pipeline.programs import closure
-from pipeline.stages.context import Context, FipsModule
+from pipeline.programs.build import fips_probe, prove
+from pipeline.programs.build import openssl_fips as openssl_fips_program
+from pipeline.programs.build.proof import FipsModule
+from pipeline.stages.context import Context
 from pipeline.stages.program import inside
 from pipeline.stages.stage import Made, Stage
 
@@ -171,7 +174,7 @@ def _compile(context: Context, target: Target, variant: Variant, name: str, modu
 def proof(context: Context, built: Artifact, target: Target, variant: Variant) -> Artifact:
     """Return the proof that `built` is what its name says: architecture, linkage, FIPS, version, commit."""
     name = f"{built.name}.proof.json"
-    module = context.options.fips_module.value if variant.fips else ""
+    module = context.options.fips_module if variant.fips else None
     source = context.source
     expected = context.product.version_output(
         context.version, variant, target, commit=source.commit, epoch=source.epoch
@@ -179,20 +182,20 @@ def proof(context: Context, built: Artifact, target: Target, variant: Variant) -
     probe = _probe(context, target, variant) if module else None
     step = inside(
         "build.prove",
-        {
-            **({"probe": "/in/probe/probe.json"} if probe else {}),
-            "binary": f"/in/binary/{built.name}",
-            "os": target.os,
-            "arch": target.arch,
-            "variant": variant.name,
-            "fips_module": module,
-            "static": context.product.build.static,
-            "version_argv": list(context.product.build.version_command),
-            "version_output": expected,
-            "toolchain": f"go{context.toolchain.version}",
-            "forbidden": ["/in/source", "/in/modules", f"{WORK}/"],
-            "out": f"/out/{name}",
-        },
+        prove.Parameters(
+            probe=Path("/in/probe/probe.json") if probe else None,
+            binary=Path(f"/in/binary/{built.name}"),
+            os=target.os,
+            arch=target.arch,
+            variant=variant.name,
+            fips_module=module,
+            static=context.product.build.static,
+            version_argv=tuple(context.product.build.version_command),
+            version_output=expected,
+            toolchain=f"go{context.toolchain.version}",
+            forbidden=("/in/source", "/in/modules", f"{WORK}/"),
+            out=Path(f"/out/{name}"),
+        ),
         title=f"prove {target.os}-{target.arch} {variant.name}",
         image=context.image(GO),
         inputs={"binary": built.tree, **({"probe": probe.out} if probe else {})},
@@ -216,14 +219,13 @@ def _probe(context: Context, target: Target, variant: Variant) -> Step:
     boring = context.options.fips_module is FipsModule.BORINGCRYPTO
     return inside(
         "build.fips_probe",
-        {
-            "module": context.options.fips_module.value,
-            "version": GO_FIPS_MODULE,
-            "arch": target.arch,
-            "tags": list(BORING_TAGS) if boring else [],
-            "ldflags": ["-w", "-buildid=", *(BORING_LINKED if boring else ())],
-            "out": "/out/probe.json",
-        },
+        fips_probe.Parameters(
+            module=context.options.fips_module,
+            version=GO_FIPS_MODULE,
+            arch=target.arch,
+            tags=BORING_TAGS if boring else (),
+            ldflags=("-w", "-buildid=", *(BORING_LINKED if boring else ())),
+        ),
         title=f"ask the FIPS module {target.os}-{target.arch} {variant.name}",
         image=context.image(GO),
         inputs={"source": _probe_source(context)},
@@ -250,7 +252,7 @@ def openssl_fips(context: Context) -> Artifact:
     name = "openssl-fips.json"
     step = inside(
         "build.openssl_fips",
-        {"out": f"/out/{name}"},
+        openssl_fips_program.Parameters(),
         title="require the OpenSSL FIPS provider",
         image=context.image("debian"),
         inputs={},

@@ -14,13 +14,7 @@ from pipeline.model.image import Image
 from pipeline.model.source import Source
 from pipeline.model.tree import EMPTY, Files, Given
 from pipeline.model.version import Version
-
-
-class FipsModule(Enum):
-    """The validated module that a FIPS binary uses."""
-
-    BORINGCRYPTO = "boringcrypto"
-    GO = "go"
+from pipeline.programs.build.proof import FipsModule
 
 
 class Databases(Enum):

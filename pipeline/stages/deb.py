@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.distribution import Format
 from pipeline.model.tree import Tree
+from pipeline.programs.package import deb
 from pipeline.stages import package
 from pipeline.stages.context import Context
 from pipeline.stages.package import Packaged
@@ -30,15 +32,13 @@ def _package(context: Context, packaged: Packaged, gates: Mapping[str, Tree]) ->
     file = f"{name}_{version}_{target.deb_arch}.deb"
     step = inside(
         "package.deb",
-        {
-            "arch": target.deb_arch,
-            "binary": built.name,
-            "name": name,
-            "notice": packaged.notice.name if packaged.notice else "",
-            "out": f"/out/{file}",
-            "program": context.product.build.binary,
-            "version": version,
-        },
+        deb.Parameters(
+            name=name,
+            version=version,
+            arch=target.deb_arch,
+            packaged=package.binary_of(context, packaged, gates),
+            out=Path(f"/out/{file}"),
+        ),
         title=f"deb {distribution.name} {built.label}",
         image=context.image(distribution.image),
         inputs=package.inputs(context, packaged, gates),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.distribution import Format
+from pipeline.programs.package import exposure as program
 from pipeline.stages import package
 from pipeline.stages.context import Context
 from pipeline.stages.program import inside
@@ -44,20 +46,19 @@ def exposure(context: Context, formats: Sequence[Format]) -> Artifact:
     ]
     step = inside(
         "package.exposure",
-        {
-            "limit": rules.exposure_tenths,
-            "out": f"/out/{NAME}",
-            "packages": [
-                {
-                    "files": f"/in/{label}",
-                    "format": distribution.format.value,
-                    "label": label,
-                    "name": package.name_of(context, variant),
-                }
+        program.Parameters(
+            packages=tuple(
+                program.CheckedPackage(
+                    label=label,
+                    name=package.name_of(context, variant),
+                    format=distribution.format.value,
+                    files=Path("/in", label),
+                )
                 for label, distribution, variant in packages
-            ],
-            "program": context.product.build.binary,
-        },
+            ),
+            program=context.product.build.binary,
+            limit=rules.exposure_tenths,
+        ),
         title="exposure",
         image=context.image(IMAGE),
         inputs={

@@ -18,6 +18,7 @@ from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.distribution import Distribution, Format
 from pipeline.model.target import TARGETS, Target
 from pipeline.model.tree import File, Files, Merge, Tree
+from pipeline.programs.package.package import PackagedBinary
 from pipeline.stages.context import Context
 from pipeline.stages.stage import Made, gated
 
@@ -194,6 +195,16 @@ def values(context: Context, distribution: Distribution | None, variant: Variant
         "version": version.number,
         "year": made.year,
     }
+
+
+def binary_of(context: Context, packaged: Packaged, gates: Mapping[str, Tree]) -> PackagedBinary:
+    """Return what the program that makes a package is told of its binary, with the approval that is among `gates`."""
+    return PackagedBinary(
+        binary=packaged.built.name,
+        approval=Path("/in/approval/approval.json") if "approval" in gates else None,
+        notice=packaged.notice.name if packaged.notice else "",
+        program=context.product.build.binary,
+    )
 
 
 def inputs(context: Context, packaged: Packaged, gates: Mapping[str, Tree]) -> dict[str, Tree]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.tree import Merge
+from pipeline.programs.package import contents
+from pipeline.programs.sbom import package_sbom
 from pipeline.stages.context import Context
 from pipeline.stages.program import inside
 from pipeline.stages.sbom import FORMATS, documents
@@ -27,7 +30,7 @@ def _of_package(context: Context, package: Artifact, known: Mapping[str, Artifac
     assert made_by is not None
     listed = inside(
         "package.contents",
-        {"package": f"/in/package/{package.name}", "out": "/out/contents.json"},
+        contents.Parameters(package=Path("/in/package", package.name)),
         title=f"contents of {made_by.title}",
         image=made_by.image,
         inputs={"package": package.tree},
@@ -36,17 +39,18 @@ def _of_package(context: Context, package: Artifact, known: Mapping[str, Artifac
     )
     names = {suffix: f"{package.name}.{suffix}" for suffix in FORMATS}
     binary = {suffix: known[f"{package.subject}.{suffix}"] for suffix in FORMATS} if package.subject else {}
-    keys = {"cdx.json": "cyclonedx", "spdx.json": "spdx"}
+    given = {suffix: Path("/in/binary", artifact.name) for suffix, artifact in binary.items()}
     step = inside(
         "sbom.package_sbom",
-        {
-            "file": package.name,
-            "contents": "/in/contents/contents.json",
-            **{keys[suffix]: f"/in/binary/{artifact.name}" for suffix, artifact in binary.items()},
-            "supplier": context.product.vendor,
-            "license": context.product.license,
-            **{f"out_{keys[suffix]}": f"/out/{name}" for suffix, name in names.items()},
-        },
+        package_sbom.Parameters(
+            file=package.name,
+            cyclonedx=given.get("cdx.json"),
+            spdx=given.get("spdx.json"),
+            supplier=context.product.vendor,
+            license=context.product.license,
+            out_cyclonedx=Path("/out", names["cdx.json"]),
+            out_spdx=Path("/out", names["spdx.json"]),
+        ),
         title=f"sbom of {made_by.title}",
         image=context.image("sbom"),
         inputs={

@@ -7,10 +7,12 @@ A source package is one for all architectures. That of a binary names the binary
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.distribution import Distribution, Format
 from pipeline.model.tree import Files, Merge, Tree
+from pipeline.programs.package import rpm, rpm_source
 from pipeline.stages import package
 from pipeline.stages.context import Context
 from pipeline.stages.package import Packaged, Prebuilt
@@ -56,13 +58,13 @@ def _source(context: Context, group: Sequence[Packaged]) -> Artifact:
     file = f"{name}-{_version(context, distribution)}.nosrc.rpm"
     step = inside(
         "package.rpm_source",
-        {
-            "held": [each.notice for each in prebuilt],
-            "name": name,
-            "named": [each.binary for each in prebuilt],
-            "out": f"/out/{file}",
-            "spec": f"rpm/{program}.spec",
-        },
+        rpm_source.Parameters(
+            name=name,
+            spec=f"rpm/{program}.spec",
+            held=tuple(each.notice for each in prebuilt),
+            named=tuple(each.binary for each in prebuilt),
+            out=Path(f"/out/{file}"),
+        ),
         title=f"source rpm {distribution.name} {variant.name}",
         image=context.image(distribution.image),
         inputs={
@@ -83,7 +85,12 @@ def _package(context: Context, packaged: Packaged, source: Artifact, gates: Mapp
     file = f"{name}-{_version(context, distribution)}.{target.rpm_arch}.rpm"
     step = inside(
         "package.rpm",
-        {"arch": target.rpm_arch, "binary": built.name, "out": f"/out/{file}", "source": f"/in/source/{source.name}"},
+        rpm.Parameters(
+            arch=target.rpm_arch,
+            source=Path(f"/in/source/{source.name}"),
+            packaged=package.binary_of(context, packaged, gates),
+            out=Path(f"/out/{file}"),
+        ),
         title=f"rpm {distribution.name} {built.label}",
         image=context.image(distribution.image),
         inputs=gated({"binary": built.tree, "files": _exceptions(context), "source": source.tree}, gates),
@@ -106,7 +113,7 @@ def _selinux_source(context: Context, distribution: Distribution) -> Artifact:
     files = package.files(context.packaging, "rpm", "selinux", without=(f"rpm/{program}.spec.j2", package.SHARED))
     step = inside(
         "package.rpm_source",
-        {"name": name, "out": f"/out/{file}", "spec": f"rpm/{program}-selinux.spec"},
+        rpm_source.Parameters(name=name, spec=f"rpm/{program}-selinux.spec", out=Path(f"/out/{file}")),
         title=f"source rpm {distribution.name} selinux",
         image=context.image(distribution.image),
         inputs={"files": package.rendered(context, files, distribution, None)},
@@ -120,7 +127,7 @@ def _selinux(context: Context, distribution: Distribution, source: Artifact) -> 
     file = f"{package.name_of(context, None)}-selinux-{_version(context, distribution)}.noarch.rpm"
     step = inside(
         "package.rpm",
-        {"arch": "noarch", "out": f"/out/{file}", "source": f"/in/source/{source.name}"},
+        rpm.Parameters(arch="noarch", source=Path(f"/in/source/{source.name}"), out=Path(f"/out/{file}")),
         title=f"rpm {distribution.name} selinux",
         image=context.image(distribution.image),
         inputs={"files": _exceptions(context), "source": source.tree},

@@ -7,6 +7,8 @@ from pathlib import Path, PurePosixPath
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.step import WORK, Step
 from pipeline.model.tree import Files, Pick, Tree
+from pipeline.programs.sbom import sbom
+from pipeline.programs.sbom.license_policy import LicensePolicy
 from pipeline.stages.build import modules
 from pipeline.stages.context import Context
 from pipeline.stages.program import inside
@@ -67,22 +69,22 @@ def _license_environment(context: Context) -> dict[str, str]:
 def sboms(context: Context, built: Artifact, licenses: Tree) -> tuple[Artifact, ...]:
     """Return the CycloneDX and the SPDX document of `built`, valid and without random parts, and its licenses."""
     names = {suffix: f"{built.name}.{suffix}" for suffix in FORMATS}
-    notice = f"{built.name}.NOTICE.txt"
+    notice, rules = f"{built.name}.NOTICE.txt", context.policy.licenses
     step = inside(
         "sbom.sbom",
-        {
-            "cyclonedx": "/in/raw/cdx.json",
-            "spdx": "/in/raw/spdx.json",
-            "binary": f"/in/binary/{built.name}",
-            "name": context.product.name,
-            "version": context.version.number,
-            "supplier": context.product.vendor,
-            "license": context.product.license,
-            "licenses": context.policy.as_parameters()["licenses"],
-            "out_cyclonedx": f"/out/{names['cdx.json']}",
-            "out_spdx": f"/out/{names['spdx.json']}",
-            "out_notice": f"/out/{notice}",
-        },
+        sbom.Parameters(
+            cyclonedx=Path("/in/raw/cdx.json"),
+            spdx=Path("/in/raw/spdx.json"),
+            binary=Path(f"/in/binary/{built.name}"),
+            name=context.product.name,
+            version=context.version.number,
+            supplier=context.product.vendor,
+            license=context.product.license,
+            licenses=LicensePolicy(rules.allow, rules.deny, rules.unknown),
+            out_cyclonedx=Path("/out", names["cdx.json"]),
+            out_spdx=Path("/out", names["spdx.json"]),
+            out_notice=Path("/out", notice),
+        ),
         title=f"sbom {built.label}",
         image=context.image("sbom"),
         inputs={"raw": catalogue(context, built, licenses), "binary": built.tree, "schemas": context.schemas},

@@ -52,7 +52,7 @@ class Chain:
         subprocess.run([*argv, "-o", str(self.artifacts / NAME), "."], cwd=self.root, env=env, check=True)
         self.must(
             "build.prove", binary=str(self.artifacts / NAME), os="linux", arch="amd64", variant="standard",
-            fips_module="", static=True, version_output="version 1.0 abc1234",
+            static=True, version_output="version 1.0 abc1234",
             out=str(self.artifacts / f"{NAME}.proof.json"),
         )  # fmt: skip
 

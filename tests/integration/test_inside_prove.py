@@ -83,7 +83,7 @@ def run_prove(tmp_path: Path, binary: Path, arch: str, module: str, **more: Any)
         require_tool("qemu-aarch64-static")
     params = {
         "binary": str(binary), "name": "weed", "os": "linux", "arch": arch, "variant": "fips" if module else "standard",
-        "fips_module": module, "static": True, "out": str(tmp_path / "out" / "weed.proof.json"),
+        "fips_module": module or None, "static": True, "out": str(tmp_path / "out" / "weed.proof.json"),
         "version_output": f"version 30GB 3.68 a9cd9b0542ef linux {arch}", "forbidden": [str(binary.parent)], **more,
     }  # fmt: skip
     return run_program("build.prove", params, tmp_path, SOURCE_DATE_EPOCH="0")

@@ -14,13 +14,14 @@ from pipeline.model.artifact import Kind
 from pipeline.model.graph import predecessors
 from pipeline.model.step import Step
 from pipeline.model.tree import Files
-from pipeline.programs.common import Params, Problem
+from pipeline.programs.common import Problem
 from pipeline.programs.package import exposure
+from pipeline.programs.package.package_documents import Exposed, Service
 from pipeline.release.plan import plan
 from pipeline.stages.context import Context
 from tests.unit.test_release_graph import PRODUCTS, context, made, titles
 
-ROW = {"directive": "PrivateNetwork=", "exposure": 0.5, "why": "Service has access to the host's network"}
+ROW = Exposed("PrivateNetwork=", 0.5, "Service has access to the host's network")
 
 
 class Systemd:
@@ -32,21 +33,20 @@ class Systemd:
         self.said: dict[str, list[str]] = {}
         self.judged: list[str] = []
         monkeypatch.setattr(exposure, "version", lambda: "252.1")
-        monkeypatch.setattr(exposure, "install", lambda package, *_: Path(package["label"]))
+        monkeypatch.setattr(exposure, "install", lambda package, *_: Path(package.label))
         monkeypatch.setattr(exposure, "units_of", lambda root: self.units[root.name])
         monkeypatch.setattr(exposure, "complaints", lambda root, _: self.said.get(root.name, []))
         monkeypatch.setattr(exposure, "exposure", self.score)
 
-    def score(self, root: Path, unit: str, limit: int) -> dict[str, Any]:
+    def score(self, root: Path, unit: str, limit: int) -> Service:
         self.judged.append(f"{root.name} {unit}")
         score = self.scores[self.units[root.name][unit]]
-        verdict = "accepted" if score * 10 <= limit else "over the limit"
-        return {"unit": unit, "exposure": score, "verdict": verdict, "exposed": [ROW]}
+        return Service(unit, score, "accepted" if score * 10 <= limit else "over the limit", (), (ROW,))
 
     def judge(self, folder: Path) -> dict[str, Any]:
-        packages = [{"label": label} for label in self.units]
+        packages = tuple(exposure.CheckedPackage(label, "weed", "deb", folder) for label in self.units)
         out = folder / "exposure.json"
-        exposure.main(Params(packages=packages, program="weed", limit=13, out=str(out)))
+        exposure.main(exposure.Parameters(packages, "weed", 13, out))
         content: dict[str, Any] = json.loads(out.read_text())
         return content
 
@@ -99,14 +99,14 @@ def test_complaints_and_scores_are_told_together(systemd: Systemd, tmp_path: Pat
         systemd.judge(tmp_path)
     assert [line.partition(":")[0] for line in problem.value.lines] == [
         "systemd objects to units", "a@1.service", "to do", "a@.service (rpm)",
-        f"  0.5 {ROW['directive']} {ROW['why']}", "to do",
+        f"  0.5 {ROW.directive} {ROW.why}", "to do",
     ]  # fmt: skip
 
 
 def test_only_the_worst_are_told() -> None:
-    exposed = [{**ROW, "directive": f"D{number}="} for number in range(exposure.SHOWN + 3)]
-    said = exposure.refusal({"unit": "a.service", "packages": ["x"], "exposure": 9.6, "exposed": exposed}, 13)
-    assert said[-2:] == [f"  0.5 D{exposure.SHOWN - 1}= {ROW['why']}", "  and 3 more"]
+    exposed = tuple(replace(ROW, directive=f"D{number}=") for number in range(exposure.SHOWN + 3))
+    said = exposure.refusal(Service("a.service", 9.6, "over the limit", ("x",), exposed), 13)
+    assert said[-2:] == [f"  0.5 D{exposure.SHOWN - 1}= {ROW.why}", "  and 3 more"]
 
 
 @pytest.mark.parametrize(

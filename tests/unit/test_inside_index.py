@@ -66,6 +66,14 @@ def telling(params: Parameters, **more: Any) -> Parameters:
     return replace(params, release=replace(params.release, **more))
 
 
+def test_a_proof_that_is_about_no_binary_is_indexed_and_in_no_table(params: Parameters) -> None:
+    name = "openssl-fips.json"
+    (params.artifacts_dir / name).write_text("{}")
+    index.main(replace(params, described=(*params.described, Described(name, "proof", "application/json"))))
+    assert name in {entry.name for entry in release(params).artifacts}
+    assert (params.out / "release-notes.md").read_text().count("CMVP 5247") == 1
+
+
 def test_everything_is_covered_and_checks_out(params: Parameters) -> None:
     index.main(params)
     out, folder = params.out, params.artifacts_dir

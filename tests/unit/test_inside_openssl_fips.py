@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.programs.build import openssl_fips
+from pipeline.programs.build.proof import Provider
 
 DEFAULT = """\
 Providers:
@@ -28,8 +29,8 @@ FIPS = """\
 def test_providers_and_their_facts() -> None:
     found = openssl_fips.providers(DEFAULT + FIPS)
     assert found == {
-        "default": {"name": "OpenSSL Default Provider", "version": "3.5.7", "status": "active"},
-        "fips": {"name": "Oracle Linux 9 - OpenSSL FIPS Provider", "version": "3.5.1", "status": "active"},
+        "default": Provider("OpenSSL Default Provider", "3.5.7", "active"),
+        "fips": Provider("Oracle Linux 9 - OpenSSL FIPS Provider", "3.5.1", "active"),
     }
 
 

@@ -11,14 +11,19 @@ from typing import Any
 
 import pytest
 
-from pipeline.programs.common import Params, Problem
+from pipeline.programs import document
+from pipeline.programs.common import Problem
 from pipeline.programs.package import contents
+from pipeline.programs.package.package_documents import Contents, Entry
 from pipeline.programs.sbom import package_sbom, sbom
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "packaging" / "schemas"
 DATA = Path(__file__).parent.parent / "data" / "inside"
 BINARY = "d235c091fb56516e857aa6f482c63ea0aa72f0f9984bd5b231d6de5e80df00f9"
-ABOUT = Params(name="weed", version="1.2.3", supplier="Example", license="Apache-2.0")
+ABOUT = sbom.Parameters(
+    cyclonedx=Path(), spdx=Path(), binary=Path(), out_cyclonedx=Path(), out_spdx=Path(),
+    name="weed", version="1.2.3", supplier="Example", license="Apache-2.0",
+)  # fmt: skip
 
 
 def cpio(*entries: tuple[str, int, bytes], names: int = 1) -> bytes:
@@ -31,9 +36,9 @@ def cpio(*entries: tuple[str, int, bytes], names: int = 1) -> bytes:
     return archive
 
 
-def entry(path: str, mode: str, data: bytes) -> dict[str, Any]:
+def entry(path: str, mode: str, data: bytes) -> Entry:
     sha1, sha256 = hashlib.sha1(data).hexdigest(), hashlib.sha256(data).hexdigest()
-    return {"path": path, "mode": mode, "size": len(data), "sha1": sha1, "sha256": sha256}
+    return Entry(path, mode, len(data), sha1, sha256)
 
 
 def test_files_links_and_folders_of_an_rpm() -> None:
@@ -45,7 +50,7 @@ def test_files_links_and_folders_of_an_rpm() -> None:
     )
     assert list(contents.rpm_files(io.BytesIO(archive))) == [
         entry("/opt/weed/weed", "0755", b"program"),
-        {"path": "/usr/share/doc/weed", "mode": "0777", "link": "seaweedfs"},
+        Entry("/usr/share/doc/weed", "0777", link="seaweedfs"),
         entry("/etc/odd", "0640", b"12345"),
     ]
 
@@ -87,7 +92,7 @@ def test_files_links_and_folders_of_a_deb() -> None:
     stream.seek(0)
     assert list(contents.deb_files(stream)) == [
         entry("/opt/weed/weed", "0755", b"program"),
-        {"path": "/usr/link", "mode": "0644", "link": "elsewhere"},
+        Entry("/usr/link", "0644", link="elsewhere"),
     ]
 
 
@@ -98,26 +103,26 @@ def of_binary(kind: str) -> dict[str, Any]:
     return normalise(raw, ABOUT, "weed-1.2.3-linux-amd64", BINARY, 1717992646)
 
 
-def listed(*, sha256: str = "", binary: str = BINARY) -> dict[str, Any]:
-    program = {"path": "/opt/weed/weed", "mode": "0755", "size": 3, "sha1": "1" * 40, "sha256": binary}
-    return {
-        "name": "weed", "version": "1.2.3-1.el9", "arch": "x86_64", "sha256": sha256, "requires": ["/bin/sh"],
-        "purl": "pkg:rpm/weed@1.2.3-1.el9?arch=x86_64",
-        "files": [program, entry("/etc/weed.conf", "0644", b"x"), {"path": "/l", "mode": "0777", "link": "x"}],
-    }  # fmt: skip
-
-
-def made(folder: Path, found: dict[str, Any], *, binary: bool = True) -> dict[str, dict[str, Any]]:
-    """Run the program as its step does, and return its documents."""
-    (folder / "contents.json").write_text(json.dumps(found))
-    params = Params(
-        file="weed-1.2.3-1.el9.x86_64.rpm", contents=str(folder / "contents.json"), schemas=str(SCHEMAS),
-        supplier="Example", license="Apache-2.0", out_cyclonedx=str(folder / "out" / "cdx"),
-        out_spdx=str(folder / "out" / "spdx"),
+def listed(*, sha256: str = "", binary: str = BINARY) -> Contents:
+    program = Entry("/opt/weed/weed", "0755", 3, "1" * 40, binary)
+    return Contents(
+        name="weed", version="1.2.3-1.el9", arch="x86_64", sha256=sha256, requires=("/bin/sh",),
+        purl="pkg:rpm/weed@1.2.3-1.el9?arch=x86_64",
+        files=(program, entry("/etc/weed.conf", "0644", b"x"), Entry("/l", "0777", link="x")),
     )  # fmt: skip
-    for kind, key in (("cdx", "cyclonedx"), ("spdx", "spdx")) if binary else ():
+
+
+def made(folder: Path, found: Contents, *, binary: bool = True) -> dict[str, dict[str, Any]]:
+    """Run the program as its step does, and return its documents."""
+    document.write(folder / "contents.json", found)
+    for kind in ("cdx", "spdx"):
         (folder / kind).write_text(json.dumps(of_binary(kind)))
-        params[key] = str(folder / kind)
+    params = package_sbom.Parameters(
+        file="weed-1.2.3-1.el9.x86_64.rpm", contents=folder / "contents.json", schemas=SCHEMAS,
+        supplier="Example", license="Apache-2.0", out_cyclonedx=folder / "out" / "cdx",
+        out_spdx=folder / "out" / "spdx",
+        cyclonedx=folder / "cdx" if binary else None, spdx=folder / "spdx" if binary else None,
+    )  # fmt: skip
     package_sbom.main(params)
     return {kind: json.loads((folder / "out" / kind).read_text()) for kind in ("cdx", "spdx")}
 

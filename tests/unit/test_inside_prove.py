@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.programs.build import prove
 from pipeline.programs.build.elf import Elf
-from pipeline.programs.build.go_version import BuildInfo, parsed
-from pipeline.programs.common import Params, Problem
+from pipeline.programs.build.go_version import parsed
+from pipeline.programs.build.proof import BuildInfo, FipsModule
+from pipeline.programs.common import Problem
 
 STRINGS = (
     b"\0_cgo_1_Cfunc__goboringcrypto_FIPS_mode\0crypto/internal/boring/sig.BoringCrypto.abi0\0unused_goboringcrypto\0"
@@ -106,9 +108,11 @@ NATIVE = {"GOFIPS140": "v1.0.0-c2097c7c", "DefaultGODEBUG": "a=1,fips140=on", "C
 def test_settings_and_symbols_must_agree(
     module: str, settings: dict[str, str], names: tuple[int, ...], failing: list[str] | None
 ) -> None:
-    proof = prove.Proof()
-    prove.prove_fips(proof, module, Elf(elf(names=names)), BuildInfo("go1.26.8", "", settings))
-    found = [claim["claim"] for claim in proof.claims if not claim["holds"]]
+    claims = prove.Claims()
+    prove.prove_fips(
+        claims, FipsModule(module) if module else None, Elf(elf(names=names)), BuildInfo("go1.26.8", "", settings)
+    )
+    found = [each.claim for each in claims if not each.holds]
     if failing is None:
         assert "GOFIPS140 names a frozen module" in found
     else:
@@ -125,15 +129,15 @@ def test_settings_and_symbols_must_agree(
     ],
 )
 def test_a_certificate_is_named_only_when_known(module: str, toolchain: str, settings: Any, expected: str) -> None:
-    assert prove.certificate(module, BuildInfo(toolchain, "", settings)) == expected
+    assert prove.certificate(FipsModule(module), BuildInfo(toolchain, "", settings)) == expected
 
 
 def test_all_that_does_not_hold_is_listed_at_once() -> None:
     info = BuildInfo("go1.25.0", "", {"GOOS": "linux", "GOARCH": "arm64", "vcs.modified": "true"})
     read = Elf(elf(machine=183, names=(1,), interpreter=b"/lib/ld.so\0"))
-    params = Params(
-        os="linux", arch="amd64", variant="standard", fips_module="", static=True,
-        version_output="1.0", toolchain="go1.26.8", settings={"-tags": "x"}, forbidden=["FIPS_mode"],
+    params = prove.Parameters(
+        binary=Path("weed"), arch="amd64", variant="standard", static=True, out=Path("proof.json"),
+        version_output="1.0", toolchain="go1.26.8", settings={"-tags": "x"}, forbidden=("FIPS_mode",),
     )  # fmt: skip
     claims = [line.split(": ")[0] for line in prove.read_claims(params, read, info).failures]
     assert claims == [

@@ -10,14 +10,18 @@ from typing import Any
 
 import pytest
 
-from pipeline.programs.common import Params, Problem
+from pipeline.programs.common import Problem
 from pipeline.programs.sbom import license_policy, sbom
 from pipeline.programs.sbom.canonical import canonical
+from pipeline.programs.sbom.license_policy import LicensePolicy
 
 DATA = Path(__file__).parent.parent / "data" / "inside"
 FILE, SHA256 = "weed-1.2.3-linux-amd64", "d235c091fb56516e857aa6f482c63ea0aa72f0f9984bd5b231d6de5e80df00f9"
 EPOCH = 1717992646
-PARAMS = Params(name="weed", version="1.2.3", supplier="Example", license="Apache-2.0")
+PARAMS = sbom.Parameters(
+    cyclonedx=Path(), spdx=Path(), binary=Path(), out_cyclonedx=Path(), out_spdx=Path(),
+    name="weed", version="1.2.3", supplier="Example", license="Apache-2.0",
+)  # fmt: skip
 
 
 def document(kind: str) -> dict[str, Any]:
@@ -144,14 +148,14 @@ COMPONENTS = [
 @pytest.mark.parametrize(
     ("policy", "refused"),
     [
-        ({}, []),
-        ({"deny": ["AGPL-3.0-only"]}, ["bad"]),
-        ({"deny": ["AGPL-3.0-only"], "unknown": "refuse"}, ["bad", "silent", "strange"]),
-        ({"allow": ["MIT"]}, ["good", "bad"]),
-        ({"allow": ["MIT", "Apache-2.0", "AGPL-3.0-only"], "unknown": "accept"}, []),
+        (LicensePolicy(), []),
+        (LicensePolicy(deny=("AGPL-3.0-only",)), ["bad"]),
+        (LicensePolicy(deny=("AGPL-3.0-only",), unknown="refuse"), ["bad", "silent", "strange"]),
+        (LicensePolicy(allow=("MIT",)), ["good", "bad"]),
+        (LicensePolicy(allow=("MIT", "Apache-2.0", "AGPL-3.0-only"), unknown="accept"), []),
     ],
 )
-def test_the_license_policy(policy: dict[str, Any], refused: list[str]) -> None:
+def test_the_license_policy(policy: LicensePolicy, refused: list[str]) -> None:
     assert [text.split(" ")[0] for text in license_policy.refusals(COMPONENTS, policy)] == refused
 
 
@@ -174,7 +178,7 @@ def test_notice_files_are_no_licenses() -> None:
 
 
 def test_the_notice_names_every_dependency(cyclonedx: dict[str, Any]) -> None:
-    text = license_policy.notice(PARAMS, cyclonedx["components"])
+    text = license_policy.notice("weed 1.2.3 (Apache-2.0)", cyclonedx["components"])
     assert text.startswith("weed 1.2.3 (Apache-2.0) contains:\n\n")
     assert "github.com/google/uuid v1.6.0: BSD-3-Clause\n" in text
     assert "example.org/weed" not in text

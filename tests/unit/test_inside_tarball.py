@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.programs.common import Params, Problem
+from pipeline.programs.common import Problem
 from pipeline.programs.package import tarball
 
 EPOCH = 1717992646
@@ -69,7 +69,7 @@ def test_the_gzip_header_names_nothing(tree: Path) -> None:
 def test_the_file_is_written_for_everybody_to_read(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", str(EPOCH))
     out = tmp_path / "out" / "weed.tar.gz"
-    tarball.main(Params(root=str(tree), prefix="weed-1", out=str(out)))
+    tarball.main(tarball.Parameters(root=tree, prefix="weed-1", out=out))
     assert out.stat().st_mode & 0o777 == 0o644
     assert out.read_bytes() == tarball.pack(tree, "weed-1", {}, EPOCH)
 

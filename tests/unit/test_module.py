@@ -13,9 +13,9 @@ from pipeline.cli.parser import build_parser
 from pipeline.dagger_module.pipeline import Pipeline
 from pipeline.dagger_module.words import Fips
 from pipeline.errors import SourceError, UsageError
+from pipeline.programs.build.proof import FipsModule
 from pipeline.run.dagger import dagger_backend
 from pipeline.run.request import OPTIONS, VERBS, Request, options_of
-from pipeline.stages.context import FipsModule
 
 PROJECT = Path(__file__).resolve().parents[2]
 FUNCTIONS = ("build", "graph", "images", "package", "plan", "release", "sbom", "scan", "sign", "verify")

@@ -19,8 +19,9 @@ from pipeline.model.graph import predecessors, steps_of
 from pipeline.model.step import Effect, Step
 from pipeline.model.tree import BASE_EPOCH, Files
 from pipeline.model.version import parse_tag
-from pipeline.programs import common
+from pipeline.programs import common, document
 from pipeline.programs.package import deb, package, rpm
+from pipeline.programs.scan.scan_documents import Approval, Approved
 from pipeline.programs.sign import rpm_sign
 from pipeline.release.plan import plan
 from pipeline.stages.context import Context
@@ -254,16 +255,13 @@ def test_only_an_approved_binary_is_laid_out_and_the_modes_are_fixed(
     (tmp_path / "binary" / "weed-1").write_bytes(b"program")
     (tmp_path / "binary" / "weed-1").chmod(0o600)
     approval = tmp_path / "approval.json"
-    params = common.Params(
-        files=str(tmp_path / "files"), binaries=str(tmp_path / "binary"), binary="weed-1", program="weed",
-        approval=str(approval),
-    )  # fmt: skip
-    approval.write_text(json.dumps({"approved": [{"name": "weed-1", "sha256": "0" * 64}]}))
+    packaged = package.PackagedBinary("weed-1", approval, program="weed", folder=tmp_path / "binary")
+    document.write(approval, Approval((Approved("weed-1", "0" * 64),)))
     with pytest.raises(common.Problem, match="did not approve this weed-1"):
-        package.lay_out(params, tmp_path / "refused")
+        package.lay_out(tmp_path / "files", tmp_path / "refused", packaged)
     digest = common.sha256_of(tmp_path / "binary" / "weed-1")
-    approval.write_text(json.dumps({"approved": [{"name": "weed-1", "sha256": digest}]}))
-    package.lay_out(params, tmp_path / "out")
+    document.write(approval, Approval((Approved("weed-1", digest),)))
+    package.lay_out(tmp_path / "files", tmp_path / "out", packaged)
     found = {p.relative_to(tmp_path / "out").as_posix(): p.stat() for p in (tmp_path / "out").rglob("*")}
     assert {name: oct(status.st_mode & 0o777) for name, status in found.items()} == {
         "deb": "0o755", "deb/rules": "0o755", "weed": "0o755",

@@ -20,8 +20,9 @@ from pipeline.model.source import Source
 from pipeline.model.step import Effect, Step
 from pipeline.model.tree import Files, Given
 from pipeline.model.version import parse_tag
+from pipeline.programs.build.proof import FipsModule
 from pipeline.release.plan import Release, plan
-from pipeline.stages.context import Context, Databases, FipsModule, Options
+from pipeline.stages.context import Context, Databases, Options
 from pipeline.stages.package import load_packaging
 
 PRODUCTS = Path(__file__).resolve().parents[2] / "packaging" / "products"

@@ -15,8 +15,9 @@ from pipeline.model.distribution import DISTRIBUTIONS
 from pipeline.model.graph import predecessors
 from pipeline.model.step import Step
 from pipeline.model.tree import Files
-from pipeline.programs import common
+from pipeline.programs import common, document
 from pipeline.programs.package import package, rpm, rpm_source
+from pipeline.programs.scan.scan_documents import Approval, Approved
 from pipeline.release.plan import plan
 from pipeline.stages.package import Prebuilt, rendered
 from tests.unit.test_release_graph import PRODUCTS, context, made, titles
@@ -100,7 +101,10 @@ def test_a_program_that_is_only_named_has_its_size_and_nothing_of_its_content(tm
     folder.mkdir()
     (given / "weed").write_bytes(b"program" * 1000)
     (given / "NOTICE.txt").write_text("licenses")
-    rpm_source.place(common.Params(sources=str(given), named=["weed"], held=["NOTICE.txt"]), folder)
+    params = rpm_source.Parameters(
+        name="x", spec="x.spec", out=Path("x"), sources=given, named=("weed",), held=("NOTICE.txt",)
+    )
+    rpm_source.place(params, folder)
     assert (folder / "weed").read_bytes() == bytes(7000)
     assert (folder / "NOTICE.txt").read_text() == "licenses"
 
@@ -108,7 +112,7 @@ def test_a_program_that_is_only_named_has_its_size_and_nothing_of_its_content(tm
 def test_a_spec_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     (tmp_path / "given").mkdir()
-    params = common.Params(files=str(tmp_path / "given"), spec="rpm/weed.spec", name="x", out="x.src.rpm")
+    params = rpm_source.Parameters(files=tmp_path / "given", spec="rpm/weed.spec", name="x", out=Path("x.src.rpm"))
     with pytest.raises(common.Problem, match=r"the packaging files have no rpm/weed\.spec"):
         rpm_source.build(params, tmp_path / "work")
 
@@ -116,16 +120,10 @@ def test_a_spec_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.M
 def test_only_an_approved_program_becomes_an_rpm(tmp_path: Path) -> None:
     program, approval = tmp_path / "weed-1", tmp_path / "approval.json"
     program.write_bytes(b"program")
-    params = common.Params(
-        binaries=str(tmp_path),
-        binary="weed-1",
-        approval=str(approval),
-        arch="x86_64",
-        source="x.nosrc.rpm",
-        out="x.rpm",
-    )
-    approval.write_text(json.dumps({"approved": [{"name": "weed-1", "sha256": "0" * 64}]}))
+    packaged = package.PackagedBinary("weed-1", approval, folder=tmp_path)
+    params = rpm.Parameters(arch="x86_64", source=Path("x.nosrc.rpm"), out=Path("x.rpm"), packaged=packaged)
+    document.write(approval, Approval((Approved("weed-1", "0" * 64),)))
     with pytest.raises(common.Problem, match="did not approve this weed-1"):
         rpm.build(params, tmp_path / "refused")
-    approval.write_text(json.dumps({"approved": [{"name": "weed-1", "sha256": common.sha256_of(program)}]}))
-    assert package.approved(params) == program
+    document.write(approval, Approval((Approved("weed-1", common.sha256_of(program)),)))
+    assert package.approved(packaged) == program

@@ -4,22 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.programs.build.proof import BuildInfo
 from pipeline.programs.common import Problem
-
-
-@dataclass(frozen=True)
-class BuildInfo:
-    """Go's build information, as the go command prints it: the toolchain, the main package's path, the settings.
-
-    `toolchain` has the experiments after it, such as `go1.26.8 X:boringcrypto`.
-    """
-
-    toolchain: str
-    path: str
-    settings: dict[str, str]
 
 
 def build_info(binary: Path) -> BuildInfo:

@@ -1,7 +1,5 @@
 """Checks that OpenSSL's FIPS provider is there and works, and fails saying what was found instead.
 
-Params: `out` (default `/out/openssl-fips.json`); `modules_dir`, the folder with `fips.so` (default: OpenSSL's own).
-
 The provider counts as usable when it is active in the system's configuration or loads by itself (as on Oracle Linux),
 or when `openssl fipsinstall` sees it pass all its self-tests and it is active with the configuration that this makes
 (as with Debian's openssl-provider-fips, which leaves that to the administrator; that the module is the validated one
@@ -17,11 +15,15 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
-from pipeline.programs.common import Json, Params, Problem, run_program, sha256_of, write_json, write_text
+from pipeline.programs.build.proof import Activation, OpensslFips, Provider, ProviderFile
+from pipeline.programs.common import Problem, sha256_of, write_text
+from pipeline.programs.document import write
+from pipeline.programs.start import run_program
 
-SCHEMA = "urn:release-pipeline:openssl-fips:v1"
 TIMEOUT = 300
 MESSAGE, SHA256 = b"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-4, example
 CONFIGURATION = """\
@@ -37,6 +39,14 @@ activate = 1
 """
 
 
+@dataclass(frozen=True)
+class Parameters:
+    """Where to write, and the folder with `fips.so`; None: OpenSSL's own."""
+
+    out: Path = Path("/out/openssl-fips.json")
+    modules_dir: Optional[Path] = None
+
+
 def openssl(*arguments: str, config: str = "", modules: str = "", data: bytes = b"") -> tuple[int, str]:
     """Run openssl and return (exit code, what it printed). Raises Problem when it is not there."""
     env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
@@ -50,8 +60,8 @@ def openssl(*arguments: str, config: str = "", modules: str = "", data: bytes = 
     return done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace")
 
 
-def providers(listing: str) -> dict[str, dict[str, str]]:
-    """Return {provider: {"name", "version", "status"}} from `openssl list -providers`."""
+def providers(listing: str) -> dict[str, Provider]:
+    """Return the providers by their keys from `openssl list -providers`."""
     found: dict[str, dict[str, str]] = {}
     current = ""
     for line in listing.splitlines():
@@ -61,13 +71,13 @@ def providers(listing: str) -> dict[str, dict[str, str]]:
         match = re.fullmatch(r"    (name|version|status): (.*)", line)
         if match and current:
             found[current].setdefault(match[1], match[2].strip())
-    return found
+    return {key: Provider(**facts) for key, facts in found.items()}
 
 
-def fips_of(listing: str) -> dict[str, str] | None:
+def fips_of(listing: str) -> Optional[Provider]:
     """Return what is said of an active FIPS provider, or None."""
     for key, facts in providers(listing).items():
-        if (key == "fips" or "FIPS" in facts.get("name", "")) and facts.get("status") == "active":
+        if (key == "fips" or "FIPS" in facts.name) and facts.status == "active":
             return facts
     return None
 
@@ -94,18 +104,19 @@ def check_algorithms(config: str, modules: str) -> None:
         raise Problem("MD5 works although only approved algorithms were asked for: the FIPS provider is not in force")
 
 
-def check(params: Params) -> Json:
+def check(params: Parameters) -> OpensslFips:
     """Return what `out` gets. Raises Problem saying what was found when there is no usable FIPS provider."""
     _, version = openssl("version")
     _, directory = openssl("version", "-m")
     match = re.search(r'MODULESDIR: "(.*)"', directory)
     if not match:
         raise Problem(f"{version.strip()} has no providers: OpenSSL 3 or newer is needed")
-    chosen = str(params.get("modules_dir") or "")
+    chosen = str(params.modules_dir or "")
     module = Path(chosen or match[1]) / "fips.so"
     _, default = openssl("list", "-providers", "-verbose", modules=chosen)
     _, asked = openssl("list", "-providers", "-provider", "fips", "-verbose", modules=chosen)
-    config, tests, how = "", list[str](), "configuration"
+    config, tests = "", list[str]()
+    how: Activation = "configuration"
     facts = fips_of(default)
     if facts is None:
         facts, how = fips_of(asked), "by itself"
@@ -115,7 +126,7 @@ def check(params: Params) -> Json:
         _, listing = openssl("list", "-providers", "-verbose", config=config, modules=chosen)
         facts = fips_of(listing)
     if facts is None:
-        active = ", ".join(f"{key} {value.get('version', '')}".strip() for key, value in providers(default).items())
+        active = ", ".join(f"{key} {value.version}".strip() for key, value in providers(default).items())
         there = "is there, but does not become active" if module.is_file() else "is not there"
         raise Problem(
             f"OpenSSL has no active FIPS provider: {module} {there}",
@@ -123,20 +134,14 @@ def check(params: Params) -> Json:
             "install it (Debian: openssl-provider-fips) or do not require it",
         )
     check_algorithms(config, chosen)
-    return {
-        "schema": SCHEMA,
-        "openssl": version.strip(),
-        "provider": facts,
-        "module": {"file": str(module), "sha256": sha256_of(module)} if module.is_file() else None,
-        "activated": how,
-        "self_tests": tests,
-    }
+    file = ProviderFile(str(module), sha256_of(module)) if module.is_file() else None
+    return OpensslFips(version.strip(), facts, file, how, tuple(tests))
 
 
-def main(params: Params) -> None:
+def main(params: Parameters) -> None:
     """Write what was found."""
-    write_json(params.path("out", "/out/openssl-fips.json"), check(params))
+    write(params.out, check(params))
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(main, Parameters)

@@ -1,13 +1,6 @@
 """Says what a package holds: its name, what it needs, and every file with its digests.
 
-Params:
-  package   the DEB or RPM; its name ends that way (required)
-  out       the JSON to write (required)
-
-Runs in the distribution that the package is for, whose own tools read it. Output: `name`, `version`, `arch`, `purl`
-(purl specification, types `deb` and `rpm`), `requires`, `sha256` of the package (of an RPM it is empty: a release
-signs it in its header, and that makes another file of it), and `files`: `path`, `mode` (octal), and of regular files
-`size`, `sha1` and `sha256`, of symbolic links `link`. Folders are left out.
+Runs in the distribution that the package is for, whose own tools read it.
 """
 
 from __future__ import annotations
@@ -16,18 +9,30 @@ import hashlib
 import stat
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from pipeline.programs.common import Json, Params, Problem, run_program, sha256_of, write_json
+from pipeline.programs.common import Problem, sha256_of
+from pipeline.programs.document import write
+from pipeline.programs.package.package_documents import Contents, Entry
 from pipeline.programs.purl import purl
+from pipeline.programs.start import run_program
 
 BLOCK = 1 << 20
 CPIO_MAGIC, CPIO_HEADER, CPIO_END = b"070701", 110, "TRAILER!!!"
 RPM_QUERY = "%{NAME}\n%{VERSION}-%{RELEASE}\n%{ARCH}\n[%{REQUIRENAME} %{REQUIREFLAGS:depflags} %{REQUIREVERSION}\n]"
 RPM_OWN = ("rpmlib(", "config(")
 """What rpm itself asks for, and what a package asks of itself."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The DEB or RPM, whose name ends that way, and the file to write."""
+
+    package: Path
+    out: Path = Path("/out/contents.json")
 
 
 def said(*argv: str) -> str:
@@ -41,32 +46,27 @@ def said(*argv: str) -> str:
     return done.stdout
 
 
-def deb_facts(package: Path) -> Json:
+def deb_facts(package: Path) -> Contents:
     """Return what the control file of a DEB says (deb-control(5))."""
     fields = [said("dpkg-deb", "--showformat", "${" + name + "}", "--show", str(package)) for name in
               ("Package", "Version", "Architecture", "Pre-Depends", "Depends")]  # fmt: skip
     name, version, arch, *needs = fields
-    return {
-        "name": name, "version": version, "arch": arch, "sha256": sha256_of(package),
-        "requires": sorted(" ".join(each.split()) for need in needs for each in need.split(",") if each.strip()),
-        "purl": purl("deb", name, version, arch=arch),
-    }  # fmt: skip
+    requires = sorted(" ".join(each.split()) for need in needs for each in need.split(",") if each.strip())
+    own = purl("deb", name, version, arch=arch)
+    return Contents(name, version, arch, own, sha256_of(package), tuple(requires), files=())
 
 
-def rpm_facts(package: Path) -> Json:
+def rpm_facts(package: Path) -> Contents:
     """Return what the header of an RPM says."""
     name, version, arch, *needs = said(
         "rpm", "--query", "--package", "--queryformat", RPM_QUERY, str(package)
     ).splitlines()
-    return {
-        "name": name, "version": version, "arch": arch, "sha256": "",
-        "requires": sorted({" ".join(each.split()) for each in needs if not each.startswith(RPM_OWN)}),
-        "purl": purl("rpm", name, version, arch=arch),
-    }  # fmt: skip
+    requires = sorted({" ".join(each.split()) for each in needs if not each.startswith(RPM_OWN)})
+    return Contents(name, version, arch, purl("rpm", name, version, arch=arch), "", tuple(requires), files=())
 
 
-def hashed(stream: IO[bytes], size: int) -> dict[str, Any]:
-    """Return size and digests of the next `size` bytes. SPDX 2.3, section 8.4, asks for SHA-1 too."""
+def hashed(entry: Entry, stream: IO[bytes], size: int) -> Entry:
+    """Return `entry` with size and digests of the next `size` bytes. SPDX 2.3, section 8.4, asks for SHA-1 too."""
     sha1, sha256 = hashlib.sha1(), hashlib.sha256()
     left = size
     while left:
@@ -76,25 +76,25 @@ def hashed(stream: IO[bytes], size: int) -> dict[str, Any]:
         sha1.update(block)
         sha256.update(block)
         left -= len(block)
-    return {"size": size, "sha1": sha1.hexdigest(), "sha256": sha256.hexdigest()}
+    return replace(entry, size=size, sha1=sha1.hexdigest(), sha256=sha256.hexdigest())
 
 
-def deb_files(stream: IO[bytes]) -> Iterator[Json]:
+def deb_files(stream: IO[bytes]) -> Iterator[Entry]:
     """Yield the files of the tar archive that `dpkg-deb --fsys-tarfile` writes."""
     with tarfile.open(fileobj=stream, mode="r|") as tar:
         for info in tar:
-            entry = {"path": "/" + info.name.removeprefix("./"), "mode": f"{info.mode:04o}"}
+            entry = Entry("/" + info.name.removeprefix("./"), f"{info.mode:04o}")
             if info.issym():
-                yield {**entry, "link": info.linkname}
+                yield replace(entry, link=info.linkname)
             elif info.isfile():
                 content = tar.extractfile(info)
                 assert content
-                yield {**entry, **hashed(content, info.size)}
+                yield hashed(entry, content, info.size)
             elif not info.isdir():
-                raise Problem(f"{entry['path']} is no file with one name, folder or symbolic link")
+                raise Problem(f"{entry.path} is no file with one name, folder or symbolic link")
 
 
-def rpm_files(stream: IO[bytes]) -> Iterator[Json]:
+def rpm_files(stream: IO[bytes]) -> Iterator[Entry]:
     """Yield the files of the archive that rpm2cpio writes: cpio's "new ASCII" format (cpio(5))."""
     while True:
         header = stream.read(CPIO_HEADER)
@@ -105,41 +105,41 @@ def rpm_files(stream: IO[bytes]) -> Iterator[Json]:
         name = stream.read(length + (-(CPIO_HEADER + length) % 4))[: length - 1].decode("utf-8")
         if name == CPIO_END:
             return
-        entry = {"path": "/" + name.removeprefix("./").lstrip("/"), "mode": f"{stat.S_IMODE(mode):04o}"}
+        entry = Entry("/" + name.removeprefix("./").lstrip("/"), f"{stat.S_IMODE(mode):04o}")
         if stat.S_ISLNK(mode):
-            yield {**entry, "link": stream.read(size).decode("utf-8")}
+            yield replace(entry, link=stream.read(size).decode("utf-8"))
         elif stat.S_ISREG(mode) and names == 1:
-            yield {**entry, **hashed(stream, size)}
+            yield hashed(entry, stream, size)
         elif not stat.S_ISDIR(mode):
             # Of a file with several names only the last has the content (cpio(5)).
-            raise Problem(f"{entry['path']} is no file with one name, folder or symbolic link")
+            raise Problem(f"{entry.path} is no file with one name, folder or symbolic link")
         stream.read(-size % 4)
 
 
-FORMATS: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
+FORMATS: dict[str, tuple[Callable[[Path], Contents], Callable[[IO[bytes]], Iterator[Entry]], tuple[str, ...]]] = {
     ".deb": (deb_facts, deb_files, ("dpkg-deb", "--fsys-tarfile")),
     ".rpm": (rpm_facts, rpm_files, ("rpm2cpio",)),
 }
 """Facts, files, and the tool that unpacks, by how the package's name ends."""
 
 
-def contents(package: Path) -> Json:
+def contents(package: Path) -> Contents:
     """Return everything about `package`. Raises Problem when its tools cannot read it."""
     facts, files, argv = FORMATS[package.suffix]
     known = facts(package)
     with subprocess.Popen([*argv, str(package)], stdout=subprocess.PIPE) as unpacking:
         assert unpacking.stdout
-        listed = sorted(files(unpacking.stdout), key=lambda entry: str(entry["path"]))
+        listed = sorted(files(unpacking.stdout), key=lambda entry: entry.path)
         unpacking.stdout.read()
     if unpacking.returncode:
         raise Problem(f"{argv[0]} ended with exit code {unpacking.returncode} on {package.name}")
-    return {**known, "files": listed}
+    return replace(known, files=tuple(listed))
 
 
-def main(params: Params) -> None:
+def main(params: Parameters) -> None:
     """Write what the package holds."""
-    write_json(Path(params["out"]), contents(Path(params["package"])))
+    write(params.out, contents(params.package))
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(main, Parameters)

@@ -1,9 +1,5 @@
 """Makes a Debian package of a binary: dpkg-buildpackage with debhelper, and lintian as a gate.
 
-Params: those of `package.py`, and
-  name, version   of the package
-  arch            the architecture of the package, as Debian calls it
-
 The folder `deb/` of the packaging files is the package's `debian/` (Debian Policy 4). The binary is compiled already,
 so the package of another architecture is put together with `--host-arch`; build dependencies are what the image has.
 
@@ -19,10 +15,12 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.programs.common import Params, Problem, run_program
-from pipeline.programs.package.package import attempt, deliver, lay_out, run
+from pipeline.programs.common import Problem
+from pipeline.programs.package.package import FILES, PackagedBinary, attempt, deliver, lay_out, run
+from pipeline.programs.start import run_program
 
 LINTIAN = (
     "lintian", "--no-cfg", "--profile", "debian", "--allow-root", "--display-info", "--tag-display-limit", "0",
@@ -32,19 +30,29 @@ LINTIAN = (
 EXCEPTIONS = "lintian-exceptions"
 
 
-def build(params: Params, work: Path) -> Path:
+@dataclass(frozen=True)
+class Parameters:
+    """The package: its name, its version, its architecture as Debian calls it, and the file to write."""
+
+    name: str
+    version: str
+    arch: str
+    packaged: PackagedBinary
+    out: Path
+    files: Path = FILES
+
+
+def build(params: Parameters, work: Path) -> Path:
     """Return the package that dpkg-buildpackage made below `work`."""
-    source = work / f"{params['name']}-{params['version'].partition('-')[0]}"
-    lay_out(params, source)
+    source = work / f"{params.name}-{params.version.partition('-')[0]}"
+    lay_out(params.files, source, params.packaged)
     (source / "deb").rename(source / "debian")
     argv = ["dpkg-buildpackage", "--build=binary", "--unsigned-source", "--unsigned-changes", "--no-check-builddeps"]
-    argv += [f"--host-arch={params['arch']}", "--jobs=1"]
+    argv += [f"--host-arch={params.arch}", "--jobs=1"]
     said = run(*argv, cwd=source, what="the package was not made", DEB_BUILD_OPTIONS="nocheck noautodbgsym")
     print(said, end="", flush=True)
-    made = sorted(work.glob("*.deb"))
-    out = Path(params["out"])
-    deliver(made, out)
-    return out
+    deliver(sorted(work.glob("*.deb")), params.out)
+    return params.out
 
 
 def findings(output: str, exceptions: str) -> list[str]:
@@ -62,14 +70,14 @@ def check(package: Path, exceptions: Path, work: Path) -> None:
         raise Problem(f"lintian objects to {package.name}", *(found or done.stdout.splitlines()))
 
 
-def main(params: Params) -> None:
+def main(params: Parameters) -> None:
     """Make the package, and check it."""
     os.umask(0o022)
     work = Path.cwd() / "package"
     work.mkdir()
     package = build(params, work)
-    check(package, params.path("files", "/in/files") / "deb" / EXCEPTIONS, work)
+    check(package, params.files / "deb" / EXCEPTIONS, work)
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(main, Parameters)

@@ -1,12 +1,5 @@
 """Judges the units that packages install: `systemd-analyze verify`, and how exposed each service is.
 
-Params:
-  packages  each with its `label`, the folder `files` with its packaging files (templates filled in), its `format` (deb
-            or rpm) and its `name`
-  program   the name under which the packaging files expect the binary, which no unit needs to be judged
-  limit     the highest exposure that a service may have, in tenths, as `systemd-analyze security --threshold` takes it
-  out       the file to write (default `/out/exposure.json`)
-
 Every package is installed into a root of its own by the Makefile that makes the package, so a unit that starts a
 program which its package does not install is found too. Analysis without a running system needs systemd 250.
 
@@ -19,13 +12,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from pipeline.programs.common import Json, Params, Problem, run_program, write_json
+from pipeline.programs.common import Problem
+from pipeline.programs.document import write
 from pipeline.programs.package.package import NOTICE, attempt, lay_out, run
+from pipeline.programs.package.package_documents import Exposed, Exposure, Service
+from pipeline.programs.start import run_program
 
-SCHEMA = "urn:release-pipeline:exposure:v1"
 OLDEST = 250
 """The systemd whose `security` has `--offline` and `--threshold` (its NEWS, changes with 250)."""
 UNITS = Path("usr/lib/systemd/system")
@@ -35,6 +30,28 @@ HOST_PROGRAMS = ("usr/bin/kill",)
 """What units may start although no package of ours brings it: part of every system with systemd."""
 SHOWN = 12
 OVERALL = re.compile(r"Overall exposure level for \S+: (\d+\.\d+) ")
+
+
+@dataclass(frozen=True)
+class CheckedPackage:
+    """A package whose units are judged: `files` is the folder with its packaging files, templates filled in."""
+
+    label: str
+    name: str
+    format: str
+    """`deb` or `rpm`."""
+    files: Path
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What is judged. `program` is the binary's name in the packaging files; no unit needs it to be judged."""
+
+    packages: tuple[CheckedPackage, ...]
+    program: str
+    limit: int
+    """The highest exposure that a service may have, in tenths, as `systemd-analyze security --threshold` takes it."""
+    out: Path = Path("/out/exposure.json")
 
 
 def version() -> str:
@@ -50,17 +67,17 @@ def version() -> str:
     return match[2]
 
 
-def install(package: Json, program: str, work: Path) -> Path:
+def install(package: CheckedPackage, program: str, work: Path) -> Path:
     """Return a root with what a package installs, and what its units may expect of the system around them."""
-    root, folder = work / f"{package['label']}.root", work / f"{package['label']}.files"
-    lay_out(Params(files=package["files"]), folder)
+    root, folder = work / f"{package.label}.root", work / f"{package.label}.files"
+    lay_out(package.files, folder)
     for name in (program, NOTICE):
         (folder / name).touch()
     for name in MERGED:
         (root / "usr" / name).mkdir(parents=True)
         (root / name).symlink_to(f"usr/{name}")
-    argv = ["make", "install", f"FORMAT={package['format']}", f"DESTDIR={root}", f"PACKAGE={package['name']}"]
-    run(*argv, cwd=folder, what=f"the files of the package for {package['label']} cannot be installed")
+    argv = ["make", "install", f"FORMAT={package.format}", f"DESTDIR={root}", f"PACKAGE={package.name}"]
+    run(*argv, cwd=folder, what=f"the files of the package for {package.label} cannot be installed")
     for name in HOST_PROGRAMS:
         (root / name).touch()
         (root / name).chmod(0o755)
@@ -95,8 +112,8 @@ def complaints(root: Path, units: list[str]) -> list[str]:
     return said or ([f"systemd-analyze verify failed with exit code {done.returncode}"] if done.returncode else [])
 
 
-def exposure(root: Path, unit: str, limit: int) -> Json:
-    """Return how exposed a service below `root` is, and what adds to it, worst first. Raises Problem for no answer."""
+def exposure(root: Path, unit: str, limit: int) -> Service:
+    """Return how exposed a service below `root` is, for no package yet. Raises Problem for no answer."""
     argv = ["systemd-analyze", "security", "--offline=true", "--no-pager", f"--root={root}", f"--threshold={limit}"]
     told = attempt(*argv, instance(unit), cwd=root)
     overall = OVERALL.search(told.stdout)
@@ -105,60 +122,56 @@ def exposure(root: Path, unit: str, limit: int) -> Json:
     if not overall or not table:
         raise Problem(f"systemd-analyze says nothing of the exposure of {unit}", *(told.stdout + rows).splitlines()[:9])
     exposed = [
-        {"directive": row["name"], "exposure": float(row["exposure"]), "why": row["description"]}
+        Exposed(row["name"], float(row["exposure"]), row["description"])
         for row in json.loads(table)
         if row["exposure"] and float(row["exposure"])
     ]
-    exposed.sort(key=lambda row: (-row["exposure"], row["directive"]))
-    verdict = "over the limit" if told.returncode or float(overall[1]) * 10 > limit + 0.01 else "accepted"
-    return {"unit": unit, "exposure": float(overall[1]), "verdict": verdict, "exposed": exposed}
+    exposed.sort(key=lambda row: (-row.exposure, row.directive))
+    over = told.returncode or float(overall[1]) * 10 > limit + 0.01
+    return Service(unit, float(overall[1]), "over the limit" if over else "accepted", (), tuple(exposed))
 
 
-def judge(packages: list[Json], program: str, limit: int, work: Path) -> tuple[list[Json], list[str]]:
+def judge(params: Parameters, work: Path) -> tuple[list[Service], list[str]]:
     """Return every service, once for each content that it has, and what `verify` says against any unit."""
-    found: list[Json] = []
     problems: dict[str, list[str]] = {}
-    known: list[tuple[dict[str, bytes], list[Json]]] = []
-    for package in packages:
-        root = install(package, program, work)
+    known: list[tuple[dict[str, bytes], list[Service], list[str]]] = []
+    for package in params.packages:
+        root = install(package, params.program, work)
         units = units_of(root)
         for line in complaints(root, list(units)):
-            problems.setdefault(line, []).append(package["label"])
-        rows = next((rows for content, rows in known if content == units), None)
-        if rows is None:
-            services = [unit for unit in units if unit.endswith(".service")]
-            rows = [{**exposure(root, unit, limit), "packages": []} for unit in services]
-            known.append((units, rows))
-            found += rows
-        for row in rows:
-            row["packages"].append(package["label"])
+            problems.setdefault(line, []).append(package.label)
+        labels = next((labels for content, _, labels in known if content == units), None)
+        if labels is None:
+            services = [exposure(root, unit, params.limit) for unit in units if unit.endswith(".service")]
+            labels = list[str]()
+            known.append((units, services, labels))
+        labels.append(package.label)
+    found = [replace(service, packages=tuple(labels)) for _, services, labels in known for service in services]
     told = [f"{line} ({', '.join(labels)})" for line, labels in problems.items()]
-    return sorted(found, key=lambda row: (row["unit"], row["packages"])), told
+    return sorted(found, key=lambda service: (service.unit, service.packages)), told
 
 
-def refusal(row: dict[str, Any], limit: int) -> list[str]:
+def refusal(service: Service, limit: int) -> list[str]:
     """Return what to say of a service over the limit: its score, and what counts most."""
-    of = ", ".join(row["packages"])
-    lines = [f"{row['unit']} ({of}): its exposure is {row['exposure']}, and {limit / 10} is allowed; worst:"]
-    lines += [f"  {one['exposure']} {one['directive']} {one['why']}" for one in row["exposed"][:SHOWN]]
-    return [*lines, f"  and {len(row['exposed']) - SHOWN} more"] if len(row["exposed"]) > SHOWN else lines
+    of = ", ".join(service.packages)
+    lines = [f"{service.unit} ({of}): its exposure is {service.exposure}, and {limit / 10} is allowed; worst:"]
+    lines += [f"  {one.exposure} {one.directive} {one.why}" for one in service.exposed[:SHOWN]]
+    return [*lines, f"  and {len(service.exposed) - SHOWN} more"] if len(service.exposed) > SHOWN else lines
 
 
-def main(params: Params) -> None:
+def main(params: Parameters) -> None:
     """Judge the units, and write what was found."""
-    limit, systemd = int(params["limit"]), version()
-    work = Path.cwd() / "packages"
-    units, problems = judge(params["packages"], str(params["program"]), limit, work)
+    systemd = version()
+    services, problems = judge(params, Path.cwd() / "packages")
     if problems:
         problems = ["systemd objects to units:", *problems, "to do: correct them; what it says is in systemd.unit(5)"]
-    refused = [line for row in units if row["verdict"] != "accepted" for line in refusal(row, limit)]
+    refused = [line for each in services if each.verdict != "accepted" for line in refusal(each, params.limit)]
     if refused:
         refused.append("to do: harden the unit (systemd.exec(5)), or allow more: [packages] exposure in product.toml")
     if problems or refused:
         raise Problem(*problems, *refused)
-    content = {"schema": SCHEMA, "systemd": systemd, "limit": limit / 10, "units": units}
-    write_json(params.path("out", "/out/exposure.json"), content)
+    write(params.out, Exposure(systemd, params.limit / 10, tuple(services)))
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(main, Parameters)

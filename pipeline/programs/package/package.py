@@ -1,15 +1,6 @@
 """What the programs that make packages share: laying out their files, running the distribution's tools, gates.
 
-Not started by itself. The params that it reads for those programs:
-  files     the folder with the packaging files, templates filled in (default `/in/files`)
-  binaries  the folder with the binary and its notice (default `/in/binary`)
-  binary    the name of the binary there; empty for a package without one
-  program   the name under which the packaging files expect the binary (default `binary`)
-  notice    the name of the list of licenses there, expected as `NOTICE`; empty for none
-  approval  the gate's approval; absent: default `/in/approval/approval.json` when that exists
-  out       the package to write
-
-A binary that the gate did not approve, byte for byte, is never packaged.
+Not a program. A binary that the gate did not approve, byte for byte, is never packaged.
 """
 
 from __future__ import annotations
@@ -17,43 +8,60 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
-from pipeline.programs.common import Params, Problem, read_object, sha256_of, source_date_epoch
+from pipeline.programs.common import Problem, sha256_of, source_date_epoch
+from pipeline.programs.document import load
+from pipeline.programs.scan.scan_documents import Approval
 
 NOTICE = "NOTICE"
 TIMEOUT = 900
 SHOWN = 60
+FILES = Path("/in/files")
+"""Where a step finds the packaging files, templates filled in."""
+
+
+@dataclass(frozen=True)
+class PackagedBinary:
+    """The binary that becomes a package, and its list of licenses, by their names in `folder`."""
+
+    binary: str
+    approval: Optional[Path]
+    """The gate's approval; None where there is no gate."""
+    notice: str = ""
+    """Expected as `NOTICE`; empty: there is none."""
+    program: str = ""
+    """The name under which the packaging files expect the binary; empty: its own."""
+    folder: Path = Path("/in/binary")
 
 
 def check_approval(path: Path, binary: Path) -> None:
     """Raise Problem unless the gate approved exactly this binary."""
-    approved = {entry["name"]: entry["sha256"] for entry in read_object(path)["approved"]}
+    approved = {entry.name: entry.sha256 for entry in load(Approval, path).approved}
     digest = sha256_of(binary)
     if approved.get(binary.name) != digest:
         raise Problem(f"the gate did not approve this {binary.name} (SHA-256 {digest}), so it is not packaged")
 
 
-def approved(params: Params) -> Path:
+def approved(packaged: PackagedBinary) -> Path:
     """Return the binary that is to be packaged. Raises Problem when the gate did not approve it."""
-    binary = params.path("binaries", "/in/binary") / str(params["binary"])
-    approval = params.path("approval", "/in/approval/approval.json")
-    if "approval" in params or approval.is_file():
-        check_approval(approval, binary)
+    binary = packaged.folder / packaged.binary
+    if packaged.approval:
+        check_approval(packaged.approval, binary)
     return binary
 
 
-def lay_out(params: Params, folder: Path) -> None:
+def lay_out(files: Path, folder: Path, packaged: Optional[PackagedBinary] = None) -> None:
     """Make `folder` with the packaging files, the binary and its notice: fixed modes, SOURCE_DATE_EPOCH as times."""
-    shutil.copytree(params.path("files", "/in/files"), folder)
+    shutil.copytree(files, folder)
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-    notice = str(params.get("notice") or "")
-    if notice:
-        place(params.path("binaries", "/in/binary") / notice, folder / NOTICE, 0o644)
-    if params.get("binary"):
-        binary = approved(params)
-        place(binary, folder / str(params.get("program") or binary.name), 0o755)
+    if packaged:
+        place(approved(packaged), folder / (packaged.program or packaged.binary), 0o755)
+        if packaged.notice:
+            place(packaged.folder / packaged.notice, folder / NOTICE, 0o644)
     epoch = source_date_epoch()
     for path in (folder, *folder.rglob("*")):
         os.utime(path, (epoch, epoch))

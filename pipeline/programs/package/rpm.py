@@ -1,10 +1,5 @@
 """Makes an RPM of its source package, with `rpmbuild --rebuild`, as whoever doubts it can; rpmlint is the gate.
 
-Params: `binaries`, `binary`, `approval` and `out` of `package.py`, and
-  arch     the architecture of the package, as RPM calls it; `noarch` for one without a binary
-  source   the source package (`rpm_source.py`), which names the binary and does not hold it
-  rpmlint  the `rpmlint.toml` of the packaging files
-
 The binary is compiled already, so the package of another architecture is put together with `--target`. Every finding of
 rpmlint is an error; `Filters` in `rpmlint.toml` are the exceptions, each with its reason. rpmlint 1.10 is enough.
 
@@ -18,12 +13,28 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
-from pipeline.programs.common import Params, Problem, run_program
-from pipeline.programs.package.package import approved, attempt, deliver, run
+from pipeline.programs.common import Problem
+from pipeline.programs.package.package import FILES, PackagedBinary, approved, attempt, deliver, run
+from pipeline.programs.start import run_program
 
 FOLDERS = ("BUILD", "BUILDROOT", "RPMS", "SOURCES", "SPECS", "SRPMS", "tmp")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The package: its architecture as RPM calls it, its source package (`rpm_source.py`), and the file to write."""
+
+    arch: str
+    """`noarch` for a package without a binary."""
+    source: Path
+    out: Path
+    packaged: Optional[PackagedBinary] = None
+    """The binary, which the source package names and does not hold."""
+    rpmlint: Path = FILES / "rpm/rpmlint.toml"
 
 
 def rpmbuild(*argv: str, work: Path, what: str) -> None:
@@ -32,18 +43,17 @@ def rpmbuild(*argv: str, work: Path, what: str) -> None:
     print(run("rpmbuild", *macros, *argv, cwd=work, what=what), end="", flush=True)
 
 
-def build(params: Params, work: Path) -> Path:
+def build(params: Parameters, work: Path) -> Path:
     """Return the package that rpmbuild made below `work`."""
     for name in FOLDERS:
         (work / name).mkdir(parents=True)
-    if params.get("binary"):
-        binary = approved(params)
+    if params.packaged:
+        binary = approved(params.packaged)
         (work / "SOURCES" / binary.name).symlink_to(binary)
-    argv = ("--rebuild", "--target", f"{params['arch']}-linux", str(params["source"]))
+    argv = ("--rebuild", "--target", f"{params.arch}-linux", str(params.source))
     rpmbuild(*argv, work=work, what="the package was not made")
-    out = Path(params["out"])
-    deliver(sorted((work / "RPMS").rglob("*.rpm")), out)
-    return out
+    deliver(sorted((work / "RPMS").rglob("*.rpm")), params.out)
+    return params.out
 
 
 def converted(text: str) -> str:
@@ -93,12 +103,12 @@ def check(package: Path, exceptions: Path, work: Path) -> None:
         raise Problem(f"rpmlint objects to {package.name}", *(found or done.stdout.splitlines()))
 
 
-def main(params: Params) -> None:
+def main(params: Parameters) -> None:
     """Make the package, and check it."""
     os.umask(0o022)
     work = Path.cwd() / "package"
-    check(build(params, work), params.path("rpmlint", "/in/files/rpm/rpmlint.toml"), work)
+    check(build(params, work), params.rpmlint, work)
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(main, Parameters)

@@ -1,11 +1,5 @@
 """Packs a folder as a tar.gz that depends on nothing but its content.
 
-Params:
-  root     the folder (default `/in/tree`)
-  prefix   the one folder that everything is in, inside of the archive (required)
-  rename   {path below `root`: path below the prefix} of single files; the others keep theirs (optional)
-  out      the file to write, such as `/out/<name>.tar.gz` (required)
-
 Output: entries sorted by name; owner and group 0 (`root`); modes 0755 (folders, executable files) and 0644;
 every time is SOURCE_DATE_EPOCH; the gzip header holds neither name nor time (RFC 1952, section 2.3). POSIX.1-2001 (pax)
 format, which is plain ustar for short names. Errors: an empty folder; something that is no file, folder or symbolic
@@ -19,9 +13,23 @@ import io
 import posixpath
 import stat
 import tarfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.programs.common import Params, Problem, run_program, source_date_epoch
+from pipeline.programs.common import Problem, source_date_epoch
+from pipeline.programs.start import run_program
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What to pack, and the file to write."""
+
+    prefix: str
+    """The one folder that everything is in, inside of the archive."""
+    out: Path
+    root: Path = Path("/in/tree")
+    rename: dict[str, str] = field(default_factory=dict)
+    """{path below `root`: path below the prefix} of single files; the others keep theirs."""
 
 
 def check_name(name: str) -> str:
@@ -86,15 +94,12 @@ def pack(root: Path, prefix: str, rename: dict[str, str], epoch: int) -> bytes:
     return raw.getvalue()
 
 
-def main(params: Params) -> None:
+def main(params: Parameters) -> None:
     """Write the archive."""
-    out = Path(params["out"])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(
-        pack(params.path("root", "/in/tree"), params["prefix"], params.get("rename") or {}, source_date_epoch())
-    )
-    out.chmod(0o644)
+    params.out.parent.mkdir(parents=True, exist_ok=True)
+    params.out.write_bytes(pack(params.root, params.prefix, params.rename, source_date_epoch()))
+    params.out.chmod(0o644)
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(main, Parameters)

@@ -7,13 +7,24 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from pipeline.programs.common import Json, Params, Problem
+from pipeline.programs.common import Json, Problem
 
 UNKNOWN = {"", "NOASSERTION", "NONE"}
 UNRECOGNISED = "sha256:"
 """What syft's name for a license text that it does not know begins with."""
+
+
+@dataclass(frozen=True)
+class LicensePolicy:
+    """Which licenses the policy allows (all of them, when it names none) and denies, by their identifiers."""
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    unknown: Literal["accept", "refuse"] = "accept"
+    """What becomes of a component whose license is not known."""
 
 
 def expressions(component: Json) -> list[str]:
@@ -62,25 +73,24 @@ def _holds(library: Any, expression: Any, accepted: Callable[[str], bool]) -> bo
     return every(_holds(library, each, accepted) for each in expression.args)
 
 
-def refusals(components: list[Json], policy: Json) -> Iterator[str]:
+def refusals(components: list[Json], policy: LicensePolicy) -> Iterator[str]:
     """Yield what the license policy refuses."""
-    allow, deny = set(policy.get("allow") or []), set(policy.get("deny") or [])
+    allow, deny = set(policy.allow), set(policy.deny)
     for component in dependencies(components):
         found = expressions(component)
         known = [text for text in found if not text.startswith(UNRECOGNISED)]
         bad = [text for text in known if not satisfied(text, lambda x: x not in deny and (not allow or x in allow))]
         if bad:
             yield f"{component['name']} {component.get('version', '')}: the license {' and '.join(bad)} is refused"
-        elif (not found or any(text.startswith(UNRECOGNISED) for text in found)) and policy.get("unknown") == "refuse":
+        elif (not found or any(text.startswith(UNRECOGNISED) for text in found)) and policy.unknown == "refuse":
             yield f"{component['name']} {component.get('version', '')}: its license is not known"
 
 
-def notice(params: Params, components: list[Json]) -> str:
-    """Return the list of components and licenses, sorted by name."""
+def notice(product: str, components: list[Json]) -> str:
+    """Return the list of components and licenses, sorted by name, of what is called `product`."""
     rows = sorted(
         f"{c['name']} {c.get('version', '')}: {' AND '.join(expressions(c)) or 'license not stated'}"
         for c in dependencies(components)
     )
-    own = f" ({params['license']})" if params.get("license") else ""
-    lines = [f"{params['name']} {params['version']}{own} contains:", "", *dict.fromkeys(rows)]
+    lines = [f"{product} contains:", "", *dict.fromkeys(rows)]
     return "\n".join(lines) + "\n"

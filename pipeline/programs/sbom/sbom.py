@@ -1,35 +1,52 @@
 """Makes syft's SBOMs reproducible, says in them which artifact they are about, and validates them.
 
-Params:
-  cyclonedx, spdx  syft's documents: CycloneDX 1.6 JSON and SPDX 2.3 JSON (required)
-  binary           the file they are about (required)
-  name, version, supplier   the product's name, its version, and who supplies it (required)
-  license          the product's own license, an SPDX expression (optional)
-  licenses         `allow` and `deny`: license identifiers; `unknown`: `accept` (default) or `refuse` (optional)
-  schemas          folder with the formats' own JSON schemas (default `/in/schemas`)
-  out_cyclonedx, out_spdx   the files to write (required)
-  out_notice       a list of all components with their licenses, for people (optional)
-
 What varies goes: the serial number and the namespace are UUIDs of version 5 over the content (RFC 9562, section 5.5),
 the time is SOURCE_DATE_EPOCH, everything is sorted, and paths lose the folder that the file was scanned in. The
 artifact is the root component, with its package URL and SHA-256.
 
 Errors: a document about another file, one that its schema refuses, and licenses that the policy refuses (all of them).
-Needs the library jsonschema in its image.
+Needs the libraries jsonschema and license_expression in its image.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 from urllib.parse import quote
 
 from pipeline.programs import common
-from pipeline.programs.common import Json, Params, Problem
+from pipeline.programs.common import Json, Problem
 from pipeline.programs.purl import purl
 from pipeline.programs.sbom.canonical import CYCLONEDX_SCHEMA, SPDX_SCHEMA, canonical, content_uuid
-from pipeline.programs.sbom.license_policy import UNRECOGNISED, notice, refusals
+from pipeline.programs.sbom.license_policy import UNRECOGNISED, LicensePolicy, notice, refusals
 from pipeline.programs.schemas import validate
+from pipeline.programs.start import run_program
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What the SBOMs are about, syft's documents about it, and the files to write."""
+
+    cyclonedx: Path
+    """CycloneDX 1.6 JSON."""
+    spdx: Path
+    """SPDX 2.3 JSON."""
+    binary: Path
+    """The file that they are about."""
+    name: str
+    """The product's name."""
+    version: str
+    supplier: str
+    out_cyclonedx: Path
+    out_spdx: Path
+    out_notice: Optional[Path] = None
+    """A list of all components with their licenses, for people."""
+    license: str = ""
+    """The product's own license, an SPDX expression; empty: not stated."""
+    licenses: LicensePolicy = field(default_factory=LicensePolicy)
+    schemas: Path = Path("/in/schemas")
+    """The folder with the formats' own JSON schemas."""
 
 
 def without_folder(value: Any, folder: str) -> Any:
@@ -43,27 +60,27 @@ def without_folder(value: Any, folder: str) -> Any:
     return value
 
 
-def artifact_purl(params: Params, file: str, sha256: str) -> str:
+def artifact_purl(params: Parameters, file: str, sha256: str) -> str:
     """Return the package URL of the artifact (purl specification, type `generic`)."""
-    return purl("generic", params["name"], params["version"], checksum=f"sha256:{sha256}", file_name=file)
+    return purl("generic", params.name, params.version, checksum=f"sha256:{sha256}", file_name=file)
 
 
-def normalise_cyclonedx(document: Json, params: Params, file: str, sha256: str, epoch: int) -> Json:
+def normalise_cyclonedx(document: Json, params: Parameters, file: str, sha256: str, epoch: int) -> Json:
     """Return the CycloneDX document with the artifact as its root, and without anything that varies."""
     document = {key: value for key, value in document.items() if key != "serialNumber"}
     own = artifact_purl(params, file, sha256)
     root: Json = {
         "bom-ref": own,
         "type": "application",
-        "name": params["name"],
-        "version": params["version"],
-        "supplier": {"name": params["supplier"]},
+        "name": params.name,
+        "version": params.version,
+        "supplier": {"name": params.supplier},
         "purl": own,
         "hashes": [{"alg": "SHA-256", "content": sha256}],
         "properties": [{"name": "release-pipeline:file", "value": file}],
     }
-    if params.get("license"):
-        root["licenses"] = [{"expression": params["license"]}]
+    if params.license:
+        root["licenses"] = [{"expression": params.license}]
     metadata = dict(document.get("metadata") or {})
     metadata.update(timestamp=common.timestamp(epoch), component=root)
     components = [_component(component) for component in document.get("components") or []]
@@ -104,7 +121,7 @@ def licenses(entries: list[Json]) -> list[Json]:
     return [kept[key] for key in sorted(kept)]
 
 
-def normalise_spdx(document: Json, params: Params, file: str, sha256: str, epoch: int) -> Json:
+def normalise_spdx(document: Json, params: Parameters, file: str, sha256: str, epoch: int) -> Json:
     """Return the SPDX document with the artifact as the package it describes, and without anything that varies."""
     document = {key: value for key, value in document.items() if key != "documentNamespace"}
     described = {
@@ -122,20 +139,20 @@ def normalise_spdx(document: Json, params: Params, file: str, sha256: str, epoch
         "referenceLocator": artifact_purl(params, file, sha256),
     }
     roots[0].update(
-        name=params["name"],
-        versionInfo=params["version"],
+        name=params.name,
+        versionInfo=params.version,
         packageFileName=file,
-        supplier=f"Organization: {params['supplier']}",
+        supplier=f"Organization: {params.supplier}",
         checksums=[{"algorithm": "SHA256", "checksumValue": sha256}],
         externalRefs=[reference],
         primaryPackagePurpose="APPLICATION",
-        licenseDeclared=params.get("license") or "NOASSERTION",
+        licenseDeclared=params.license or "NOASSERTION",
     )
     tools = [creator for creator in document["creationInfo"].get("creators", []) if creator.startswith("Tool: ")]
     creation = {
         **document["creationInfo"],
         "created": common.timestamp(epoch),
-        "creators": [f"Organization: {params['supplier']}", *sorted(tools)],
+        "creators": [f"Organization: {params.supplier}", *sorted(tools)],
     }
     document.update(name=file, creationInfo=creation, packages=packages)
     for other in document.get("hasExtractedLicensingInfos") or []:
@@ -162,25 +179,26 @@ def check_subject(spdx: Json, sha256: str) -> None:
         raise Problem(f"the SPDX document is not about the file with SHA-256 {sha256}")
 
 
-def main(params: Params) -> None:
+def main(params: Parameters) -> None:
     """Write both documents."""
-    binary, folder = Path(params["binary"]), params.path("schemas", "/in/schemas")
+    binary, folder = params.binary, params.schemas
     sha256, epoch = common.sha256_of(binary), common.source_date_epoch()
-    cyclonedx = without_folder(common.read_object(Path(params["cyclonedx"])), str(binary.parent))
-    spdx = without_folder(common.read_object(Path(params["spdx"])), str(binary.parent))
+    cyclonedx = without_folder(common.read_object(params.cyclonedx), str(binary.parent))
+    spdx = without_folder(common.read_object(params.spdx), str(binary.parent))
     check_subject(spdx, sha256)
     cyclonedx = normalise_cyclonedx(cyclonedx, params, binary.name, sha256, epoch)
     spdx = normalise_spdx(spdx, params, binary.name, sha256, epoch)
     validate(cyclonedx, folder, CYCLONEDX_SCHEMA)
     validate(spdx, folder, SPDX_SCHEMA)
-    refused = list(refusals(cyclonedx["components"], params.get("licenses") or {}))
+    refused = list(refusals(cyclonedx["components"], params.licenses))
     if refused:
         raise Problem(*refused)
-    common.write_json(Path(params["out_cyclonedx"]), cyclonedx)
-    common.write_json(Path(params["out_spdx"]), spdx)
-    if params.get("out_notice"):
-        common.write_text(Path(params["out_notice"]), notice(params, cyclonedx["components"]))
+    common.write_json(params.out_cyclonedx, cyclonedx)
+    common.write_json(params.out_spdx, spdx)
+    if params.out_notice:
+        product = f"{params.name} {params.version}{f' ({params.license})' if params.license else ''}"
+        common.write_text(params.out_notice, notice(product, cyclonedx["components"]))
 
 
 if __name__ == "__main__":
-    common.run_program(main)
+    run_program(main, Parameters)
