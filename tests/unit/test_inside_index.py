@@ -125,6 +125,24 @@ def test_the_notes_say_what_a_reader_needs(params: Parameters) -> None:
         assert text in notes
 
 
+def test_the_notes_say_which_scanner_looked_and_how_old_its_database_was(params: Parameters) -> None:
+    scanners = [{"name": "grype", "version": "1", "database": {"built": "2026-08-21T20:38:00Z"}}]
+    report = {"findings": [FINDING], "gaps": [], "scanners": scanners}
+    (params.artifacts_dir / "weed.scan.json").write_text(json.dumps(report))
+    index.main(params)
+    notes = (params.out / "release-notes.md").read_text()
+    assert "\n\n- grype 1, database of 2026-08-21T20:38:00Z\n\n| Vulnerability |" in notes
+
+
+def test_the_notes_say_of_a_directory_that_nobody_checked_its_commit(params: Parameters) -> None:
+    about = replace(params.release.source, url="", tree="git-tree:0a1b")
+    for verified, dirty in ((True, False), (False, False), (False, True)):
+        index.main(telling(params, source=replace(about, verified=verified, dirty=dirty)))
+        notes = (params.out / "release-notes.md").read_text()
+        assert ("its commit was not checked" in notes) == (not verified and not dirty)
+        assert ("`0a1b`, with what `git rev-parse a9cd9b0^{tree}` prints" in notes) == (not verified and not dirty)
+
+
 def exposed(params: Parameters, *packages: str) -> str:
     """Return the notes of a release whose two services are in `packages`, one name or several for each."""
     names = ("weed-a@.service", "weed-b@.service")

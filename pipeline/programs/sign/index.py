@@ -125,6 +125,17 @@ def notes_on_verifying(signing: Optional[AboutKey]) -> list[str]:
     return lines
 
 
+def notes_on_source(source: AboutSource) -> list[str]:
+    """Return where the source came from, and that nobody checked its commit where that is so."""
+    made, commit = common.timestamp(source.epoch), source.commit
+    lines = [f"Source: {source.url or 'local'}, commit `{commit or 'unknown'}`, {made}.", ""]
+    if commit and not source.verified and not source.dirty:
+        tree = source.tree.removeprefix("git-tree:")
+        check = f"compare its git tree, `{tree}`, with what `git rev-parse {commit}^{{tree}}` prints"
+        lines += [f"**The source was a directory, and its commit was not checked.** To check it, {check}.", ""]
+    return lines
+
+
 def notes_on_toolchain(toolchain: Optional[AboutToolchain]) -> list[str]:
     """Return which toolchain compiled the release, and why that one."""
     if not toolchain:
@@ -195,6 +206,9 @@ def notes_on_findings(folder: Path, artifacts: Iterable[Listed]) -> list[str]:
         if report["gaps"]:
             lines += ["**The scan is not complete: what follows does not prove that there is nothing else.**", ""]
             lines += [*(f"- {' '.join(str(gap).split())}" for gap in report["gaps"]), ""]
+        used = [(s["name"], s["version"], s["database"]["built"]) for s in report.get("scanners") or []]
+        lines += [f"- {name} {version}, database of {built}" for name, version, built in used if built]
+        lines += [""] if used else []
         header = ["Vulnerability", "Severity", "Package", "Version", "Fixed in", "Reachable", "Status"]
         none = "No finding is known." if report["gaps"] else "The scanners found none."
         lines += [*table(header, rows), ""] if rows else [none, ""]
@@ -214,13 +228,11 @@ def notes_on_images(images: Iterable[AboutImage]) -> list[str]:
 
 def notes(release: ReleaseIndex, folder: Path) -> str:
     """Return `release-notes.md`."""
-    source, artifacts = release.source, release.artifacts
+    artifacts = release.artifacts
     lines = [f"# {release.product.title or release.product.name} {release.version}", ""]
     if release.snapshot:
         lines += ["**This is a snapshot. It is not for shipping.**", ""]
-    made = common.timestamp(source.epoch)
-    lines += [f"Source: {source.url or 'local'}, commit `{source.commit or 'unknown'}`, {made}.", ""]
-    lines += notes_on_toolchain(release.toolchain)
+    lines += notes_on_source(release.source) + notes_on_toolchain(release.toolchain)
     lines += notes_on_verifying(release.signing) + notes_on_fips(folder, artifacts)
     lines += notes_on_findings(folder, artifacts) + notes_on_exposure(folder, artifacts)
     lines += notes_on_images(release.images) + notes_on_files(artifacts)
