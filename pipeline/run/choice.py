@@ -101,13 +101,20 @@ def _variants(request: Request, product: Product) -> tuple[str, ...]:
 
 def gate_closed(context: Context, verdict: Verdict, where: str) -> GateClosedError:
     """Return the error for a release that the verdict is against; `where` is what to read."""
-    reasons = verdict.reasons
+    gaps = set(verdict.gaps)
+    reasons = sorted(verdict.reasons, key=lambda reason: reason not in gaps)
     more = [f"  … and {len(reasons) - SHOWN_REASONS} more"] if len(reasons) > SHOWN_REASONS else []
+    ways = []
+    if not gaps.issuperset(reasons):
+        accept = "accept a finding in the policy with a reason, an owner and an expiry date (never a critical one)"
+        ways.append(f"update what is vulnerable, or {accept}")
+    if gaps:
+        age = "the policy's `database_max_age_days` is how old one may be"
+        ways.append(f"give each scanner a database that is complete and up to date: {age}")
     return GateClosedError(
         f"the gate is closed: {context.product.name} {context.version} is not released",
         details="\n".join([f"  {reason}" for reason in reasons[:SHOWN_REASONS]] + more),
-        resolution=f"read {where}; then update what is vulnerable, or accept a finding in policy.toml with a reason,"
-        " an owner and an expiry date",
+        resolution=f"read {where}; then {'; and '.join(ways)}",
     )
 
 

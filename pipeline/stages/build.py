@@ -27,6 +27,8 @@ BORING_LINKED = ("-linkmode=external", "'-extldflags=-static -Wl,--build-id=none
 BORING_TAGS = ("netgo", "osusergo")
 GO_FIPS_MODULE = "v1.0.0"
 """The frozen Go Cryptographic Module with CMVP certificate 5247."""
+COMPILING = 4 * 3600.0
+"""Seconds in which one binary must be compiled: SeaweedFS 4.44 took 35 minutes beside other work on two cores."""
 
 
 def make(context: Context, made: Made) -> Made:  # noqa: ARG001 - the first stage
@@ -168,6 +170,7 @@ def _compile(context: Context, target: Target, variant: Variant, name: str, modu
         caches=(_compiler_cache(target, variant),),
         epoch=context.epoch,
         outputs=(name,),
+        timeout=COMPILING,
     )
 
 

@@ -52,7 +52,7 @@ HAVE = "\n".join(sorted({need for table in TABLES for need in table}))
 
 def verdict(*reasons: str, warnings: tuple[str, ...] = ()) -> str:
     """Return a verdict.json: an open gate without reasons."""
-    return json.dumps(document.plain(Verdict(not reasons, reasons, warnings, "example", "1.2.3", False, ())))
+    return json.dumps(document.plain(Verdict(not reasons, reasons, warnings, (), "example", "1.2.3", False, ())))
 
 
 FILES = {

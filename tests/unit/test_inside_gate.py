@@ -231,9 +231,11 @@ def test_a_stale_database_closes_a_release_and_warns_in_a_snapshot(
     verdict = scan.judge(ENTRY, today=today)
     assert not verdict["open"]
     assert reason in verdict["reasons"]
+    assert verdict["gaps"] == verdict["reasons"]
     verdict = scan.judge(ENTRY, today=today, snapshot=True)
     assert verdict["open"]
     assert reason in verdict["warnings"]
+    assert verdict["gaps"] == verdict["warnings"]
     assert reason in json.loads((scan.folder / "out" / "scan.json").read_text())["gaps"]
 
 

@@ -125,13 +125,14 @@ def test_the_notes_say_what_a_reader_needs(params: Parameters) -> None:
         assert text in notes
 
 
-def test_the_notes_say_which_scanner_looked_and_how_old_its_database_was(params: Parameters) -> None:
+def test_the_notes_say_which_scanner_looked_at_which_day_and_what_closes_the_gate(params: Parameters) -> None:
     scanners = [{"name": "grype", "version": "1", "database": {"built": "2026-08-21T20:38:00Z"}}]
-    report = {"findings": [FINDING], "gaps": [], "scanners": scanners}
+    report = {"findings": [FINDING], "gaps": [], "scanners": scanners, "policy": {"severities": ["critical", "high"]}}
     (params.artifacts_dir / "weed.scan.json").write_text(json.dumps(report))
     index.main(params)
     notes = (params.out / "release-notes.md").read_text()
-    assert "\n\n- grype 1, database of 2026-08-21T20:38:00Z\n\n| Vulnerability |" in notes
+    assert "\n\n- grype 1, database of 2026-08-21T20:38:00Z\n\nThe policy closes the gate" in notes
+    assert "for a finding that is critical, high, unless it accepts that one.\n\n| Vulnerability |" in notes
 
 
 def test_the_notes_say_of_a_directory_that_nobody_checked_its_commit(params: Parameters) -> None:

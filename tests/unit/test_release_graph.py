@@ -21,7 +21,9 @@ from pipeline.model.step import Effect, Step
 from pipeline.model.tree import Files, Given
 from pipeline.model.version import parse_tag
 from pipeline.programs.build.proof import FipsModule
+from pipeline.programs.scan.scan_documents import Verdict
 from pipeline.release.plan import Release, plan
+from pipeline.run.choice import gate_closed
 from pipeline.stages.context import Context, Databases, Options
 from pipeline.stages.package import load_packaging
 
@@ -85,6 +87,22 @@ def test_a_scanner_without_a_database_does_not_run_and_the_gate_is_told_why() ->
     assert {title for title in steps if title.startswith("grype ")} > {"grype database from its feed"}
     own = dict(dict(steps["judge"].inputs)["program"].entries)["params.json"]  # type: ignore[union-attr]
     assert json.loads(own.content)["missing"] == {"trivy": "no route", "govulncheck": "no route"}
+
+
+def test_a_closed_gate_says_what_to_do_about_findings_and_about_databases() -> None:
+    findings, gaps = [f"high: CVE-{number}" for number in range(20)], ["trivy: its database of 2026-01-01 is old"]
+    for reasons in (findings, gaps, findings + gaps):
+        unproved = tuple(gap for gap in gaps if gap in reasons)
+        verdict = Verdict(False, tuple(reasons), (), unproved, "example", "1.2.3", False, ())
+        error = gate_closed(context(), verdict, "dist/1.2.3-rejected")
+        assert ("accept a finding in the policy" in error.resolution) == (findings[0] in reasons)
+        assert ("`database_max_age_days` is" in error.resolution) == (gaps[0] in reasons)
+        assert (f"  {gaps[0]}" in error.details) == (gaps[0] in reasons), "many findings do not hide it"
+
+
+def test_a_large_binary_may_take_hours_to_compile_on_a_busy_machine() -> None:
+    steps = titles(made())
+    assert {step.timeout for title, step in steps.items() if title.startswith("build ")} == {4 * 3600}
 
 
 def test_the_index_says_which_key_signs_and_whether_it_is_for_shipping() -> None:

@@ -27,9 +27,10 @@ the functions, `no`, or `unknown`.
 
 A scan that proves nothing closes the gate too: no report, a scanner that failed or did not see a Go program, a database
 whose age is unknown or above the limit. In a snapshot that is a warning. The exit code is 0 whenever it could be
-judged, and the verdict is in the file: `verdict.json` has `open`, `reasons`, `warnings`, and the digests of what was
-judged. Neither file depends on the date but for what the date decides. `statements` has what each scanner found in each
-binary as an in-toto statement, which bears the date.
+judged, and the verdict is in the file: `verdict.json` has `open`, `reasons`, `warnings`, `gaps` (what the scan does not
+prove: reasons in a release, warnings in a snapshot), and the digests of what was judged. Neither file depends on the
+date but for what the date decides. `statements` has what each scanner found in each binary as an in-toto statement,
+which bears the date.
 """
 
 from __future__ import annotations
@@ -248,7 +249,7 @@ def main(params: Params) -> None:
     scan["scanners"] = [{k: v for k, v in scanner.items() if k != "scanned"} for scanner in used + reachability]
     binaries = tuple(JudgedBinary(**artifact) for artifact in artifacts)
     told = (params["product"], params["version"], snapshot)
-    verdict = Verdict(not reasons, tuple(reasons), tuple(warnings), *told, binaries)
+    verdict = Verdict(not reasons, tuple(reasons), tuple(warnings), tuple(gaps), *told, binaries)
     common.write_json(out / "scan.json", {**scan, **about, "gaps": gaps, "notes": notes})
     document.write(out / "verdict.json", verdict)
     attest(artifacts, used, found, findings, params)

@@ -27,6 +27,8 @@ class Verdict:
     reasons: tuple[str, ...]
     """Why it is closed; none when it is open"""
     warnings: tuple[str, ...]
+    gaps: tuple[str, ...]
+    """What the scan does not prove: among the reasons of a release, among the warnings of a snapshot"""
     product: str
     version: str
     snapshot: bool

@@ -23,6 +23,7 @@ from pipeline.programs.sign.release_index import (
     NAME,
     AboutImage,
     AboutKey,
+    AboutSource,
     AboutToolchain,
     Described,
     Listed,
@@ -209,6 +210,9 @@ def notes_on_findings(folder: Path, artifacts: Iterable[Listed]) -> list[str]:
         used = [(s["name"], s["version"], s["database"]["built"]) for s in report.get("scanners") or []]
         lines += [f"- {name} {version}, database of {built}" for name, version, built in used if built]
         lines += [""] if used else []
+        if rows and "policy" in report:
+            limit = ", ".join(report["policy"]["severities"])
+            lines += [f"The policy closes the gate for a finding that is {limit}, unless it accepts that one.", ""]
         header = ["Vulnerability", "Severity", "Package", "Version", "Fixed in", "Reachable", "Status"]
         none = "No finding is known." if report["gaps"] else "The scanners found none."
         lines += [*table(header, rows), ""] if rows else [none, ""]
