@@ -126,7 +126,7 @@ def test_real_reports_of_both_scanners_become_one_finding_each(scan: Scan) -> No
 def test_a_high_finding_closes_the_gate(scan: Scan) -> None:
     verdict = scan.judge()
     assert not verdict["open"]
-    assert verdict["reasons"] == [f"high: EXAMPLE-2026-0002 in {TOML} 2.4.3 (fixed in 2.4.4; in {AMD64}, {ARM64})"]
+    assert verdict["reasons"] == [f"high: EXAMPLE-2026-0002 in {TOML} 2.4.3 (fixed in 2.4.4; in all 2 binaries)"]
 
 
 def test_a_critical_finding_cannot_be_accepted(scan: Scan) -> None:

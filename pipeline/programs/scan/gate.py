@@ -163,10 +163,12 @@ def _note(entry: Json, used: bool) -> str:
     return f"{about} is about nothing that was found; remove it"
 
 
-def reason(finding: Json) -> str:
-    """Return one line for people about a finding that closes the gate."""
+def reason(finding: Json, binaries: int) -> str:
+    """Return one line for people about a finding, in one or more of so many `binaries`, that closes the gate."""
     fix = f"fixed in {', '.join(finding['fixed_in'])}" if finding["fixed_in"] else "no version fixes it"
     where = ", ".join(finding["artifacts"])
+    if len(finding["artifacts"]) == binaries > 1:
+        where = f"all {binaries} binaries"
     return f"{finding['severity']}: {finding['id']} in {finding['package']} {finding['version']} ({fix}; in {where})"
 
 
@@ -240,7 +242,7 @@ def main(params: Params) -> None:
     gaps += unreached
     every = merge(found + scanners.unreported(results, found))
     findings, notes = judge(every, results, params, complete=not gaps)
-    failing = [reason(finding) for finding in findings if finding["status"] == "fails"]
+    failing = [reason(finding, len(artifacts)) for finding in findings if finding["status"] == "fails"]
     snapshot = bool(params.get("snapshot"))
     reasons, warnings = (failing, gaps + notes) if snapshot else (failing + gaps, notes)
     about = {"product": params["product"], "version": params["version"], "snapshot": snapshot, "artifacts": artifacts}
