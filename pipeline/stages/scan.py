@@ -7,12 +7,14 @@ together with the day.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.step import WORK, Effect, ExitCode, Step
 from pipeline.model.target import TARGETS
 from pipeline.model.tree import EMPTY, Merge, Pick, Tree
 from pipeline.programs.scan import approve
+from pipeline.programs.scan.govulncheck import CheckedBinary, Parameters
 from pipeline.stages.build import modules, settings
 from pipeline.stages.context import Context, Databases
 from pipeline.stages.program import inside
@@ -192,12 +194,12 @@ def govulncheck(context: Context, binaries: Sequence[Artifact], database: Tree) 
     first = how[binaries[0].name]
     return inside(
         "scan.govulncheck",
-        {
-            "folder": first.folder,
-            "package": context.product.build.package,
-            "binaries": [{"name": name, "tags": list(own.tags), "env": dict(own.env)} for name, own in how.items()],
-            "database": "/in/databases/govulncheck",
-        },
+        Parameters(
+            folder=first.folder,
+            package=context.product.build.package,
+            binaries=tuple(CheckedBinary(name, own.tags, dict(own.env)) for name, own in how.items()),
+            database=Path("/in/databases/govulncheck"),
+        ),
         title="govulncheck",
         image=context.image("govulncheck"),
         inputs={**dict(first.inputs), "databases": place},

@@ -396,7 +396,7 @@ def test_weak_code_that_only_govulncheck_sees_is_a_finding_when_it_can_be_called
 
 def test_reachability_that_was_asked_for_and_is_not_known_closes_the_gate(scan: Scan) -> None:
     scan.reach(entry("package"))
-    scan.put(ARM64, "govulncheck", {"failed": "it has no database"})
+    scan.put(ARM64, "govulncheck", {"failed": "it has no database", "findings": []})
     assert scan.judge(ENTRY)["reasons"] == [f"govulncheck: it failed on the source of {ARM64}: it has no database"]
     (scan.at(ARM64, "govulncheck") / "govulncheck.json").unlink()
     assert scan.judge(ENTRY)["reasons"] == [f"govulncheck: there is no result for {ARM64}"]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.programs.common import Params
 from pipeline.programs.scan import govulncheck
+from pipeline.programs.scan.scan_documents import Govulncheck, ModuleFinding, VulnerabilityDatabase
 
 UUID = {"module": "github.com/google/uuid", "version": "v1.6.0"}
 METHOD = {**UUID, "package": "github.com/google/uuid", "function": "Scan", "receiver": "*github.com/google/uuid.UUID"}
@@ -35,28 +35,29 @@ def test_a_stream_of_values_is_read_to_its_end() -> None:
 
 
 def test_the_nearest_level_counts_and_names_what_is_called() -> None:
-    expected = {
-        "ids": ["CVE-1", "GO-1"], "module": "github.com/google/uuid", "version": "v1.6.0", "fixed_in": "v1.6.1",
-        "title": "Weak", "url": "https://e.test/1", "level": "symbol",
-        "symbols": ["github.com/google/uuid.New", "github.com/google/uuid.UUID.Scan"],
-    }  # fmt: skip
-    result = govulncheck.summary(STREAM)
-    assert result["scanner"]["database"] == {"built": "2026-01-15T00:00:00Z"}
-    first, second = result["findings"]
+    expected = ModuleFinding(
+        ids=("CVE-1", "GO-1"), module="github.com/google/uuid", version="v1.6.0", fixed_in="v1.6.1", title="Weak",
+        url="https://e.test/1", level="symbol",
+        symbols=("github.com/google/uuid.New", "github.com/google/uuid.UUID.Scan"),
+    )  # fmt: skip
+    result = govulncheck.summary(STREAM, "1.6.0")
+    database = VulnerabilityDatabase("2026-01-15T00:00:00Z")
+    assert result.scanner == Govulncheck("govulncheck", "1.6.0", "go1.26.8", database)
+    first, second = result.findings
     assert first == expected
-    assert (second["module"], second["level"], second["symbols"]) == ("stdlib", "module", [])
-    assert govulncheck.summary([*STREAM[:4], *reversed(STREAM[4:])])["findings"][0]["symbols"] == expected["symbols"]
+    assert (second.module, second.level, second.symbols) == ("stdlib", "module", ())
+    again = govulncheck.summary([*STREAM[:4], *reversed(STREAM[4:])], "1.6.0")
+    assert again.findings[0].symbols == expected.symbols
 
 
 def results(folder: Path) -> dict[str, Any]:
-    binaries = [{"name": "weed", "tags": [], "env": {"GOOS": "linux"}}]
-    params = Params(database=str(folder), folder="/", package=".", binaries=binaries, out=str(folder / "out"))
-    govulncheck.main(params)
+    binary = govulncheck.CheckedBinary("weed", (), {"GOOS": "linux"})
+    govulncheck.main(govulncheck.Parameters("/", ".", (binary,), folder, folder / "out"))
     return {path.parent.name: json.loads(path.read_text()) for path in folder.glob("out/*/govulncheck.json")}
 
 
 def test_a_run_without_a_database_is_a_result_that_says_so(tmp_path: Path) -> None:
-    assert results(tmp_path) == {"weed": {"failed": "it has no database"}}
+    assert results(tmp_path) == {"weed": {"failed": "it has no database", "findings": []}}
 
 
 @pytest.mark.parametrize(
@@ -72,4 +73,4 @@ def test_a_program_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "go").write_text(f"#!/bin/sh\n{does}\n")
     (tmp_path / "go").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert results(tmp_path) == {"weed": {"failed": said}}
+    assert results(tmp_path) == {"weed": {"failed": said, "findings": []}}

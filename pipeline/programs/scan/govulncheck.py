@@ -1,19 +1,10 @@
 """Runs govulncheck over the source of each binary and writes what can be called in it: `<binary>/govulncheck.json`.
 
-Params:
-  folder    the folder with go.mod
-  package   the main package, seen from there
-  binaries  `name`, `tags` (a list) and `env` of each: what else the compiler was told (GOOS, GOARCH, GOEXPERIMENT, ...)
-  database  the database's folder: `v1` in it is in the layout of https://go.dev/security/vuln/database#api
-  out       default `/out`
+Params: see `Parameters`.
 
 One binary after the other: a large program takes gigabytes.
 
-Output: `scanner` {`name`, `version`, `go`, `database` {`built`}} and `findings`, one for each weakness in one version
-of a module that the build needs: `ids`, `module`, `version`, `fixed_in`, `title`, `url`, and how near it is, `level`:
-  module   no package of the module that has the weakness is in the build
-  package  one is, and nothing that can be called from `main` leads to the weak code
-  symbol   weak code can be called; `symbols` are the functions of it that are reached first
+Output: `Reachability`, with one finding for each weakness in one version of a module that the build needs.
 The call paths themselves are not kept: govulncheck shows one of several, and not always the same.
 
 A run that failed is a result too: `failed` says why, and then nothing is known.
@@ -26,11 +17,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from pipeline.programs import common
-from pipeline.programs.common import Json, Params, Problem
+from pipeline.programs import document
+from pipeline.programs.common import Json, Problem
+from pipeline.programs.scan.scan_documents import Govulncheck, ModuleFinding, Reachability, VulnerabilityDatabase
+from pipeline.programs.start import run_program
 
 PROGRAM = "govulncheck"
 MODULE = "golang.org/x/vuln"
@@ -39,6 +34,30 @@ SHOWN_LINES = 6
 GARBAGE = {"GOGC": "40"}
 """Collect garbage sooner than usual: of what govulncheck holds most is never freed, so it costs little, saves much."""
 NO_SPACE = re.compile(r"\S")
+
+
+@dataclass(frozen=True)
+class CheckedBinary:
+    """A binary whose source is looked at, and what else the compiler was told."""
+
+    name: str
+    tags: tuple[str, ...]
+    env: Mapping[str, str]
+    """GOOS, GOARCH, GOEXPERIMENT, ..."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What is looked at."""
+
+    folder: str
+    """The folder with go.mod."""
+    package: str
+    """The main package, seen from there."""
+    binaries: tuple[CheckedBinary, ...]
+    database: Path
+    """The database's folder: `v1` in it is in the layout of https://go.dev/security/vuln/database#api."""
+    out: Path = Path("/out")
 
 
 def run(argv: list[str], env: dict[str, str]) -> str:
@@ -62,7 +81,7 @@ def messages(text: str) -> Iterator[Json]:
         at = rest.start() if rest else len(text)
 
 
-def level_of(frame: Json) -> str:
+def level_of(frame: Json) -> Literal["module", "package", "symbol"]:
     """Return how near a finding is, from the first frame of its trace (govulncheck's JSON protocol, Finding)."""
     return "symbol" if frame.get("function") else "package" if frame.get("package") else "module"
 
@@ -73,34 +92,34 @@ def symbol_of(frame: Json) -> str:
     return ".".join(part for part in (frame["package"], receiver, frame["function"]) if part)
 
 
-def summary(stream: list[Json]) -> Json:
-    """Return what the messages of one run say, in an order that does not vary."""
+def summary(stream: list[Json], version: str) -> Reachability:
+    """Return what the messages of one run say, in an order that does not vary; `version` is that of the program."""
     config: Json = next((message["config"] for message in stream if "config" in message), {})
     advisories = {message["osv"]["id"]: message["osv"] for message in stream if "osv" in message}
-    found: dict[tuple[str, str, str], Json] = {}
+    found: dict[tuple[str, str, str], ModuleFinding] = {}
     for finding in (message["finding"] for message in stream if "finding" in message):
         frame, about = finding["trace"][0], advisories.get(finding["osv"], {})
         key = (finding["osv"], frame["module"], frame.get("version") or "")
-        entry = found.setdefault(
-            key,
-            {
-                "ids": sorted({finding["osv"], *(about.get("aliases") or [])}),
-                "module": key[1],
-                "version": key[2],
-                "fixed_in": finding.get("fixed_version") or "",
-                "title": about.get("summary") or "",
-                "url": (about.get("database_specific") or {}).get("url") or "",
-                "level": LEVELS[0],
-                "symbols": [],
-            },
+        first = ModuleFinding(
+            ids=tuple(sorted({finding["osv"], *(about.get("aliases") or [])})),
+            module=key[1],
+            version=key[2],
+            fixed_in=finding.get("fixed_version") or "",
+            title=about.get("summary") or "",
+            url=(about.get("database_specific") or {}).get("url") or "",
+            level="module",
+            symbols=(),
         )
-        level = level_of(frame)
-        entry["level"] = max(entry["level"], level, key=LEVELS.index)
-        if level == "symbol":
-            entry["symbols"] = sorted({*entry["symbols"], symbol_of(frame)})
-    database = {"built": str(config.get("db_last_modified") or "")}
-    scanner = {"name": PROGRAM, "go": str(config.get("go_version") or ""), "database": database}
-    return {"scanner": scanner, "findings": [found[key] for key in sorted(found)]}
+        entry, level = found.get(key, first), level_of(frame)
+        reached = {symbol_of(frame)} if level == "symbol" else set()
+        found[key] = replace(
+            entry,
+            level=max(entry.level, level, key=LEVELS.index),
+            symbols=tuple(sorted({*entry.symbols, *reached})),
+        )
+    database = VulnerabilityDatabase(str(config.get("db_last_modified") or ""))
+    scanner = Govulncheck(PROGRAM, version, str(config.get("go_version") or ""), database)
+    return Reachability(tuple(found[key] for key in sorted(found)), scanner)
 
 
 def version(path: str, env: dict[str, str]) -> str:
@@ -113,33 +132,32 @@ def version(path: str, env: dict[str, str]) -> str:
     return match[1] if match else ""
 
 
-def check(params: Params, tags: list[str], env: dict[str, str]) -> Json:
+def check(params: Parameters, tags: Sequence[str], env: dict[str, str]) -> Reachability:
     """Return the content of `govulncheck.json`. Raises Problem when the run proves nothing."""
-    database = Path(params["database"]) / "v1"
+    database = params.database / "v1"
     if not (database / "index" / "modules.json").is_file():
         raise Problem("it has no database")
     program = next((f"{folder}/{PROGRAM}" for folder in env["PATH"].split(":") if Path(folder, PROGRAM).is_file()), "")
     # With an experiment, the go command says `go1.26.8 X:name`, which govulncheck would take for no version at all.
     toolchain = run(["go", "env", "GOVERSION"], env).split()[0]
-    argv = [PROGRAM, f"-db=file://{database}", "-format=json", f"-C={params['folder']}"]
+    argv = [PROGRAM, f"-db=file://{database}", "-format=json", f"-C={params.folder}"]
     argv += [f"-tags={','.join(tags)}"] if tags else []
-    result = summary(list(messages(run([*argv, params["package"]], {**env, **GARBAGE, "GOVERSION": toolchain}))))
-    result["scanner"]["version"] = version(program, env)
-    return result
+    stream = list(messages(run([*argv, params.package], {**env, **GARBAGE, "GOVERSION": toolchain})))
+    return summary(stream, version(program, env))
 
 
-def main(params: Params) -> None:
+def main(params: Parameters) -> None:
     """Write the results, or why there is none."""
-    for binary in params["binaries"]:
+    for binary in params.binaries:
         try:
-            result = check(params, binary["tags"], {**os.environ, **binary["env"]})
+            result = check(params, binary.tags, {**os.environ, **binary.env})
         except Problem as problem:
-            result = {"failed": str(problem)}
+            result = Reachability((), failed=str(problem))
         except (ValueError, KeyError) as error:
-            result = {"failed": f"its output cannot be read: {error!r}"}
-        common.write_json(params.path("out", "/out") / binary["name"] / "govulncheck.json", result)
-        print(f"{binary['name']}: {result.get('failed') or 'done'}", file=sys.stderr, flush=True)
+            result = Reachability((), failed=f"its output cannot be read: {error!r}")
+        document.write(params.out / binary.name / "govulncheck.json", result)
+        print(f"{binary.name}: {result.failed or 'done'}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    common.run_program(main)
+    run_program(main, Parameters)

@@ -3,9 +3,60 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Optional
 
 from pipeline.programs.document import Sha256
+
+
+@dataclass(frozen=True)
+class VulnerabilityDatabase:
+    """A database of vulnerabilities."""
+
+    built: str
+    """RFC 3339; empty when it is not known"""
+
+
+@dataclass(frozen=True)
+class Govulncheck:
+    """govulncheck as it ran."""
+
+    name: str
+    version: str
+    """Empty where it does not tell"""
+    go: str
+    """The version of Go that it took the source for"""
+    database: VulnerabilityDatabase
+
+
+@dataclass(frozen=True)
+class ModuleFinding:
+    """One weakness in one version of a module that a build needs."""
+
+    ids: tuple[str, ...]
+    module: str
+    version: str
+    fixed_in: str
+    title: str
+    url: str
+    level: Literal["module", "package", "symbol"]
+    """How near it is: the build has no package of the module that has the weakness; it has one, and nothing that can be
+    called from `main` leads to the weak code; weak code can be called"""
+    symbols: tuple[str, ...]
+    """The functions of the weak code that are reached first"""
+
+
+@dataclass(frozen=True)
+class Reachability:
+    """govulncheck.json: what can be called in a binary, or why nothing is known."""
+
+    findings: tuple[ModuleFinding, ...]
+    scanner: Optional[Govulncheck] = None
+    failed: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless it is either a result or a failure."""
+        if bool(self.failed) is bool(self.scanner):
+            raise ValueError("it must have either `scanner` or `failed`")
 
 
 @dataclass(frozen=True)

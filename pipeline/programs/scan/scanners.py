@@ -6,9 +6,10 @@ import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.programs import common
+from pipeline.programs import common, document
 from pipeline.programs.common import Json, Params, Problem
 from pipeline.programs.purl import purl
+from pipeline.programs.scan.scan_documents import Reachability
 
 SCANNERS = ("grype", "trivy")
 REACHABILITY = "govulncheck"
@@ -151,10 +152,11 @@ def read_reachability(folder: Path, binary: str) -> tuple[Json | None, str]:
     path = folder / f"{REACHABILITY}.json"
     if not path.is_file():
         return None, f"{REACHABILITY}: there is no result for {binary}"
-    result = common.read_object(path)
-    if "failed" in result:
-        return None, f"{REACHABILITY}: it failed on the source of {binary}: {result['failed']}"
-    return result, ""
+    result = document.load(Reachability, path)
+    if result.failed:
+        return None, f"{REACHABILITY}: it failed on the source of {binary}: {result.failed}"
+    told: Json = document.plain(result)
+    return told, ""
 
 
 def reachability_facts(results: dict[str, Json], params: Params) -> tuple[Json, list[str]]:
