@@ -79,7 +79,7 @@ def test_another_source_is_refused_before_anything_is_built(release: Path, tmp_p
         file.write("// another source\n")
     done = pipeline("reproduce", str(release), "--source", str(tmp_path / "weed"))
     assert done.returncode == 5
-    assert "is not the one that this release was made from" in done.stderr
+    assert "is not the source that the release was made from" in done.stderr
     assert "✓" not in done.stderr
 
 
