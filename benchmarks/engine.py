@@ -94,7 +94,7 @@ def plan(folder: Path, root: Path, image: Image, length: int) -> tuple[float, fl
     with open_engine(folder / str(length), root, image) as engine:
 
         def look() -> None:
-            if not all(engine.explain(step).cached for step in steps_of(chain(image, length))):
+            if not all(engine.explain(step, set()).cached for step in steps_of(chain(image, length))):
                 raise AssertionError("a step was not found")
 
         looking = min(seconds(look) for _ in range(3))

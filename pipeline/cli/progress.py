@@ -57,6 +57,8 @@ class Progress:
             case What.FAILED:
                 self._running.pop(step.digest, None)
                 self._line("✗", f"{step.title}  {duration(event.seconds)}")
+            case What.PREBUILT:
+                self._line("·", f"{step.title}: made on another machine")
             case What.OUTPUT:
                 pass
 

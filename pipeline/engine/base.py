@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol, TypeVar
 
-from pipeline.model.step import Step
+from pipeline.errors import EngineError
+from pipeline.model.step import Caching, Step
 from pipeline.model.tree import Tree
 
 Where_co = TypeVar("Where_co", covariant=True)
@@ -50,6 +51,8 @@ class What(Enum):
     FINISHED = "finished"
     FAILED = "failed"
     OUTPUT = "output"
+    PREBUILT = "prebuilt"
+    """The step did not run: its output was made elsewhere, and given to the engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,16 +72,36 @@ def ignore(_: Event) -> None:
     """Observe nothing."""
 
 
+def environment(step: Step, today: str) -> dict[str, str]:
+    """Return the whole environment that the program of `step` sees; `today` is the date that the engine was told.
+
+    Raises EngineError for a step that runs once a day when it was told none.
+    """
+    if step.caching is Caching.DAILY and not today:
+        raise EngineError(
+            f'step "{step.title}" runs once a day, and the engine was not told the date',
+            resolution="give the engine the date, as in 2026-01-31",
+        )
+    return step.environment(today)
+
+
 class Engine(Protocol[Where_co]):
     """The whole surface that a stage or the command line needs."""
 
     async def evaluate(
-        self, tree: Tree, *, given: Mapping[str, Any] | None = None, secrets: Mapping[str, Any] | None = None
+        self,
+        tree: Tree,
+        *,
+        given: Mapping[str, Any] | None = None,
+        secrets: Mapping[str, Any] | None = None,
+        prebuilt: Mapping[str, Tree] | None = None,
     ) -> Where_co:
         """Carry out what `tree` needs and return where its files are.
 
         `given` and `secrets` are by name: directories and values in the engine's own currency
-        (`pathlib.Path` and `Secret` locally, `dagger.Directory` and `dagger.Secret` on Dagger).
+        (`pathlib.Path` and `Secret` locally, `dagger.Directory` and `dagger.Secret` on Dagger). `prebuilt` are trees
+        that stand for the outputs of steps, by the digests of these: such a step does not run, all others have the
+        digests that they have anyway, and nothing that depends on one is kept for runs without it.
 
         Raises StepFailedError when a program fails, EngineError when the engine cannot work.
         """

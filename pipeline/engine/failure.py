@@ -61,6 +61,11 @@ def did_not_make(paths: Sequence[str]) -> str:
     return f"did not make {', '.join(f'/out/{path}' for path in paths)}"
 
 
+def not_given(step: Step, paths: Sequence[str]) -> EngineError:
+    """Return the error for an output from elsewhere that lacks what the step promises."""
+    return EngineError(f'the output that was given for step "{step.title}" has no {", ".join(paths)}')
+
+
 def exposed(step: Step, secret: str) -> EngineError:
     """Return the error for a step whose command line or environment holds the value of a secret."""
     return EngineError(

@@ -17,7 +17,7 @@ from pipeline.host.disk import write_whole
 from pipeline.images.tools import ENVIRONMENT, program
 from pipeline.model.image import Image
 from pipeline.model.source import go_order
-from pipeline.model.step import Effect, Step
+from pipeline.model.step import Caching, Step
 from pipeline.programs import closure
 from pipeline.programs.document import plain
 from pipeline.programs.toolchain.go_versions import FoundToolchains, Parameters
@@ -108,12 +108,14 @@ def save_toolchains(path: Path, lock: ToolchainLock) -> None:
     write_whole(path, lock.to_toml().encode())
 
 
-def look_up(image: Image, *, version: str = "", known: ToolchainLock | None = None, run: str) -> Step:
+def look_up(
+    image: Image, *, version: str = "", known: ToolchainLock | None = None, caching: Caching = Caching.DAILY
+) -> Step:
     """Return the step that asks the module mirror: `toolchains.json` has the toolchain that `version` means.
 
     Without `version`, the newest patch of every minor version from OLDEST on. What `known` has is not downloaded again.
-    The go command of `image` downloads the others, because it checks them against the checksum database. `run` tells
-    one day or run from another, so that an old answer is not taken for a new one.
+    The go command of `image` downloads the others, because it checks them against the checksum database. An answer is
+    good for a day, unless `caching` asks for a new one.
     """
     held = {entry.version: entry.sum for entry in (known or ToolchainLock()).entries}
     asked = Parameters(wanted=version, oldest=OLDEST, platform=PLATFORM, known=held)
@@ -122,8 +124,9 @@ def look_up(image: Image, *, version: str = "", known: ToolchainLock | None = No
         image=image,
         argv=closure.argv("toolchain.go_versions"),
         inputs=(("program", program("toolchain.go_versions", **plain(asked))),),
-        env=(("LOOKED_UP", run), *ENVIRONMENT),
-        effect=Effect.FETCH,
+        env=ENVIRONMENT,
+        caching=caching,
+        network=True,
         outputs=(FOUND,),
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.config.images import ImageSpecs, ProgramSpec, ToolchainSpec
 from pipeline.errors import ConfigError
 from pipeline.model.image import DEFAULT_PATH, Base, Image
-from pipeline.model.step import WORK, Cache, Effect, Step
+from pipeline.model.step import WORK, Cache, Step
 from pipeline.model.tree import Files, Pick, Tree
 from pipeline.programs import closure
 
@@ -46,7 +46,7 @@ def go_toolchain(spec: ToolchainSpec, image: Image) -> Tree:
             ("program", program("toolchain.go_toolchain", version=spec.version, platform="linux-amd64", sum=spec.sum)),
         ),
         env=ENVIRONMENT,
-        effect=Effect.FETCH,
+        network=True,
         outputs=("VERSION", "bin/go", "pkg/tool/linux_amd64/compile"),
     )
     return step.out
@@ -74,7 +74,7 @@ def _module(specs: ImageSpecs, module: str, go: Image) -> Tree:
         inputs=(("program", program("toolchain.go_vendor", module=module)), ("source", source)),
         env=(("GOMODCACHE", MODULE_CACHE), *ENVIRONMENT),
         caches=(Cache(MODULE_CACHE, f"go-mod-{module}"),),
-        effect=Effect.FETCH,
+        network=True,
         outputs=("vendor/modules.txt",),
     )
     programs = [

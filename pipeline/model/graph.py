@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from pipeline.model.step import Step
 from pipeline.model.tree import Output, Tree, children
+
+NO_TREES: Mapping[str, Tree] = MappingProxyType({})
 
 
 def direct_steps(trees: tuple[Tree, ...]) -> tuple[Step, ...]:
@@ -25,19 +28,25 @@ def direct_steps(trees: tuple[Tree, ...]) -> tuple[Step, ...]:
     return tuple(found.values())
 
 
-def requirements(step: Step) -> tuple[Tree, ...]:
-    """Return every tree that must be there before `step` can run: its inputs and its image's layers."""
+def requirements(step: Step, prebuilt: Mapping[str, Tree] = NO_TREES) -> tuple[Tree, ...]:
+    """Return every tree that must be there before `step` can run: its inputs and its image's layers.
+
+    `prebuilt` has trees that stand for the outputs of steps, by their digests. Such a step needs that tree alone.
+    """
+    if step.digest in prebuilt:
+        return (prebuilt[step.digest],)
     return tuple(tree for _, tree in (*step.inputs, *step.image.layers))
 
 
-def predecessors(step: Step) -> tuple[Step, ...]:
+def predecessors(step: Step, prebuilt: Mapping[str, Tree] = NO_TREES) -> tuple[Step, ...]:
     """Return the steps that must have run before `step` can."""
-    return direct_steps(requirements(step))
+    return direct_steps(requirements(step, prebuilt))
 
 
-def steps_of(tree: Tree) -> Iterator[Step]:
+def steps_of(tree: Tree, prebuilt: Mapping[str, Tree] = NO_TREES) -> Iterator[Step]:
     """Yield every step below `tree` once, each after all of its predecessors.
 
+    With `prebuilt`, as `requirements` takes it, what only steps with such an output need is left out.
     Iterative, because a chain of ten thousand steps is deeper than Python's stack.
     """
     done: set[str] = set()
@@ -51,4 +60,4 @@ def steps_of(tree: Tree) -> Iterator[Step]:
             yield step
             continue
         stack.append((step, True))
-        stack.extend((before, False) for before in reversed(predecessors(step)) if before.digest not in done)
+        stack.extend((before, False) for before in reversed(predecessors(step, prebuilt)) if before.digest not in done)

@@ -19,17 +19,28 @@ PRIVATE = (WORK, "/run", "/tmp", "/var/tmp")
 """What a step's program may write besides `/out`, in every engine: empty, private, and gone afterwards."""
 
 
-class Effect(Enum):
-    """What a step is to the world outside of it."""
+TODAY = "TODAY"
+"""The variable with the date, in ISO 8601, that the engine was told. Only a step that runs once a day has it."""
 
-    PURE = "pure"
-    """No network. A cache hit is as good as a run."""
-    FETCH = "fetch"
-    """Needs the network; what it fetches is pinned by digest, so a cache hit is as good as a run."""
-    VOLATILE = "volatile"
-    """No network. Never cached: its result depends on what no digest covers, such as a secret's value."""
+
+class Caching(Enum):
+    """When an earlier result of a step is as good as a run."""
+
+    BY_DIGEST = "by-digest"
+    """When the digests are the same."""
+    DAILY = "daily"
+    """When the digests and the days are the same: a feed, a verdict by entries that expire. No digest has the day."""
+    NEVER = "never"
+    """Never: the result depends on what no digest covers, such as a secret's value."""
+
+
+class Effect(Enum):
+    """What a step does to the world outside of it."""
+
+    NONE = "none"
+    """Nothing."""
     PUBLISH = "publish"
-    """Needs the network, is never cached, and is safe to repeat."""
+    """Changes it, over the network, and is safe to repeat. Never cached."""
 
 
 class ExitCode(Enum):
@@ -55,8 +66,9 @@ class Step(Identified):
 
     The program sees its inputs at `/in/<name>`, starts in `/work`, and writes its result to `/out`. Besides `/out`
     it may write the directories of PRIVATE and those of `caches`, and nothing else of its root: not the image, not
-    `/in`, not `/dev` (docs/dagger.md names the exception). Its environment is `env`, plus `PATH` from the image
-    and `SOURCE_DATE_EPOCH` from `epoch`, and nothing else. A secret named `x` is the file `/run/secrets/x`.
+    `/in`, not `/dev` (docs/dagger.md names the exception). Its environment is `env`, plus `PATH` from the image,
+    `SOURCE_DATE_EPOCH` from `epoch` and, in a step that runs once a day, `TODAY`, and nothing else. A secret named `x`
+    is the file `/run/secrets/x`. It reaches no network unless `network` says so.
 
     `title` is what people read and not part of the identity. `epoch`, in seconds since 1970, becomes the
     modification time of all outputs. `outputs` are paths that must exist below `/out` when the program has
@@ -71,7 +83,9 @@ class Step(Identified):
     env: tuple[tuple[str, str], ...] = ()
     caches: tuple[Cache, ...] = ()
     secrets: tuple[str, ...] = ()
-    effect: Effect = Effect.PURE
+    network: bool = False
+    caching: Caching = Caching.BY_DIGEST
+    effect: Effect = Effect.NONE
     exit_code: ExitCode = ExitCode.MUST_BE_ZERO
     platform: str = "linux/amd64"
     epoch: int = BASE_EPOCH
@@ -89,13 +103,15 @@ class Step(Identified):
             "env": [list(pair) for pair in self.env],
             "caches": [[cache.mount, cache.key] for cache in self.caches],
             "secrets": list(self.secrets),
+            "network": self.network,
+            "caching": self.caching.value,
             "effect": self.effect.value,
             "exit_code": self.exit_code.value,
             "platform": self.platform,
             "epoch": self.epoch,
             "outputs": list(self.outputs),
         }
-        object.__setattr__(self, "digest", identify("step/1", fields))
+        object.__setattr__(self, "digest", identify("step/2", fields))
 
     def _check(self) -> None:
         if type(self.argv) is not tuple or not self.argv:
@@ -109,7 +125,7 @@ class Step(Identified):
         ):
             if names != sorted(set(names)) or not all(pattern.match(name) for name in names):
                 raise ValueError(f"{self.title}: names must be sorted, unique and plain: {names}")
-        reserved = {"PATH", "SOURCE_DATE_EPOCH"} & {name for name, _ in self.env}
+        reserved = {"PATH", "SOURCE_DATE_EPOCH", TODAY} & {name for name, _ in self.env}
         if reserved:
             raise ValueError(f"{self.title}: {', '.join(sorted(reserved))} is set by the engine")
         for path in self.outputs:
@@ -118,23 +134,20 @@ class Step(Identified):
             check_path(cache.mount.removeprefix("/"))
         if not 0 <= self.epoch < MAX_EPOCH:
             raise ValueError(f"{self.title}: epoch {self.epoch} is not a time in seconds")
+        self._check_effect()
 
-    @property
-    def network(self) -> bool:
-        """Whether the program may use the network."""
-        return self.effect in {Effect.FETCH, Effect.PUBLISH}
-
-    @property
-    def cacheable(self) -> bool:
-        """Whether an earlier result of the same digest is as good as a run."""
-        return self.effect in {Effect.PURE, Effect.FETCH}
+    def _check_effect(self) -> None:
+        if self.effect is Effect.PUBLISH and not self.network:
+            raise ValueError(f"{self.title}: what publishes needs the network")
+        if self.effect is Effect.PUBLISH and self.caching is not Caching.NEVER:
+            raise ValueError(f"{self.title}: what publishes is never cached, or it would be left undone")
 
     @property
     def out(self) -> Output:
         """What the step leaves behind, as a tree."""
         return Output(self)
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """The whole environment that the program sees."""
-        return {**dict(self.env), "PATH": ":".join(self.image.path), "SOURCE_DATE_EPOCH": str(self.epoch)}
+    def environment(self, today: str) -> dict[str, str]:
+        """Return the whole environment that the program sees; `today` is the day that the engine was told."""
+        day = {TODAY: today} if self.caching is Caching.DAILY else {}
+        return {**dict(self.env), **day, "PATH": ":".join(self.image.path), "SOURCE_DATE_EPOCH": str(self.epoch)}

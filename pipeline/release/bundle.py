@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.errors import StoreError, UsageError
 from pipeline.model.graph import direct_steps, predecessors, steps_of
-from pipeline.model.step import Effect, Step
+from pipeline.model.step import Step
 from pipeline.model.tree import Tree
 
 DATABASES = "databases"
@@ -34,7 +34,7 @@ def needed(tree: Tree) -> tuple[Step, ...]:
         seen.add(step.digest)
         for tool in direct_steps(tuple(layer for _, layer in step.image.layers)):
             found[tool.digest] = tool
-        if step.effect is Effect.FETCH:
+        if step.network:
             found[step.digest] = step
         else:
             tools = {tool.digest for tool in direct_steps(tuple(layer for _, layer in step.image.layers))}

@@ -6,12 +6,13 @@ from html import escape
 
 from pipeline.host.process import run
 from pipeline.model.graph import predecessors, steps_of
-from pipeline.model.step import Effect, Step
+from pipeline.model.step import Caching, Effect, Step
 from pipeline.model.tree import Tree
 from pipeline.release.plan import Release
 
-_COLOURS = {Effect.PURE: "#eef4fb", Effect.FETCH: "#fdf3dd", Effect.VOLATILE: "#f1ecfa", Effect.PUBLISH: "#fbe3e3"}
-_STROKES = {Effect.PURE: "#4a7ab0", Effect.FETCH: "#b98a1c", Effect.VOLATILE: "#7a5bb0", Effect.PUBLISH: "#b34a4a"}
+_PLAIN, _ONLINE = ("#eef4fb", "#4a7ab0"), ("#fdf3dd", "#b98a1c")
+_DAILY, _UNCACHED, _PUBLISHING = ("#e6f5ea", "#3f8f5b"), ("#f1ecfa", "#7a5bb0"), ("#fbe3e3", "#b34a4a")
+"""Pairs of colours: of a box, and of its border."""
 _STYLE = (
     'graph [rankdir=LR, ranksep=0.6, nodesep=0.12, fontname="sans-serif", tooltip="The steps of a release"]',
     'node [shape=box, style="rounded,filled", height=0.4, margin="0.14,0.05", fontname="sans-serif", fontsize=11]',
@@ -67,11 +68,19 @@ def _id(step: Step) -> str:
 
 
 def _about(step: Step) -> str:
-    return f"{step.title}\n{step.digest}\nimage {step.image.name}, {step.effect.value}"
+    network = "network" if step.network else "no network"
+    cached = {Caching.BY_DIGEST: "cached by digest", Caching.DAILY: "runs once a day", Caching.NEVER: "never cached"}
+    properties = [network, cached[step.caching], *(["publishes"] if step.effect is Effect.PUBLISH else [])]
+    return f"{step.title}\n{step.digest}\nimage {step.image.name}, {', '.join(properties)}"
 
 
 def _colours(step: Step) -> tuple[str, str]:
-    return _COLOURS[step.effect], _STROKES[step.effect]
+    """Return the colours of a step's box and border: by what is most special about it."""
+    if step.effect is Effect.PUBLISH:
+        return _PUBLISHING
+    if step.caching is not Caching.BY_DIGEST:
+        return _UNCACHED if step.caching is Caching.NEVER else _DAILY
+    return _ONLINE if step.network else _PLAIN
 
 
 def _quoted(text: str) -> str:

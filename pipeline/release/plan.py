@@ -83,7 +83,7 @@ def _described(context: Context, made: Made) -> tuple[Artifact, ...]:
     """
     names = {artifact.name for artifact in made.of(Kind.BINARY)}
     given = {name: tree for name, tree in context.given.items() if name not in names}
-    timeless = replace(context, given=given, options=replace(context.options, today=""))
+    timeless = replace(context, given=given)
     return sign.signed(timeless, _together(_parts(timeless)))
 
 

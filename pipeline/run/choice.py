@@ -77,7 +77,6 @@ def context_of(
             targets=request.targets,
             variants=variants,
             databases=databases(request, product),
-            today=request.today,
             signing_fingerprint=UNDECIDED,
         ),
         given=given,

@@ -199,7 +199,7 @@ async def dagger_backend(client: dagger.Client, request: Request) -> DaggerBacke
     )
     archives = {root.content: images.file(root.archive) for root in roots.values()} if images else {}
     variables = {"GOPROXY": request.go_proxy} if request.go_proxy else {}
-    engine = DaggerEngine(client, catalog.image(BUILDER), archives=archives, variables=variables)
+    engine = DaggerEngine(client, catalog.image(BUILDER), archives=archives, variables=variables, today=request.today)
     engine.jobs = request.jobs or engine.jobs
     return DaggerBackend(client, catalog, engine, given_epoch(request.source_date_epoch))
 

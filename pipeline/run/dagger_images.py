@@ -45,7 +45,7 @@ def looker(client: dagger.Client, archives: Mapping[str, dagger.File]) -> Run:
 
     async def look(step: Step) -> str:
         container = sealed.base(client, step, archives)
-        for name, value in step.environment.items():
+        for name, value in step.environment("").items():
             container = container.with_env_variable(name, value)
         container = container.with_user(sealed.ROOT).with_directory("/out", client.directory())
         try:

@@ -70,6 +70,7 @@ class LocalBackend:
                 jobs=self.request.jobs,
                 observer=self.watcher,
                 use_caches=not self.request.no_build_cache,
+                today=self.request.today,
             )
         return self._engine
 

@@ -16,7 +16,7 @@ from pipeline.host.folders import packaging_folder
 from pipeline.images import needs
 from pipeline.images.toolchains import FOUND, LOCK, ToolchainLock, decide, load_toolchains, look_up
 from pipeline.model.graph import steps_of
-from pipeline.model.step import Step
+from pipeline.model.step import Caching, Step
 from pipeline.model.tree import Given, Tree
 from pipeline.model.version import Version
 from pipeline.programs.scan.scan_documents import Verdict
@@ -128,11 +128,12 @@ class Walk(Generic[Directory]):
             say=self.backend.note,
         )
 
-    async def look_up(self, *, version: str = "", known: ToolchainLock | None = None, run: str = "") -> FoundToolchains:
+    async def look_up(
+        self, *, version: str = "", known: ToolchainLock | None = None, caching: Caching = Caching.DAILY
+    ) -> FoundToolchains:
         """Ask the module mirror for toolchains, as `pipeline.images.toolchains.look_up` says; return its answer."""
         await self.backend.prepare([BUILDER])
-        run = run or self.request.today
-        step = look_up(self.backend.catalog.bootstrap(), version=version, known=known, run=run)
+        step = look_up(self.backend.catalog.bootstrap(), version=version, known=known, caching=caching)
         return read_document(FoundToolchains, await self.backend.read(step.out, FOUND), where=FOUND)
 
     def key_step(self) -> Step:

@@ -10,7 +10,7 @@ from pipeline.config.toolchain import OLDEST
 from pipeline.errors import UsageError
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.source import go_order
-from pipeline.model.step import WORK, Cache, Effect, Step
+from pipeline.model.step import WORK, Cache, Step
 from pipeline.model.target import Target
 from pipeline.model.tree import Files, Pick, Tree
 from pipeline.programs import closure
@@ -80,7 +80,7 @@ def modules(context: Context) -> Tree | None:
         argv=("go", "-C", "/in/source", "mod", "download", "-modcacherw"),
         inputs=(("source", go_files),),
         env=_environment(modules="/out", flags="-mod=readonly", **native),
-        effect=Effect.FETCH,  # of a source that needs no module it leaves nothing
+        network=True,  # of a source that needs no module it leaves nothing
     )
     return step.out
 

@@ -38,7 +38,6 @@ class Options:
     targets: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
     databases: Databases = Databases.FEED
-    today: str = ""
     signing_fingerprint: str = ""
     signing_development: bool = False
     """The key is not for shipping, and the release says so."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.graph import steps_of
 from pipeline.model.image import Image
-from pipeline.model.step import Effect, ExitCode, Step
+from pipeline.model.step import Caching, ExitCode, Step
 from pipeline.model.tree import Merge, Output, Tree
 from pipeline.programs.sign import index as indexing
 from pipeline.programs.sign import inspect_key as inspecting
@@ -91,7 +91,7 @@ def inspect_key(image: Image) -> Step:
         inputs={},
         outputs=("key.json",),
         secrets=("signing-key",),
-        effect=Effect.VOLATILE,
+        caching=Caching.NEVER,
     )
 
 
@@ -124,7 +124,7 @@ def sign(files: Tree, *, image: Image, fingerprint: str, epoch: int) -> Output:
         inputs={"artifacts": files},
         outputs=("signing-key.asc",),
         secrets=("signing-key",) if fingerprint else (),
-        effect=Effect.PURE if fingerprint else Effect.VOLATILE,
+        caching=Caching.BY_DIGEST if fingerprint else Caching.NEVER,
         epoch=epoch,
     ).out
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.model.image import Image
-from pipeline.model.step import Cache, Effect, ExitCode, Step
+from pipeline.model.step import Cache, Caching, ExitCode, Step
 from pipeline.model.tree import BASE_EPOCH, Files, Tree
 from pipeline.programs import closure
 from pipeline.programs.document import Dataclass, plain
@@ -24,7 +24,8 @@ def inside(
     epoch: int = BASE_EPOCH,
     env: Mapping[str, str] | None = None,
     secrets: tuple[str, ...] = (),
-    effect: Effect = Effect.PURE,
+    network: bool = False,
+    caching: Caching = Caching.BY_DIGEST,
     exit_code: ExitCode = ExitCode.MUST_BE_ZERO,
     caches: tuple[Cache, ...] = (),
 ) -> Step:
@@ -41,7 +42,8 @@ def inside(
         inputs=tuple(sorted({**inputs, "program": own}.items())),
         env=tuple(sorted({**closure.ENVIRONMENT, **(env or {})}.items())),
         secrets=secrets,
-        effect=effect,
+        network=network,
+        caching=caching,
         exit_code=exit_code,
         epoch=epoch,
         outputs=outputs,

@@ -1,7 +1,7 @@
 """Scan: grype and trivy on every binary, govulncheck on its source, one report, and a gate.
 
-The scanners of binaries run again on every day of a release, also when nothing has changed: what they found is stated
-together with the day.
+Feeds are fetched, binaries scanned and the verdict reached again on every day of a release, also when nothing has
+changed: what the scanners found is stated together with the day.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.model.artifact import Artifact, Kind
-from pipeline.model.step import WORK, Effect, ExitCode, Step
+from pipeline.model.step import WORK, Caching, ExitCode, Step
 from pipeline.model.target import TARGETS
 from pipeline.model.tree import EMPTY, Merge, Pick, Tree
 from pipeline.programs.scan import approve
@@ -111,8 +111,9 @@ def _grype_feed(context: Context) -> Step:
         title="grype database from its feed",
         image=context.image("grype"),
         argv=("grype", "db", "update"),
-        env=tuple(sorted({**GRYPE_ENV, "GRYPE_DB_CACHE_DIR": "/out", "RELEASE_DAY": context.options.today}.items())),
-        effect=Effect.FETCH,
+        env=tuple(sorted({**GRYPE_ENV, "GRYPE_DB_CACHE_DIR": "/out"}.items())),
+        network=True,
+        caching=Caching.DAILY,
     )
 
 
@@ -121,8 +122,9 @@ def _trivy_feed(context: Context) -> Step:
         title="trivy database from its feed",
         image=context.image("trivy"),
         argv=("trivy", "image", "--download-db-only", "--cache-dir=/out", "--no-progress"),
-        env=(("HOME", WORK), ("RELEASE_DAY", context.options.today)),
-        effect=Effect.FETCH,
+        env=(("HOME", WORK),),
+        network=True,
+        caching=Caching.DAILY,
     )
 
 
@@ -133,8 +135,8 @@ def _govulncheck_feed(context: Context) -> Step:
         title="govulncheck database from its feed",
         image=context.image("debian"),
         inputs={},
-        env={"RELEASE_DAY": context.options.today},
-        effect=Effect.FETCH,
+        network=True,
+        caching=Caching.DAILY,
         outputs=("v1/index/db.json", "v1/index/modules.json"),
     )
 
@@ -146,7 +148,8 @@ def grype(context: Context, built: Artifact, database: Tree) -> Step:
         image=context.image("grype"),
         argv=("grype", f"file:/in/binary/{built.name}", "--output=json", "--file=/out/grype.json"),
         inputs=(("binary", built.tree), ("database", database)),
-        env=tuple(sorted({**GRYPE_ENV, "RELEASE_DAY": context.options.today}.items())),
+        env=tuple(sorted(GRYPE_ENV.items())),
+        caching=Caching.DAILY,
         exit_code=ExitCode.IS_DATA,
         epoch=context.epoch,
     )
@@ -172,7 +175,8 @@ def trivy(context: Context, built: Artifact, database: Tree) -> Step:
         image=context.image("trivy"),
         argv=("sh", "-c", f"{WRITABLE_DATABASE} && exec {' '.join(command)}"),
         inputs=(("binary", built.tree), ("database", database)),
-        env=(("HOME", WORK), ("RELEASE_DAY", context.options.today), ("TMPDIR", WORK)),
+        env=(("HOME", WORK), ("TMPDIR", WORK)),
+        caching=Caching.DAILY,
         exit_code=ExitCode.IS_DATA,
         epoch=context.epoch,
     )
@@ -226,13 +230,13 @@ def judge(context: Context, binaries: Sequence[Artifact], raw: Tree, trivy_datab
             },
             "missing": dict(context.missing),
             "reachability": context.product.scan.reachability,
-            "today": context.options.today,
             "snapshot": context.options.snapshot,
         },
         title="judge",
         image=context.image("debian"),
         inputs={"binaries": Merge.of(*(b.tree for b in binaries)), "reports": raw, "trivy-database": metadata},
         outputs=("statements", "verdict.json", "scan.json"),
+        caching=Caching.DAILY,
         epoch=context.epoch,
     )
 

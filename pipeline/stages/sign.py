@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.distribution import Format
 from pipeline.model.image import Image
-from pipeline.model.step import Effect
+from pipeline.model.step import Caching
 from pipeline.model.tree import Merge, Pick, Tree
 from pipeline.programs.sign import rpm_sign, sign_once
 from pipeline.stages import index as finish
@@ -92,7 +92,7 @@ def _in_one_step(context: Context, made: Made, described: Sequence[Artifact]) ->
             "statements": Merge.of(*(statement.tree for statement in made.statements)),
         },
         outputs=(*finish.INDEX, *packages, "signing-key.asc"),
-        effect=Effect.VOLATILE,
+        caching=Caching.NEVER,
         epoch=context.epoch,
     )
     ready = tuple(

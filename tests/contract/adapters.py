@@ -22,6 +22,8 @@ from pipeline.model.tree import Tree
 from tests import tiny_root
 from tests.conftest import DAGGER_HOST, require_tool
 
+DAY = "2026-01-01"
+
 
 class Adapter(Protocol):
     """One engine under test."""
@@ -32,9 +34,16 @@ class Adapter(Protocol):
     """Whether the engine shows every command line before anything can look for secrets in it."""
     listener: str
     """The address at which a step with network reaches a server that the test starts on this machine."""
+    events: list[Event]
+    """What the engine has told its observer."""
 
     def run(
-        self, tree: Tree, *, given: Mapping[str, Path] | None = None, secrets: Mapping[str, bytes] | None = None
+        self,
+        tree: Tree,
+        *,
+        given: Mapping[str, Path] | None = None,
+        secrets: Mapping[str, bytes] | None = None,
+        prebuilt: Mapping[str, Tree] | None = None,
     ) -> Path:
         """Evaluate `tree` and return a directory of this machine with its files."""
         ...
@@ -43,8 +52,8 @@ class Adapter(Protocol):
         """Return what a step that looks into its image has found, carried out as a session does that."""
         ...
 
-    def again(self) -> None:
-        """Start the engine afresh over the same store, as the next invocation would."""
+    def again(self, today: str = DAY) -> None:
+        """Start the engine afresh over the same store, as the next invocation would; it is told that day."""
         ...
 
     def said(self) -> str:
@@ -72,27 +81,34 @@ class LocalAdapter:
         self.home = folder / "home"
         self.events: list[Event] = []
         self._roots = {self.image.base.content: root}
-        self.engine = self._open()
+        self.engine = self._open(DAY)
 
-    def _open(self) -> LocalEngine:
-        return LocalEngine(self.home, roots=self._roots, jobs=4, observer=self.events.append, network=NetworkSettings())
+    def _open(self, today: str) -> LocalEngine:
+        network = NetworkSettings()
+        observer = self.events.append
+        return LocalEngine(self.home, roots=self._roots, jobs=4, observer=observer, network=network, today=today)
 
     def run(
-        self, tree: Tree, *, given: Mapping[str, Path] | None = None, secrets: Mapping[str, bytes] | None = None
+        self,
+        tree: Tree,
+        *,
+        given: Mapping[str, Path] | None = None,
+        secrets: Mapping[str, bytes] | None = None,
+        prebuilt: Mapping[str, Tree] | None = None,
     ) -> Path:
         wrapped = {name: Secret(value) for name, value in (secrets or {}).items()}
 
         async def work() -> Path:
-            return await self.engine.evaluate(tree, given=given, secrets=wrapped)
+            return await self.engine.evaluate(tree, given=given, secrets=wrapped, prebuilt=prebuilt)
 
         return anyio.run(work)
 
     def look(self, step: Step) -> str:
         return (self.run(step.out) / FOUND).read_text()
 
-    def again(self) -> None:
+    def again(self, today: str = DAY) -> None:
         self.engine.close()
-        self.engine = self._open()
+        self.engine = self._open(today)
 
     def said(self) -> str:
         logs = [path.read_text(encoding="utf-8", errors="replace") for path in (self.home / "logs").iterdir()]

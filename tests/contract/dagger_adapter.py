@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Coroutine, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +31,7 @@ from pipeline.model.tree import Tree
 from pipeline.oci.export import export
 from pipeline.run.dagger_images import looker
 from tests import tiny_root
+from tests.contract.adapters import DAY
 
 IMAGES = "PIPELINE_TEST_IMAGES"
 """A folder of `pipeline images export` with the image `go`; without it, its reference is pulled."""
@@ -106,10 +108,16 @@ class DaggerAdapter:
             builder,
             archives={content: host.file(str(path)) for content, path in archives.items()},
             observer=self.events.append,
+            today=DAY,
         )
 
     def run(
-        self, tree: Tree, *, given: Mapping[str, Path] | None = None, secrets: Mapping[str, bytes] | None = None
+        self,
+        tree: Tree,
+        *,
+        given: Mapping[str, Path] | None = None,
+        secrets: Mapping[str, bytes] | None = None,
+        prebuilt: Mapping[str, Tree] | None = None,
     ) -> Path:
         client = self._session.client
         number = next(self._numbers)
@@ -123,6 +131,7 @@ class DaggerAdapter:
                     name: client.set_secret(f"{name}-{number}", value.decode())
                     for name, value in (secrets or {}).items()
                 },
+                prebuilt=prebuilt,
             )
             await found.export(str(target))
             return target
@@ -135,10 +144,8 @@ class DaggerAdapter:
 
         return self._session.run(work())
 
-    def again(self) -> None:
-        self.engine = DaggerEngine(
-            self.engine.client, self.engine.builder, archives=self.engine.archives, observer=self.events.append
-        )
+    def again(self, today: str = DAY) -> None:
+        self.engine = replace(self.engine, today=today)
 
     def said(self) -> str:
         return "\n".join([self._session.said()[self._before :], *(event.text for event in self.events)])

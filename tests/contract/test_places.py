@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.model.step import PRIVATE, Effect
+from pipeline.model.step import PRIVATE, Caching
 from pipeline.model.tree import Files
 from tests.contract.adapters import Adapter
 from tests.contract.conftest import MakeStep
@@ -23,7 +23,6 @@ READ_ONLY = (
     "/usr/bin",
     "/var",
 )
-WITHOUT_NETWORK = (Effect.PURE, Effect.VOLATILE)
 
 
 def fill(place: str) -> str:
@@ -42,12 +41,12 @@ def test_a_step_may_write(engine: Adapter, step: MakeStep, place: str) -> None:
 
 @pytest.mark.parametrize("place", WRITABLE)
 def test_a_step_with_network_may_write(engine: Adapter, step: MakeStep, place: str) -> None:
-    assert (engine.run(step(fill(place), effect=Effect.FETCH).out) / "said").read_text() == "one\ntwo\n"
+    assert (engine.run(step(fill(place), network=True).out) / "said").read_text() == "one\ntwo\n"
 
 
 def test_a_step_may_write_what_other_steps_read_as_secrets(engine: Adapter, step: MakeStep) -> None:
     script = "mkdir /run/systemd; echo x > /run/systemd/file; cat /run/secrets/key /run/systemd/file > /dev/null"
-    again = step(f"{script}; ls -A /run > /out/ls", secrets=("key",), effect=Effect.VOLATILE)
+    again = step(f"{script}; ls -A /run > /out/ls", secrets=("key",), caching=Caching.NEVER)
     assert (engine.run(again.out, secrets={"key": b"value"}) / "ls").read_text().split() == ["secrets", "systemd"]
 
 
@@ -77,19 +76,20 @@ def test_a_step_may_not_change_a_file_of(engine: Adapter, step: MakeStep, file: 
     assert not (out / "worked").exists(), (out / "worked").read_text()
 
 
-@pytest.mark.parametrize("effect", Effect)
-def test_devices_work(engine: Adapter, step: MakeStep, effect: Effect) -> None:
+@pytest.mark.parametrize("network", [False, True])
+@pytest.mark.parametrize("caching", Caching)
+def test_devices_work(engine: Adapter, step: MakeStep, caching: Caching, network: bool) -> None:
     script = "echo x > /dev/null; head -c 4 /dev/zero > /out/zero; head -c 4 /dev/urandom > /out/random"
-    out = engine.run(step(script, effect=effect).out)
+    out = engine.run(step(script, caching=caching, network=network).out)
     assert (out / "zero").read_bytes() == bytes(4)
     assert len((out / "random").read_bytes()) == 4
 
 
-@pytest.mark.parametrize("effect", WITHOUT_NETWORK)
-def test_private_places_are_empty(engine: Adapter, step: MakeStep, effect: Effect) -> None:
+@pytest.mark.parametrize("caching", Caching)
+def test_private_places_are_empty(engine: Adapter, step: MakeStep, caching: Caching) -> None:
     script = "; ".join(f"ls -A {place} >> /out/found; echo left > {place}/mark" for place in PRIVATE)
-    first = engine.run(step(script, effect=effect).out)
-    second = engine.run(step(f"{script}; true", effect=effect).out)
+    first = engine.run(step(script, caching=caching).out)
+    second = engine.run(step(f"{script}; true", caching=caching).out)
     assert (first / "found").read_text() == (second / "found").read_text() == ""
 
 
@@ -97,6 +97,6 @@ def test_what_a_step_with_network_writes_is_forgotten(engine: Adapter, step: Mak
     """On Dagger such a step can write to its image too (docs/dagger.md)."""
     places = (*PRIVATE, "/etc", "/root", "/usr", "/var")
     mark = "; ".join(f"(echo left > {place}/mark) 2> /dev/null || true" for place in places)
-    engine.run(step(mark, effect=Effect.FETCH).out)
+    engine.run(step(mark, network=True).out)
     look = "; ".join(f"ls -A {place} >> /out/found" for place in places)
-    assert "mark" not in (engine.run(step(look, effect=Effect.FETCH).out) / "found").read_text().split()
+    assert "mark" not in (engine.run(step(look, network=True).out) / "found").read_text().split()

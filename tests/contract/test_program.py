@@ -7,11 +7,12 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.errors import PipelineError, StepFailedError
-from pipeline.model.step import Effect, ExitCode, Step
+from pipeline.model.step import Caching, Effect, ExitCode, Step
 from pipeline.model.tree import Files
 from tests.conftest import running
 from tests.contract.adapters import Adapter
@@ -132,24 +133,26 @@ def listening() -> Iterator[int]:
             thread.join(timeout=305)
 
 
-def connecting(engine: Adapter, port: int, effect: Effect) -> Step:
+def connecting(engine: Adapter, port: int, **fields: Any) -> Step:
     script = f"exec 3<>/dev/tcp/{engine.listener}/{port} || exit 9; head -n 1 <&3 > /out/greeting"
-    return Step(title="connect", image=engine.image, argv=("bash", "-c", script), effect=effect)
+    return Step(title="connect", image=engine.image, argv=("bash", "-c", script), **fields)
 
 
-@pytest.mark.parametrize("effect", [Effect.PURE, Effect.VOLATILE])
-def test_there_is_no_network_unless_declared(engine: Adapter, step: MakeStep, effect: Effect) -> None:
+@pytest.mark.parametrize("caching", Caching)
+def test_there_is_no_network_unless_declared(engine: Adapter, step: MakeStep, caching: Caching) -> None:
     with listening() as port, pytest.raises(StepFailedError, match="exit code 9"):
-        engine.run(connecting(engine, port, effect).out)
-    out = engine.run(step("cat /proc/net/dev > /out/dev", effect=effect).out)
+        engine.run(connecting(engine, port, caching=caching).out)
+    out = engine.run(step("cat /proc/net/dev > /out/dev", caching=caching).out)
     names = [line.split(":")[0].strip() for line in (out / "dev").read_text().splitlines()[2:]]
     assert names == ["lo"]
 
 
-@pytest.mark.parametrize("effect", [Effect.FETCH, Effect.PUBLISH])
-def test_there_is_network_where_declared(engine: Adapter, effect: Effect) -> None:
+@pytest.mark.parametrize(
+    "fields", [*({"caching": each} for each in Caching), {"caching": Caching.NEVER, "effect": Effect.PUBLISH}]
+)
+def test_there_is_network_where_declared(engine: Adapter, fields: dict[str, Any]) -> None:
     with listening() as port:
-        assert (engine.run(connecting(engine, port, effect).out) / "greeting").read_text() == "hello\n"
+        assert (engine.run(connecting(engine, port, network=True, **fields).out) / "greeting").read_text() == "hello\n"
 
 
 def test_a_timeout_kills_the_whole_process_tree(engine: Adapter, step: MakeStep) -> None:

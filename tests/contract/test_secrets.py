@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import EngineError, StepFailedError
-from pipeline.model.step import Effect
+from pipeline.model.step import Caching
 from tests.contract.adapters import Adapter
 from tests.contract.conftest import MakeStep
 from tests.waiting import shell_pause
@@ -32,7 +32,7 @@ def assert_nowhere(engine: Adapter, *texts: str) -> None:
 
 def test_the_program_reads_the_value(engine: Adapter, step: MakeStep) -> None:
     script = "wc=$(stat -c '%s %a' /run/secrets/key); echo $wc > /out/seen; sha256sum < /run/secrets/key >> /out/seen"
-    out = engine.run(step(script, secrets=("key",), effect=Effect.VOLATILE).out, secrets={"key": VALUE})
+    out = engine.run(step(script, secrets=("key",), caching=Caching.NEVER).out, secrets={"key": VALUE})
     assert (out / "seen").read_text().startswith(f"{len(VALUE)} 400\n")
 
 
@@ -45,7 +45,7 @@ def test_a_program_that_prints_it_leaves_no_trace(engine: Adapter, step: MakeSte
     cp /run/secrets/key /tmp/copy; cp /run/secrets/key copy; echo the-end; exit 4
     """
     script = script.replace("PAUSE", shell_pause(0.2, "its two halves are read apart"))
-    failing = step(script, secrets=("key",), effect=Effect.VOLATILE)
+    failing = step(script, secrets=("key",), caching=Caching.NEVER)
     with pytest.raises(StepFailedError) as caught:
         engine.run(failing.out, secrets={"key": VALUE})
     encoded = base64.b64encode(VALUE).decode()
@@ -74,7 +74,7 @@ def test_it_is_in_no_command_line_and_no_environment_while_the_program_runs(engi
     thread.start()
     try:
         script = f"cat /run/secrets/key > /dev/null; {shell_pause(0.5, 'others look at it')}"
-        engine.run(step(script, secrets=("key",), effect=Effect.VOLATILE).out, secrets={"key": VALUE})
+        engine.run(step(script, secrets=("key",), caching=Caching.NEVER).out, secrets={"key": VALUE})
     finally:
         stop.set()
         thread.join()
@@ -84,12 +84,12 @@ def test_it_is_in_no_command_line_and_no_environment_while_the_program_runs(engi
 
 def test_it_is_gone_from_the_store_after_a_program_copied_it_around(engine: Adapter, step: MakeStep) -> None:
     script = "cp /run/secrets/key /tmp/; cp /run/secrets/key .; cp /run/secrets/key /var/tmp/; echo ok > /out/ok"
-    engine.run(step(script, secrets=("key",), effect=Effect.VOLATILE).out, secrets={"key": VALUE})
+    engine.run(step(script, secrets=("key",), caching=Caching.NEVER).out, secrets={"key": VALUE})
     assert_nowhere(engine, *LINES)
 
 
 def test_a_program_that_puts_it_into_its_result_fails(engine: Adapter, step: MakeStep) -> None:
-    leaking = step("mkdir /out/d; cat /run/secrets/key > /out/d/leak", secrets=("key",), effect=Effect.VOLATILE)
+    leaking = step("mkdir /out/d; cat /run/secrets/key > /out/d/leak", secrets=("key",), caching=Caching.NEVER)
     with pytest.raises(StepFailedError, match=r"secret 'key' in /out/d/leak") as caught:
         engine.run(leaking.out, secrets={"key": VALUE})
     assert not any(line in str(caught.value) for line in LINES)
@@ -97,7 +97,7 @@ def test_a_program_that_puts_it_into_its_result_fails(engine: Adapter, step: Mak
 
 
 def test_a_step_with_the_value_in_its_arguments_is_refused(engine: Adapter, step: MakeStep) -> None:
-    exposed = step("echo token-9f8e7d6c5b", secrets=("token",), effect=Effect.VOLATILE)
+    exposed = step("echo token-9f8e7d6c5b", secrets=("token",), caching=Caching.NEVER)
     with pytest.raises(EngineError, match="secret 'token'") as caught:
         engine.run(exposed.out, secrets={"token": b"token-9f8e7d6c5b"})
     assert "token-9f8e7d6c5b" not in str(caught.value)
@@ -107,7 +107,7 @@ def test_a_step_with_the_value_in_its_arguments_is_refused(engine: Adapter, step
 
 def test_a_secret_that_is_not_given_is_named(engine: Adapter, step: MakeStep) -> None:
     with pytest.raises(EngineError, match="key"):
-        engine.run(step("true", secrets=("key",), effect=Effect.VOLATILE).out)
+        engine.run(step("true", secrets=("key",), caching=Caching.NEVER).out)
 
 
 def test_a_step_without_secrets_sees_none(engine: Adapter, step: MakeStep) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import EngineError, StepFailedError
 from pipeline.host.content import digest_of
 from pipeline.model.image import Image
-from pipeline.model.step import WORK, Cache, Effect, Step
+from pipeline.model.step import WORK, Cache, Step
 from pipeline.model.tree import BASE_EPOCH, File, Files, Given, Merge, Pick
 from tests.contract.adapters import Adapter
 from tests.contract.conftest import MakeStep
@@ -124,33 +124,6 @@ def test_a_layer_of_an_image_is_mounted_where_the_root_has_no_such_place(engine:
     script = "tool > /out/said; ls /usr/bin/sh >> /out/said; touch /usr/local/tool/x 2>/dev/null && exit 5; true"
     out = engine.run(Step(title="tooled", image=image, argv=("sh", "-euc", script)).out)
     assert (out / "said").read_text() == "from the layer\n/usr/bin/sh\n"
-
-
-def test_an_unchanged_step_is_not_run_again(engine: Adapter, step: MakeStep) -> None:
-    first = (engine.run(step(UNIQUE).out) / "id").read_text()
-    engine.again()
-    assert (engine.run(step(UNIQUE, title="another title").out) / "id").read_text() == first
-    changed = step(UNIQUE, env=(("X", "1"),))
-    assert (engine.run(changed.out) / "id").read_text() != first
-
-
-@pytest.mark.parametrize("effect", [Effect.VOLATILE, Effect.PUBLISH])
-def test_a_step_that_is_never_cached_runs_again_even_for_one_that_could_be(
-    engine: Adapter, step: MakeStep, effect: Effect
-) -> None:
-    always = step(UNIQUE, effect=effect)
-    after = step("cp /in/a/id /out/", inputs=(("a", always.out),))
-    first = (engine.run(after.out) / "id").read_text()
-    engine.again()
-    assert (engine.run(Merge.of(after.out)) / "id").read_text() != first
-
-
-def test_a_step_that_two_trees_need_runs_once(engine: Adapter, step: MakeStep) -> None:
-    shared = step(UNIQUE, effect=Effect.VOLATILE)
-    left = step("cp /in/a/id /out/left", inputs=(("a", shared.out),))
-    right = step("cp /in/a/id /out/right", inputs=(("a", shared.out),))
-    out = engine.run(Merge.of(left.out, right.out))
-    assert (out / "left").read_text() == (out / "right").read_text()
 
 
 @pytest.mark.parametrize("place", ["/cache/go", f"{WORK}/.cache/go", "/tmp/go"])

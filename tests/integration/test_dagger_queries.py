@@ -24,7 +24,7 @@ from pipeline.images.catalog import Catalog
 from pipeline.images.exported import Exported
 from pipeline.images.lock import load_lock
 from pipeline.model.image import Base, Image
-from pipeline.model.step import WORK, Cache, Effect, ExitCode, Step
+from pipeline.model.step import WORK, Cache, Caching, ExitCode, Step
 from pipeline.model.tree import Files, Given, Merge, Pick
 from pipeline.programs import document
 from pipeline.programs.scan.scan_documents import Verdict
@@ -35,7 +35,7 @@ ARCHIVED = Base("archived", "sha256:archived")
 PULLED = Base("pulled", "sha256:pulled", reference="debian@sha256:1", manager="apt", packages=("git",))
 FEDORA = Base("fedora", "sha256:fedora", reference="fedora@sha256:2", manager="dnf", packages=("git",))
 TOOLCHAIN = Step(
-    title="toolchain", image=Image("bootstrap", ARCHIVED), argv=("fetch",), effect=Effect.FETCH, outputs=("bin/go",)
+    title="toolchain", image=Image("bootstrap", ARCHIVED), argv=("fetch",), network=True, outputs=("bin/go",)
 )
 BUILDER = Image("go", ARCHIVED, (("/usr/local/go", TOOLCHAIN.out),))
 FOUND = FoundSource(
@@ -100,11 +100,11 @@ def call(
         return api, anyio.run(connected)
 
 
-def evaluate(tree: Any) -> Api:
+def evaluate(tree: Any, prebuilt: Mapping[str, Any] | None = None) -> Api:
     async def work(client: dagger.Client) -> None:
         engine = DaggerEngine(client, BUILDER, archives={ARCHIVED.content: client.host().file("root.tar")})
         given = {"outside": client.host().directory("given")}
-        await engine.evaluate(tree, given=given, secrets={"key": client.secret("env://THE_KEY")})
+        await engine.evaluate(tree, given=given, secrets={"key": client.secret("env://THE_KEY")}, prebuilt=prebuilt)
 
     return ask(work)[0]
 
@@ -125,7 +125,7 @@ def spec_of(call: Call) -> dict[str, Any]:
 
 
 def test_every_kind_of_tree_and_step_is_a_valid_query() -> None:
-    fetched = Step(title="fetch", image=BUILDER, argv=("download",), effect=Effect.FETCH, outputs=("x",))
+    fetched = Step(title="fetch", image=BUILDER, argv=("download",), network=True, outputs=("x",))
     pure = Step(
         title="pure",
         image=Image("image", PULLED, (("/opt/tool", Files.of({"tool": "x"})),)),
@@ -138,7 +138,7 @@ def test_every_kind_of_tree_and_step_is_a_valid_query() -> None:
         caches=(Cache(f"{WORK}/cache", "cache"),),
         exit_code=ExitCode.IS_DATA,
     )
-    secret = Step(title="secret", image=Image("other", FEDORA), argv=("use",), secrets=("key",), effect=Effect.VOLATILE)
+    secret = Step(title="secret", image=Image("other", FEDORA), argv=("use",), secrets=("key",), caching=Caching.NEVER)
     api = evaluate(Merge.of(("one", pure.out), ("two", secret.out)))
     sealed = execution(api, "compile")
     assert sealed.arguments["args"] == [dagger_step.SEAL, "compile", "a b", "$HOME"]
@@ -160,11 +160,35 @@ def test_every_kind_of_tree_and_step_is_a_valid_query() -> None:
 
 
 def test_a_step_that_is_never_cached_differs_from_run_to_run() -> None:
-    step = Step(title="t", image=BUILDER, argv=("use",), secrets=("key",), effect=Effect.VOLATILE)
+    step = Step(title="t", image=BUILDER, argv=("use",), secrets=("key",), caching=Caching.NEVER)
     pure = Step(title="t", image=BUILDER, argv=("use",))
-    runs = [json.loads(dagger_step.specification(step, {}, nonce))["run"] for nonce in ("1", "2")]
+    runs = [json.loads(dagger_step.specification(step, {}, "", nonce))["run"] for nonce in ("1", "2")]
     assert runs == ["1", "2"]
-    assert dagger_step.specification(pure, {"GOPROXY": "x"}, "1") == dagger_step.specification(pure, {}, "2")
+    assert dagger_step.specification(pure, {"GOPROXY": "x"}, "2026-01-01", "1") == dagger_step.specification(
+        pure, {}, "2026-01-02", "2"
+    )
+
+
+def test_a_daily_step_differs_from_day_to_day_and_is_told_the_day() -> None:
+    daily = Step(title="t", image=BUILDER, argv=("use",), caching=Caching.DAILY)
+    days = [json.loads(dagger_step.specification(daily, {}, day, "1")) for day in ("2026-01-01", "2026-01-02")]
+    assert [day["env"]["TODAY"] for day in days] == ["2026-01-01", "2026-01-02"]
+    assert {day["run"] for day in days} == {""}
+    with pytest.raises(EngineError, match="was not told the date"):
+        dagger_step.specification(daily, {}, "", "1")
+
+
+def test_an_output_from_elsewhere_takes_the_place_of_its_step_and_of_what_only_that_needs() -> None:
+    source = Step(title="source", image=BUILDER, argv=("fetch-source",), network=True)
+    build = Step(title="build", image=BUILDER, argv=("build",), inputs=(("s", source.out),), outputs=("program",))
+    taken = Step(title="take", image=BUILDER, argv=("take",), inputs=(("leg", Given("outside", "test:1")),))
+    scan = Step(title="scan", image=BUILDER, argv=("scan",), inputs=(("program", build.out),))
+    api = evaluate(scan.out, {build.digest: taken.out})
+    ran = [call.arguments["args"][-1] for call in api.named("withExec")]
+    assert {"take", "scan"} <= {*ran}
+    assert not {"build", "fetch-source"} & {*ran}
+    (mounted,) = {c.arguments["path"] for c in execution(api, "scan").chain if "/in/" in str(c.arguments.get("path"))}
+    assert mounted == "/in/program"
 
 
 def test_a_root_that_no_archive_holds_and_no_registry_has_is_an_error() -> None:

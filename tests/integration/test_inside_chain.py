@@ -36,7 +36,7 @@ class Chain:
 
     def run(self, program: str, **params: Any) -> subprocess.CompletedProcess[str]:
         """Run a program from a folder that holds only it and what it imports, as a step does."""
-        return run_program(program, params, self.root, SOURCE_DATE_EPOCH="1717992646")
+        return run_program(program, params, self.root, SOURCE_DATE_EPOCH="1717992646", TODAY="2026-11-21")
 
     def must(self, program: str, **params: Any) -> None:
         """Run a program that succeeds and says nothing."""
@@ -66,7 +66,7 @@ class Chain:
         gate = {"severities": ["critical", *severities], "only_fixable": False}
         policy = {"gate": gate, "database_max_age_days": {"grype": 5, "trivy": 5}, "ignore": []}
         self.must(
-            "scan.gate", product="weed", version="1.0", reports=str(self.root / "reports"), today="2026-11-21",
+            "scan.gate", product="weed", version="1.0", reports=str(self.root / "reports"),
             binaries=[{"name": NAME, "target": "linux/amd64", "variant": "standard"}], policy=policy,
             binaries_dir=str(self.artifacts), trivy_metadata=str(self.root / "metadata.json"),
             out=str(self.root / "scan"),

@@ -19,7 +19,7 @@ from pipeline.engine.local import LocalEngine, NetworkSettings
 from pipeline.errors import EngineError, ImageError, StepFailedError
 from pipeline.host.content import digest_of
 from pipeline.model.image import Base, Image
-from pipeline.model.step import Effect, Step
+from pipeline.model.step import Caching, Step
 from pipeline.model.tree import Files
 from tests import tiny_root
 from tests.conftest import require_tool
@@ -71,7 +71,7 @@ def test_a_root_without_any_mount_point_works_as_well(tmp_path: Path, root: Path
     (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.1\n")
     (tmp_path / "hosts").write_text("192.0.2.2 name\n")
     network = NetworkSettings(resolv_conf=tmp_path / "resolv.conf", hosts=tmp_path / "hosts")
-    wanted = step(image, script, inputs=(("f", Files.of({"f": "f\n"})),), effect=Effect.FETCH)
+    wanted = step(image, script, inputs=(("f", Files.of({"f": "f\n"})),), network=True)
     out = run(tmp_path / "home", bare, wanted, network=network)
     assert (out / "all").read_text() == "f\nkept\nnameserver 192.0.2.1\n"
     assert not (bare / "in").exists()
@@ -83,7 +83,7 @@ def test_only_a_step_with_network_sees_the_way_out(tmp_path: Path, root: Path, i
     environ = {"SSL_CERT_FILE": str(bundle), "HTTPS_PROXY": "http://proxy.invalid:3128", "HOME": "/root", "GOPROXY": ""}
     script = "env > /out/env; cat $SSL_CERT_FILE > /out/bundle; grep -c . /etc/resolv.conf || true"
     settings = NetworkSettings.of(environ)
-    fetch = run(tmp_path / "a", root, step(image, script, effect=Effect.FETCH), network=settings)
+    fetch = run(tmp_path / "a", root, step(image, script, network=True), network=settings)
     seen = dict(line.split("=", 1) for line in (fetch / "env").read_text().splitlines())
     assert (fetch / "bundle").read_text() == "CERTIFICATE\n"
     assert seen["HTTPS_PROXY"] == "http://proxy.invalid:3128"
@@ -97,13 +97,13 @@ def test_only_a_step_with_network_sees_the_way_out(tmp_path: Path, root: Path, i
 
 def test_what_the_step_says_wins_over_this_machine(tmp_path: Path, root: Path, image: Image) -> None:
     settings = NetworkSettings(variables=(("GOPROXY", "https://mirror.invalid"),))
-    wanted = step(image, "echo $GOPROXY > /out/it", effect=Effect.FETCH, env=(("GOPROXY", "off"),))
+    wanted = step(image, "echo $GOPROXY > /out/it", network=True, env=(("GOPROXY", "off"),))
     assert (run(tmp_path, root, wanted, network=settings) / "it").read_text() == "off\n"
 
 
 def test_a_proxy_password_is_in_no_log(tmp_path: Path, root: Path, image: Image) -> None:
     settings = NetworkSettings(variables=(("HTTPS_PROXY", "http://me:s3cr%40tPass@proxy.invalid:3128"),))
-    wanted = step(image, "echo $HTTPS_PROXY; echo 's3cr@tPass'", effect=Effect.FETCH)
+    wanted = step(image, "echo $HTTPS_PROXY; echo 's3cr@tPass'", network=True)
     run(tmp_path, root, wanted, network=settings)
     text = next((tmp_path / "logs").iterdir()).read_text()
     assert "proxy.invalid" in text
@@ -194,7 +194,7 @@ def test_a_shell_opens_in_exactly_that_sandbox_on_the_terminal(tmp_path: Path, r
         inputs=(("made", made.out),),
         env=(("MODE", "debug"),),
         secrets=("key",),
-        effect=Effect.VOLATILE,
+        caching=Caching.NEVER,
     )
     script = (
         "cat /in/made/f; echo mode=$MODE; pwd; test -t 0 && echo tty; test -e /run/secrets/key || echo none; exit 5"
@@ -215,7 +215,7 @@ def test_a_shell_opens_in_exactly_that_sandbox_on_the_terminal(tmp_path: Path, r
 
 
 def test_a_shell_has_a_secret_only_if_it_is_given(tmp_path: Path, root: Path, image: Image) -> None:
-    failing = step(image, "exit 1", secrets=("key",), effect=Effect.VOLATILE)
+    failing = step(image, "exit 1", secrets=("key",), caching=Caching.NEVER)
 
     def work() -> int:
         with LocalEngine(tmp_path, roots={image.base.content: root}, network=NetworkSettings()) as engine:

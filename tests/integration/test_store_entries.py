@@ -14,9 +14,10 @@ import pytest
 
 from pipeline.engine.base import Event, What
 from pipeline.engine.local import LocalEngine, NetworkSettings, Store
+from pipeline.engine.local.history import Reason
 from pipeline.errors import StepFailedError, StoreError
 from pipeline.model.image import Image
-from pipeline.model.step import Cache, Effect, Step
+from pipeline.model.step import Cache, Caching, Step
 from pipeline.model.tree import Files, Merge, Pick, Tree
 from tests import tiny_root
 from tests.conftest import require_tool, running
@@ -44,6 +45,7 @@ class Bench:
         self.home = home
         self.image = tiny_root.image(root)
         self.events: list[Event] = []
+        self.today = ""
         self._roots = {self.image.base.content: root}
         self._options = options
 
@@ -58,7 +60,8 @@ class Bench:
     def engine(self) -> LocalEngine:
         network = NetworkSettings()
         observer = self.events.append
-        return LocalEngine(self.home, roots=self._roots, observer=observer, network=network, **self._options)
+        options = {"today": self.today, **self._options}
+        return LocalEngine(self.home, roots=self._roots, observer=observer, network=network, **options)
 
     def titles(self, what: What) -> list[str]:
         return [event.step.title for event in self.events if event.what is what]
@@ -171,15 +174,36 @@ def test_an_input_with_other_times_does_not_count_as_the_same(bench: Bench) -> N
     assert (bench.run(graph(1_000_000_001).out) / "time").read_text() == "1000000001\n"
 
 
-def test_what_depends_on_a_volatile_step_is_found_by_content(bench: Bench) -> None:
-    volatile = bench.step("echo same > /out/file", title="volatile", effect=Effect.VOLATILE)
-    after = bench.step(UNIQUE, title="after", inputs=(("volatile", volatile.out),))
+def test_what_depends_on_a_step_that_always_runs_is_found_by_content(bench: Bench) -> None:
+    always = bench.step("echo same > /out/file", title="always", caching=Caching.NEVER)
+    after = bench.step(UNIQUE, title="after", inputs=(("always", always.out),))
     first = bench.run(after.out)
     text = (first / "d/id").read_text()
     second = bench.run(after.out)
-    assert bench.titles(What.FINISHED) == ["volatile"]
+    assert bench.titles(What.FINISHED) == ["always"]
     assert bench.titles(What.CACHED) == ["after"]
     assert (second / "d/id").read_text() == text
+
+
+def test_on_the_same_day_nothing_runs_or_is_laid_out_again_and_the_plan_says_so(bench: Bench) -> None:
+    feed = bench.step("echo $TODAY > /out/day", title="feed", caching=Caching.DAILY)
+    last = bench.step(UNIQUE, title="last", inputs=(("feed", Merge.of(("below", feed.out))),))
+    tree = Merge.of(last.out, ("feed", feed.out))
+    bench.today = "2026-01-01"
+    first = bench.run(tree)
+    entries = sorted(path for path in (bench.home / "store").rglob("manifest.json"))
+    with bench.engine() as engine:
+        assert engine.missing(tree) == set()
+        assert engine.explain(last, set()).brief == "cached"
+    assert bench.run(tree) == first
+    assert sorted(bench.titles(What.CACHED)) == ["feed", "last"]
+    assert bench.titles(What.STARTED) == []
+    assert entries == sorted(path for path in (bench.home / "store").rglob("manifest.json"))
+    bench.today = "2026-01-02"
+    with bench.engine() as engine:
+        assert engine.missing(tree) == {feed.digest, last.digest}
+        assert why(engine, feed).brief == "it has not run today"
+        assert why(engine, last).brief == "a step before it runs again"
 
 
 def test_a_failure_lets_what_runs_end_and_begins_nothing_new(bench: Bench) -> None:
@@ -223,29 +247,33 @@ def test_cancellation_kills_what_runs_and_leaves_nothing_aside(bench: Bench) -> 
     assert running("315.7421") == []
 
 
+def why(engine: LocalEngine, step: Step) -> Reason:
+    return engine.explain(step, engine.missing(step.out))
+
+
 def test_explain_says_what_changed(bench: Bench) -> None:
     source = Files.of({"f": "1"})
     step = bench.step("true", title="compile", inputs=(("source", source),), env=(("MODE", "a"),))
     with bench.engine() as engine:
-        assert engine.explain(step).brief == "new step"
+        assert why(engine, step).brief == "new step"
     bench.run(step.out)
     edited = bench.step(
         "true 2", title="compile", inputs=(("source", Files.of({"f": "2"})),), env=(("MODE", "b"), ("NEW", ""))
     )
     unbuilt = Step(title="compile", image=Image("go", _unknown_base()), argv=("true",))
-    volatile = bench.step("true", title="sign", effect=Effect.VOLATILE)
-    after = bench.step("true", title="index", inputs=(("sign", volatile.out),))
+    signing = bench.step("true", title="sign", caching=Caching.NEVER)
+    after = bench.step("true", title="index", inputs=(("sign", signing.out),))
     with bench.engine() as engine:
-        assert engine.explain(step).cached
+        assert why(engine, step).cached
         changes = ("input source changed", "variable MODE changed", "variable NEW is new", "its command changed")
-        assert engine.explain(edited).changes == changes
-        assert engine.explain(unbuilt).brief == "image go is not built"
-        assert engine.explain(volatile).brief == "it is never cached"
-        assert engine.explain(after).brief == "a step before it is never cached"
+        assert why(engine, edited).changes == changes
+        assert why(engine, unbuilt).brief == "image go is not built"
+        assert why(engine, signing).brief == "it is never cached"
+        assert why(engine, after).brief == "a step before it runs again"
     with Store(bench.home) as store:
         store.prune()
     with bench.engine() as engine:
-        assert "not in the store" in engine.explain(step).brief
+        assert "not in the store" in why(engine, step).brief
 
 
 def _unknown_base() -> Any:

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import UsageError
 from pipeline.model.image import Base, Image
-from pipeline.model.step import Effect, Step
+from pipeline.model.step import Step
 from pipeline.release.bundle import Installed, carry, install, needed, tools, write
 
 BASE = Base("root", "sha256:1")
@@ -18,10 +18,10 @@ BASE = Base("root", "sha256:1")
 
 def test_what_is_needed_is_what_fetches_and_what_makes_tools() -> None:
     plain = Image("plain", BASE)
-    fetch_tool = Step(title="fetch the tool's modules", image=plain, argv=("1",), effect=Effect.FETCH)
+    fetch_tool = Step(title="fetch the tool's modules", image=plain, argv=("1",), network=True)
     make_tool = Step(title="make the tool", image=plain, argv=("2",), inputs=(("m", fetch_tool.out),))
     tooled = Image("tooled", BASE, layers=(("/opt/tool", make_tool.out),))
-    modules = Step(title="fetch modules", image=tooled, argv=("3",), effect=Effect.FETCH)
+    modules = Step(title="fetch modules", image=tooled, argv=("3",), network=True)
     build = Step(title="build", image=tooled, argv=("4",), inputs=(("m", modules.out),))
     pack = Step(title="pack", image=plain, argv=("5",), inputs=(("b", build.out),))
     assert [step.title for step in needed(pack.out)] == ["fetch modules", "make the tool"]

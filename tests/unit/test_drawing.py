@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.model.image import Base, Image
-from pipeline.model.step import Effect, Step
+from pipeline.model.step import Step
 from pipeline.model.tree import Tree
 from pipeline.release.drawing import dot, mermaid
 
@@ -11,7 +11,7 @@ IMAGE = Image("base", Base("base", "sha256:1"))
 
 
 def graph() -> Tree:
-    fetch = Step(title="fetch", image=IMAGE, argv=("1",), effect=Effect.FETCH)
+    fetch = Step(title="fetch", image=IMAGE, argv=("1",), network=True)
     left = Step(title='left "quoted" <b>', image=IMAGE, argv=("2",), inputs=(("a", fetch.out),))
     right = Step(title="right", image=IMAGE, argv=("3",), inputs=(("a", fetch.out),))
     return Step(title="last " + "x" * 60, image=IMAGE, argv=("4",), inputs=(("a", left.out), ("b", right.out))).out

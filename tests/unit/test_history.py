@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.engine.local.history import History, differences, fields_of
 from pipeline.model.image import Base, Image
-from pipeline.model.step import Cache, Effect, ExitCode, Step
+from pipeline.model.step import Cache, Caching, Effect, ExitCode, Step
 from pipeline.model.tree import Files
 
 IMAGE = Image("go", Base("go", "sha256:1"), (("/usr/local/go", Files.of({"v": "1.24"})),))
@@ -36,7 +36,12 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "path": ({"image": Image("go", IMAGE.base, IMAGE.layers, ("/bin",))}, "its PATH changed"),
     "cache": ({"caches": (Cache("/cache", "other"),)}, "cache /cache changed"),
     "secrets": ({"secrets": ("key",)}, "its secrets changed"),
-    "effect": ({"effect": Effect.FETCH}, "its effect changed"),
+    "network": ({"network": True}, "its use of the network changed"),
+    "caching": ({"caching": Caching.DAILY}, "its caching changed"),
+    "effect": (
+        {"network": True, "caching": Caching.NEVER, "effect": Effect.PUBLISH},
+        "its use of the network changed, its caching changed, its effect changed",
+    ),
     "exit code": ({"exit_code": ExitCode.IS_DATA}, "the meaning of its exit code changed"),
     "epoch": ({"epoch": 5}, "its time stamp changed"),
     "outputs": ({"outputs": ("x",)}, "the outputs it must make changed"),
@@ -47,7 +52,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_each_change_is_named_alone(change: str) -> None:
     fields, words = CHANGES[change]
-    assert differences(fields_of(STEP), fields_of(replace(STEP, **fields))) == (words,)
+    assert ", ".join(differences(fields_of(STEP), fields_of(replace(STEP, **fields)))) == words
 
 
 def test_every_field_of_the_identity_is_compared() -> None:

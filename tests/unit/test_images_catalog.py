@@ -15,7 +15,6 @@ from pipeline.host import content
 from pipeline.images.catalog import Catalog
 from pipeline.images.lock import Lock, Locked
 from pipeline.model.graph import steps_of
-from pipeline.model.step import Effect
 from pipeline.oci.reference import NoSuchImageError, Reference
 from pipeline.roots.bootstrap import recipe_of
 from pipeline.roots.root import Facts, Root, Roots, inside, make_mount_points, missing_mount_points
@@ -91,7 +90,7 @@ def test_tools_are_steps_in_the_image_that_builds_them(tmp_path: Path, specs: Im
     assert image.path[0] == "/opt/tool"
     steps = list(steps_of(image.layers[0][1]))
     assert [step.title for step in steps] == ["fetch Go 1.26.8", "fetch the modules of tool", "build tool"]
-    assert [step.effect for step in steps] == [Effect.FETCH, Effect.FETCH, Effect.PURE]
+    assert [step.network for step in steps] == [True, True, False]
     assert steps[0].image.layers == ()
     assert steps[1].image == steps[2].image == catalog.image("go")
     assert steps[2].outputs == ("tool/tool",)

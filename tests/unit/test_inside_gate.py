@@ -61,13 +61,15 @@ class Scan:
         ]
         policy = {"gate": self.gate, "database_max_age_days": self.ages, "ignore": list(ignore)}
         params = Params(
-            product="weed", version="1", binaries=binaries, binaries_dir=str(self.folder / "binaries"), today=today,
+            product="weed", version="1", binaries=binaries, binaries_dir=str(self.folder / "binaries"),
             reports=str(self.folder / "reports"), trivy_metadata=str(self.folder / "metadata.json"), policy=policy,
             snapshot=snapshot, out=str(self.folder / "out"), reachability=self.reachability,
             missing=self.missing,
         )  # fmt: skip
         shutil.rmtree(self.folder / "out", ignore_errors=True)
-        gate.main(params)
+        with pytest.MonkeyPatch.context() as variables:
+            variables.setenv("TODAY", today)
+            gate.main(params)
         verdict: dict[str, Any] = json.loads((self.folder / "out" / "verdict.json").read_text())
         return verdict
 
@@ -317,7 +319,7 @@ def test_the_day_changes_nothing_but_what_it_decides(scan: Scan) -> None:
 
 
 def test_without_a_date_nothing_is_judged(scan: Scan) -> None:
-    with pytest.raises(Problem, match="is not a date"):
+    with pytest.raises(Problem, match="TODAY is not a date"):
         scan.judge(today="")
 
 

@@ -16,7 +16,7 @@ from pipeline.errors import ConfigError, UsageError
 from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.distribution import DISTRIBUTIONS
 from pipeline.model.graph import predecessors, steps_of
-from pipeline.model.step import Effect, Step
+from pipeline.model.step import Caching, Step
 from pipeline.model.tree import BASE_EPOCH, Files
 from pipeline.model.version import parse_tag
 from pipeline.programs import common, document
@@ -130,7 +130,7 @@ def test_the_index_is_made_of_signed_rpms() -> None:
 
 def test_a_key_of_one_run_is_in_one_step() -> None:
     steps = titles(made(context(ephemeral_key=True)))
-    (last,) = [step for step in steps.values() if step.effect is Effect.VOLATILE]
+    (last,) = [step for step in steps.values() if step.caching is Caching.NEVER]
     assert "sign rpms" not in steps
     assert not any(step.secrets for step in steps.values())
     assert steps["gate"] in predecessors(last)

@@ -17,7 +17,7 @@ from pipeline.model.artifact import Kind
 from pipeline.model.graph import predecessors, steps_of
 from pipeline.model.image import Base, Image
 from pipeline.model.source import Source
-from pipeline.model.step import Effect, Step
+from pipeline.model.step import Caching, Step
 from pipeline.model.tree import Files, Given
 from pipeline.model.version import parse_tag
 from pipeline.programs.build.proof import FipsModule
@@ -46,7 +46,6 @@ def context(**options: object) -> Context:
         images={name: Image(name, replace(base, content=f"sha256:{name}")) for name in names},
         options=Options(
             databases=Databases.ADVISORIES,
-            today="2026-01-01",
             signing_fingerprint="F" * 40,
             **options,  # type: ignore[arg-type]
         ),
@@ -143,11 +142,10 @@ def test_every_artifact_is_scanned_proved_and_described() -> None:
 @pytest.mark.parametrize(
     ("change", "touched"),
     [
-        (lambda c: replace(c, options=replace(c.options, today="2026-01-02")), {"grype", "trivy", "judge"}),
         (lambda c: replace(c, options=replace(c.options, signing_fingerprint="A" * 40)), {"sign"}),
         (lambda c: replace(c, given={"advisories": Given("advisories", "sha256:6")}), {*SCANNERS, "judge"}),
     ],
-    ids=["another day", "another key", "other advisories"],
+    ids=["another key", "other advisories"],
 )
 def test_a_change_touches_only_what_is_downstream(change: Callable[[Context], Context], touched: set[str]) -> None:
     downstream = {"judge", "scan reports", "gate", "index and checksums", "sign rpms", "sign"}
@@ -214,7 +212,7 @@ def test_only_fips_variants_are_probed_and_with_the_settings_of_their_compiler()
         ours = dict(step.env)
         same = ("GOARCH", "GOEXPERIMENT", "CGO_ENABLED", "GOPROXY")
         assert {name: ours.get(name) for name in same} == {name: build.get(name) for name in same}
-        assert step.effect is Effect.PURE
+        assert (step.network, step.caching) == (False, Caching.BY_DIGEST)
 
 
 def test_gos_own_fips_module_is_unpacked_with_the_modules_which_are_read_only_afterwards() -> None:
@@ -225,7 +223,7 @@ def test_gos_own_fips_module_is_unpacked_with_the_modules_which_are_read_only_af
 def test_compilers_have_no_network_and_no_proxy() -> None:
     for title, step in titles(made()).items():
         if title.startswith("build "):
-            assert step.effect is Effect.PURE
+            assert (step.network, step.caching) == (False, Caching.BY_DIGEST)
             assert dict(step.env)["GOPROXY"] == "off"
 
 
@@ -251,10 +249,12 @@ def told(release: Release) -> Files:
     return found
 
 
-def test_the_index_says_the_same_on_another_day() -> None:
-    later = replace(context(), options=replace(context().options, today="2026-01-02"))
-    assert titles(made(later))["judge"] != titles(made())["judge"]
-    assert told(made(later)) == told(made())
+def test_feeds_are_fetched_and_binaries_judged_once_a_day_and_nothing_else_is() -> None:
+    feed = replace(context(), options=replace(context().options, databases=Databases.FEED))
+    daily = {title.split(" ")[0] for title, step in titles(made(feed)).items() if step.caching is Caching.DAILY}
+    assert daily == {"govulncheck", "grype", "trivy", "judge"}
+    assert titles(made(feed))["govulncheck"].caching is Caching.BY_DIGEST
+    assert not any(step.caching is Caching.NEVER for step in titles(made(feed)).values())
 
 
 def test_the_same_values_give_the_same_graph() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -13,16 +14,16 @@ from pipeline.engine.local import schedule
 from pipeline.engine.local.entry import Laid
 from pipeline.engine.local.schedule import Freshness, Node, Results
 from pipeline.model.image import Base, Image
-from pipeline.model.step import Effect, Step
+from pipeline.model.step import Caching, Step
 from pipeline.model.tree import Files, Merge, Pick, Tree
 
 IMAGE = Image("none", Base("none", "sha256:0"))
 LAID = Laid(path=Path("/nowhere"), identity="same", manifest=Path("/nowhere"))
 
 
-def make(title: str, *parts: Tree, effect: Effect = Effect.PURE) -> Step:
+def make(title: str, *parts: Tree, **fields: Any) -> Step:
     inputs = tuple((f"i{number:05}", part) for number, part in enumerate(parts))
-    return Step(title=title, image=IMAGE, argv=(title,), inputs=inputs, effect=effect)
+    return Step(title=title, image=IMAGE, argv=(title,), inputs=inputs, **fields)
 
 
 def chain(length: int) -> Step:
@@ -100,8 +101,8 @@ def test_a_picked_folder_needs_no_copy() -> None:
 
 
 def test_what_depends_on_a_step_that_always_runs_is_never_looked_up() -> None:
-    sign = make("sign", effect=Effect.VOLATILE)
-    fetch = make("fetch", effect=Effect.FETCH)
+    sign = make("sign", caching=Caching.NEVER)
+    fetch = make("fetch", network=True)
     after = make("after", Pick(sign.out, paths=("a",)))
     fresh = Freshness()
     assert [fresh(node) for node in (sign, fetch, after)] == [True, False, True]
@@ -110,7 +111,7 @@ def test_what_depends_on_a_step_that_always_runs_is_never_looked_up() -> None:
 
 
 def test_asking_for_every_step_of_a_long_chain_takes_linear_time() -> None:
-    steps = [make("0", make("publish", effect=Effect.PUBLISH).out)]
+    steps = [make("0", make("feed", caching=Caching.DAILY).out)]
     for number in range(1, 5_000):
         steps.append(make(str(number), steps[-1].out))
     began = time.process_time()

@@ -28,7 +28,7 @@ from pipeline.images.toolchains import (
 )
 from pipeline.model.graph import steps_of
 from pipeline.model.source import Source, go_order
-from pipeline.model.step import Effect
+from pipeline.model.step import Caching
 from pipeline.model.version import parse_tag
 from pipeline.programs.toolchain import go_versions
 from pipeline.programs.toolchain.go_versions import FoundToolchain, FoundToolchains
@@ -179,12 +179,11 @@ def test_the_example_is_compiled_by_the_toolchain_that_is_there_for_the_scanners
     assert (found.version, found.sum) == (pinned.version, pinned.sum)
 
 
-def test_looking_up_is_another_step_in_another_run_and_needs_the_network(tmp_path: Path) -> None:
+def test_a_toolchain_is_looked_up_once_a_day_unless_all_are_to_be_locked_anew(tmp_path: Path) -> None:
     image = Catalog(load_images(packaging_folder()), home=tmp_path).bootstrap()
-    one, two = (look_up(image, version="1.22", run=day) for day in ("2026-01-01", "2026-01-02"))
-    assert one.effect is Effect.FETCH
-    assert one.digest != two.digest
-    assert one.digest == look_up(image, version="1.22", run="2026-01-01").digest
+    looked = look_up(image, version="1.22")
+    assert (looked.network, looked.caching) == (True, Caching.DAILY)
+    assert look_up(image, caching=Caching.NEVER).caching is Caching.NEVER
 
 
 VERSIONS = sorted(["1.19.13", "1.20", "1.20.9", "1.20.14", "1.21.0", "1.22.9", "1.22.12"], key=go_versions.order)

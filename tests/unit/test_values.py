@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.model.graph import predecessors, steps_of
 from pipeline.model.image import Base, Image
-from pipeline.model.step import WORK, Cache, Effect, ExitCode, Step
+from pipeline.model.step import WORK, Cache, Caching, Effect, ExitCode, Step
 from pipeline.model.tree import EMPTY, File, Files, Given, Merge, Pick
 
 IMAGE = Image("base", Base("base", "sha256:1"))
@@ -32,7 +32,9 @@ def step(**changes: object) -> Step:
         {"env": (("A", "1"),)},
         {"caches": (Cache(f"{WORK}/c", "k"),)},
         {"secrets": ("key",)},
-        {"effect": Effect.FETCH},
+        {"network": True},
+        {"caching": Caching.DAILY},
+        {"network": True, "caching": Caching.NEVER, "effect": Effect.PUBLISH},
         {"exit_code": ExitCode.IS_DATA},
         {"platform": "linux/arm64"},
         {"epoch": 1},
@@ -78,6 +80,10 @@ def test_two_unknown_roots_are_never_the_same() -> None:
         ({"outputs": ("/etc/passwd",)}, "relative"),
         ({"outputs": ("../x",)}, "relative"),
         ({"epoch": -1}, "epoch"),
+        ({"env": (("TODAY", "2026-01-01"),)}, "TODAY is set by the engine"),
+        ({"effect": Effect.PUBLISH, "caching": Caching.NEVER}, "needs the network"),
+        ({"effect": Effect.PUBLISH, "network": True}, "never cached"),
+        ({"effect": Effect.PUBLISH, "network": True, "caching": Caching.DAILY}, "never cached"),
     ],
 )
 def test_a_step_that_makes_no_sense_cannot_be_made(changes: dict[str, object], reason: str) -> None:

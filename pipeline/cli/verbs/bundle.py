@@ -38,7 +38,7 @@ async def _create(run: Run, target: Path) -> int:
     store = backend.engine.store
     folders += [store.folder(step.digest).resolve() for step in steps]
     folders += [store.folder(step.digest) for step in steps]
-    place = f"{bundle.DATABASES}/{planned.context.options.today}-{Merge.of(*databases.values()).digest[7:15]}"
+    place = f"{bundle.DATABASES}/{run.request.today}-{Merge.of(*databases.values()).digest[7:15]}"
     others = {f"{place}/{name}": await backend.evaluate(tree) for name, tree in databases.items()}
     bundle.write(target, backend.home, dict.fromkeys(folders), others)
     return len(steps)

@@ -29,7 +29,7 @@ def plan(options: Namespace) -> int:
     with opened(options) as run:
         planned, engine = anyio.run(run.walk.looked_at), run.backend.engine
         missing = engine.missing(*planned.goals)
-        rows = [_row(step, engine.explain(step), step.digest in missing) for step in steps_of(planned.tree)]
+        rows = [_row(step, engine.explain(step, missing), step.digest in missing) for step in steps_of(planned.tree)]
     print(f"compiled by {planned.context.toolchain}", file=sys.stderr if options.json else sys.stdout)
     if options.json:
         print(json.dumps(rows, indent=2))
@@ -54,6 +54,8 @@ def _row(step: Step, reason: Reason, missing: bool) -> dict[str, str]:
         "title": step.title,
         "digest": step.digest,
         "image": step.image.name,
+        "network": "yes" if step.network else "no",
+        "caching": step.caching.value,
         "effect": step.effect.value,
         "state": state,
         "why": unknown or _why(reason),

@@ -89,6 +89,7 @@ class Recorded:
         """Return the request that makes it again: its own records, with what `own` says about this machine."""
         return replace(
             own,
+            today=self.day() or own.today,
             product=self.index.product.name,
             tag=self.index.version,
             targets=tuple(sorted({binary.target for binary in self.binaries()})),
@@ -177,7 +178,6 @@ async def _context(again: Run, recorded: Recorded, *, skip_scan: bool) -> Contex
     signing = recorded.index.signing
     decided = replace(
         context.options,
-        today=recorded.day() or context.options.today,
         signing_fingerprint=recorded.fingerprint,
         signing_development=signing is not None and signing.development,
         ephemeral_key=signing is not None and not signing.fingerprint,

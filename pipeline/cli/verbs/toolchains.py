@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from argparse import Namespace
 
 from pipeline.cli.running import opened
@@ -10,6 +9,7 @@ from pipeline.cli.terminal import show_table
 from pipeline.errors import ImageError
 from pipeline.host.folders import packaging_folder
 from pipeline.images.toolchains import LOCK, ToolchainLock, load_toolchains, lock_of, pinned, save_toolchains
+from pipeline.model.step import Caching
 
 
 def show(_: Namespace) -> int:
@@ -23,9 +23,8 @@ def lock(options: Namespace) -> int:
     """Look up the newest patch of each minor version and write packaging/toolchains.lock. Raises ImageError."""
     path = packaging_folder() / LOCK
     before = load_toolchains(path)
-    now = dt.datetime.now(dt.UTC).isoformat()
     with opened(options) as run:
-        found = run.watched(lambda: run.walk.look_up(known=before, run=now))
+        found = run.watched(lambda: run.walk.look_up(known=before, caching=Caching.NEVER))
     after = lock_of(pinned(found))
     moved = differences(before, after)
     if options.check:

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 
 import dagger
 
-from pipeline.engine.base import Event, Observer, What, ignore
+from pipeline.engine.base import Event, Observer, What, environment, ignore
 from pipeline.engine.dagger import step as sealed
+from pipeline.engine.failure import not_given
 from pipeline.engine.local.layout import describe
 from pipeline.errors import EngineError, PipelineError
 from pipeline.model.graph import steps_of
@@ -36,6 +37,7 @@ class DaggerEngine:
     of the base that they hold; other bases are pulled by their references. `variables` say how steps with network
     reach it (a module proxy); what the engine itself sets for that is passed on too. `jobs` steps run at once: Dagger
     itself has no limit, and a time limit counts the time in which too many steps wait for each other's cores.
+    `today` is the date, in ISO 8601, that steps are told which run once a day.
     """
 
     client: dagger.Client
@@ -44,16 +46,25 @@ class DaggerEngine:
     variables: Mapping[str, str] = field(default_factory=dict)
     observer: Observer = ignore
     jobs: int = field(default_factory=lambda: os.cpu_count() or 1)
+    today: str = ""
 
     async def evaluate(
-        self, tree: Tree, *, given: Directories | None = None, secrets: Mapping[str, dagger.Secret] | None = None
+        self,
+        tree: Tree,
+        *,
+        given: Directories | None = None,
+        secrets: Mapping[str, dagger.Secret] | None = None,
+        prebuilt: Mapping[str, Tree] | None = None,
     ) -> dagger.Directory:
         """Carry out what `tree` needs and return its directory, evaluated.
+
+        `prebuilt` has trees that stand for the outputs of steps, by their digests. Dagger knows results by what they
+        were made from, so none of theirs is ever taken for another's.
 
         Raises StepFailedError with the end of a failed program's output, ImageError for a base that is not to be
         had, EngineError for what was not given, for trees that do not fit together and when the engine fails.
         """
-        run = _Run(self, given or {}, secrets or {})
+        run = _Run(self, given or {}, secrets or {}, prebuilt or {})
         try:
             run.begin(tree)
             return await (await run.directory(tree)).sync()
@@ -70,6 +81,7 @@ class _Run:
     engine: DaggerEngine
     given: Directories
     secrets: Mapping[str, dagger.Secret]
+    prebuilt: Mapping[str, Tree]
     nonce: str = field(default_factory=lambda: random.token_hex(16))
     tasks: dict[str, asyncio.Task[dagger.Directory]] = field(default_factory=dict)
     seal: asyncio.Task[dagger.File] | None = None
@@ -80,7 +92,7 @@ class _Run:
 
     def begin(self, tree: Tree) -> None:
         """Start every step below `tree` as soon as what it needs is there."""
-        for step in steps_of(tree):
+        for step in steps_of(tree, self.prebuilt):
             self._once(step.out)
 
     def _once(self, tree: Tree) -> asyncio.Task[dagger.Directory]:
@@ -155,6 +167,8 @@ class _Run:
         return self.engine.client.directory().with_directory("/", source, include=[_literal(path) for path in wanted])
 
     async def _output(self, step: Step) -> dagger.Directory:
+        if step.digest in self.prebuilt:
+            return await self._stand_in(step)
         layers = {mount: self.directory(tree) for mount, tree in step.image.layers}
         inputs = {f"/in/{name}": self.directory(tree) for name, tree in step.inputs}
         mounts = {**layers, **inputs}
@@ -165,6 +179,13 @@ class _Run:
         container = sealed.private(self.engine.client, container, step, self.secrets)
         return await (self._bare(container, step) if self._builds_seal(step) else self._sealed(container, step))
 
+    async def _stand_in(self, step: Step) -> dagger.Directory:
+        out = await self.directory(self.prebuilt[step.digest])
+        if missing := await _missing(out, step.outputs):
+            raise not_given(step, missing)
+        self.engine.observer(Event(what=What.PREBUILT, step=step))
+        return out
+
     def _builds_seal(self, step: Step) -> bool:
         """Return whether `seal` cannot be there yet: the step fetches the toolchain that compiles it.
 
@@ -173,7 +194,7 @@ class _Run:
         return any(step == other for _, tree in self.engine.builder.layers for other in steps_of(tree))
 
     async def _bare(self, container: dagger.Container, step: Step) -> dagger.Directory:
-        for name, value in {**self.engine.variables, **step.environment}.items():
+        for name, value in {**self.engine.variables, **environment(step, self.engine.today)}.items():
             container = container.with_env_variable(name, value)
         out = await self._executed(step, container, step.argv, privileged=False)
         missing = await _missing(out, step.outputs)
@@ -186,7 +207,9 @@ class _Run:
             self.seal = asyncio.create_task(self._compiled())
         seal = await asyncio.shield(self.seal)
         client = self.engine.client
-        spec = client.file("step.json", sealed.specification(step, self.engine.variables, self.nonce))
+        spec = client.file(
+            "step.json", sealed.specification(step, self.engine.variables, self.engine.today, self.nonce)
+        )
         container = container.with_mounted_file(sealed.SEAL, seal).with_mounted_file(sealed.SPECIFICATION, spec)
         return await self._executed(step, container, (sealed.SEAL, *step.argv), privileged=not step.network)
 

@@ -17,10 +17,11 @@ from typing import Any
 import dagger
 
 from pipeline.engine import failure
+from pipeline.engine.base import environment
 from pipeline.engine.network import PASSED
 from pipeline.errors import EngineError, ImageError, PipelineError, StepFailedError
 from pipeline.model.image import Base
-from pipeline.model.step import WORK, ExitCode, Step
+from pipeline.model.step import WORK, Caching, ExitCode, Step
 from pipeline.model.tree import Files
 
 SEAL = "/run/pipeline/seal"
@@ -58,12 +59,16 @@ def compiled(container: dagger.Container, code: dagger.Directory, path: tuple[st
     return container.with_exec(build).file("/out/seal")
 
 
-def specification(step: Step, variables: Mapping[str, str], nonce: str) -> str:
-    """Return what `seal` has to know of `step`, as JSON. `nonce` makes a step that is never cached another one."""
+def specification(step: Step, variables: Mapping[str, str], today: str, nonce: str) -> str:
+    """Return what `seal` has to know of `step`, as JSON.
+
+    Dagger takes a step with another specification for another one: that of a step that runs once a day has the day,
+    `today`, and that of a step that is never cached has `nonce`.
+    """
     settings = variables if step.network else {}
     return json.dumps(
         {
-            "env": {**settings, **step.environment},
+            "env": {**settings, **environment(step, today)},
             "pass": PASSED if step.network else (),
             "isolate": not step.network,
             "secrets": step.secrets,
@@ -72,7 +77,7 @@ def specification(step: Step, variables: Mapping[str, str], nonce: str) -> str:
             "epoch": step.epoch,
             "timeout": step.timeout,
             "exit_code_is_data": step.exit_code is ExitCode.IS_DATA,
-            "run": "" if step.cacheable else nonce,
+            "run": nonce if step.caching is Caching.NEVER else "",
         },
         sort_keys=True,
     )

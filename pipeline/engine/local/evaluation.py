@@ -8,28 +8,28 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
-from pipeline.engine.base import Event, Observer, Secret, What
+from pipeline.engine.base import Event, Secret, What
 from pipeline.engine.local import schedule
+from pipeline.engine.local.context import Context
 from pipeline.engine.local.demands import check_platform, find_root, granted
 from pipeline.engine.local.entry import TREE, Laid, seal
-from pipeline.engine.local.layout import describe, lay_out
+from pipeline.engine.local.layout import describe, lay_out, stand_in, view
 from pipeline.engine.local.log import StepLog
+from pipeline.engine.local.names import Names
 from pipeline.engine.local.runner import Job, judge, run_job
 from pipeline.engine.local.schedule import Node, Results
-from pipeline.engine.local.store import Store
-from pipeline.engine.network import NetworkSettings
-from pipeline.errors import EngineError, PipelineError, StepFailedError
+from pipeline.errors import PipelineError, StepFailedError
 from pipeline.host.content import Listing, remove_tree
 from pipeline.host.disk import full_disk, is_about_space, store_errors
 from pipeline.host.locks import locked
-from pipeline.model.identity import identify, sha256_hex
+from pipeline.model.identity import sha256_hex
 from pipeline.model.step import Step
 from pipeline.model.tree import BASE_EPOCH, Pick, Tree
 
@@ -38,73 +38,82 @@ logger = logging.getLogger(__name__)
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
-@dataclass(slots=True, kw_only=True)
-class Context:
-    """What every evaluation of one engine shares."""
-
-    store: Store
-    roots: Mapping[str, Path]
-    observer: Observer
-    network: NetworkSettings
-    use_caches: bool
-    slots: anyio.Semaphore
-    fetches: anyio.Semaphore
-    why: Callable[[Step], str]
-    """Says why a step runs: for the log."""
-    fresh: schedule.Freshness = field(default_factory=schedule.Freshness)
-    made: Results = field(default_factory=dict)
-    """What has been made aside, because it is never cached: once for each process."""
-    notices: dict[str, str] = field(default_factory=dict)
-    ran: int = 0
-    """How many entries have been made."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """One evaluation, with what was given to it."""
 
     context: Context
+    names: Names
     given: Mapping[str, Path]
     secrets: Mapping[str, Secret]
 
     async def run(self, node: Node) -> Laid:
         """Return where `node` is, after making what is missing for it."""
-        plan = await anyio.to_thread.run_sync(schedule.demand, node, self._find)
+        plan = await anyio.to_thread.run_sync(schedule.demand, node, self._find, self.names.prebuilt)
         for found in plan.found:
             self._tell_found(found)
         await schedule.carry_out(plan, partial(self._make, plan.check))
         return plan.results[node.digest]
 
     def missing(self, node: Node) -> set[str]:
-        """Return the digests of the steps that `run` would carry out, as far as digests tell."""
-        plan = schedule.demand(node, self._find)
-        return {digest for digest, each in plan.missing.items() if isinstance(each, Step)}
+        """Return the digests of the steps that `run` would carry out, as far as that can be told without a run."""
+        plan = schedule.demand(node, self._find, self.names.prebuilt)
+        ready = plan.ready
+        while ready:
+            each = ready.pop()
+            if laid := self._known(each, plan.results):
+                plan.results[each.digest] = laid
+            ready += schedule.released(plan, each)
+        return {each.digest for each in plan.missing.values() if isinstance(each, Step)} - plan.results.keys()
+
+    def _known(self, node: Node, results: Results) -> Laid | None:
+        """Return what is there for `node` when no digest tells: by the content of its parts, if all of it is there."""
+        if any(part.digest not in results for part in schedule.parts_of(node, self.names.prebuilt)):
+            return None
+        return self._through(node, results) or self._find_again(node, self.names.key(node, results))
+
+    def _through(self, node: Node, results: Results) -> Laid | None:
+        """Return what `node` is without being made: a folder of its part, or the tree that stands for its output."""
+        if isinstance(node, Pick) and schedule.is_view(node):
+            return view(node, results[schedule.node_of(node.tree).digest])
+        if isinstance(node, Step) and node.digest in self.names.prebuilt:
+            return stand_in(node, results[schedule.node_of(self.names.prebuilt[node.digest]).digest])
+        return None
 
     def _find(self, node: Node) -> Laid | None:
         """Return what is there already for `node`."""
         if schedule.is_view(node):
             return None
-        fresh = self.context.fresh(node)
-        laid = self.context.made.get(node.digest) if fresh else self.context.store.lookup(node.digest)
+        name = self.names.name(node)
+        laid = self.context.store.lookup(name) if name else self.names.made.get(node.digest)
         if logger.isEnabledFor(logging.DEBUG):
-            what = "hit" if laid else "miss, as it is never cached" if fresh else "miss, as the store does not have it"
-            logger.debug("%s: %s, %s", what, _named(node), node.digest)
+            missed = "miss, as the store does not have it" if name else "miss, as its digest does not tell its content"
+            logger.debug("%s: %s, %s", "hit" if laid else missed, _named(node), node.digest)
         return laid
 
     def _find_again(self, node: Node, key: str) -> Laid | None:
         """Return what another process has made meanwhile, or what is known by the content of its inputs."""
         laid = self._find(node)
-        if laid or not isinstance(node, Step) or not node.cacheable:
+        if laid or not key:
             return laid
-        return self.context.store.alias(key, None if self.context.fresh(node) else node.digest)
+        return self.context.store.alias(key, self.names.name(node) or None)
 
     async def _make(self, check: Callable[[], None], node: Node, results: Results) -> Laid:
-        if isinstance(node, Pick) and schedule.is_view(node):
-            part = results[schedule.node_of(node.tree).digest]
-            return await anyio.to_thread.run_sync(_view, node, part)
+        if schedule.is_view(node) or node.digest in self.names.prebuilt:
+            through = await anyio.to_thread.run_sync(self._through, node, results)
+            assert through
+            if isinstance(node, Step):
+                self._tell(What.PREBUILT, node)
+            return through
+        key = self.names.key(node, results)
+        laid = await self._find_or_make(check, node, key, results)
+        if not self.names.name(node):
+            self.names.made[node.digest] = laid
+        return laid
+
+    async def _find_or_make(self, check: Callable[[], None], node: Node, key: str, results: Results) -> Laid:
         with store_errors(self.context.store.home):
-            async with locked(self.context.store.lock(node.digest)):
-                key = content_key(node, results) if isinstance(node, Step) else ""
+            async with self._making(node, self.names.name(node) or key):
                 laid = await anyio.to_thread.run_sync(self._find_again, node, key)
                 if laid:
                     logger.info("hit: %s was made meanwhile, or of inputs with this content before", _named(node))
@@ -112,9 +121,20 @@ class Evaluation:
                     return laid
                 if isinstance(node, Step):
                     return await self._make_step(check, node, key, results)
-                return await self._make_tree(node, results)
+                return await self._make_tree(node, key, results)
 
-    async def _make_tree(self, tree: Tree, results: Results) -> Laid:
+    @contextlib.asynccontextmanager
+    async def _making(self, node: Node, name: str) -> AsyncIterator[None]:
+        """Wait for whoever makes the same, and keep others waiting.
+
+        The digest stands for the log. The name stands for the entry, which steps with other digests may have as well.
+        """
+        async with contextlib.AsyncExitStack() as held:
+            for each in dict.fromkeys((node.digest, name or node.digest)):
+                await held.enter_async_context(locked(self.context.store.lock(each)))
+            yield
+
+    async def _make_tree(self, tree: Tree, key: str, results: Results) -> Laid:
         parts = [results[part.digest] for part in schedule.parts_of(schedule.node_of(tree))]
         async with self._scratch() as scratch:
             entry = scratch / "entry"
@@ -124,7 +144,7 @@ class Evaluation:
             def work() -> Laid:
                 items = lay_out(tree, target, parts, self.given)
                 facts = {"kind": "tree", "title": describe(tree)}
-                laid = self._keep(schedule.node_of(tree), entry, facts, items=items)
+                laid = self._keep(schedule.node_of(tree), entry, facts, key=key, items=items)
                 remove_tree(scratch)
                 return laid
 
@@ -177,15 +197,14 @@ class Evaluation:
         """Put what was made into the store, or beside it when it must be made again the next time."""
         context = self.context
         epoch = node.epoch if isinstance(node, Step) else BASE_EPOCH
-        if context.fresh(node) and not (isinstance(node, Step) and node.cacheable):
-            target = context.store.aside / f"made-{node.digest.removeprefix('sha256:')}"
+        name = self.names.name(node) or key
+        if not name:
+            target = context.store.scratch() / "made"
             entry.rename(target)
-            context.made[node.digest] = seal(target, node.digest, epoch, boot="", items=items, **facts)
-            return context.made[node.digest]
-        digest = key if context.fresh(node) else node.digest
+            return seal(target, node.digest, epoch, boot="", items=items, **facts)
         durable = isinstance(node, Step)
         context.ran += 1
-        return context.store.commit(entry, digest, key=key, epoch=epoch, durable=durable, items=items, **facts)
+        return context.store.commit(entry, name, key=key, epoch=epoch, durable=durable, items=items, **facts)
 
     @contextlib.asynccontextmanager
     async def job(self, step: Step, results: Results, secrets: Mapping[str, Secret]) -> AsyncIterator[Job]:
@@ -212,6 +231,7 @@ class Evaluation:
                     caches=tuple([(each.mount, await self._cache(each.key, scratch, stack)) for each in step.caches]),
                     secrets=secrets,
                     network=self.context.network,
+                    today=self.context.today,
                 )
 
     async def _cache(self, key: str, scratch: Path, stack: contextlib.AsyncExitStack) -> Path:
@@ -254,39 +274,3 @@ class Evaluation:
 
 def _named(node: Node) -> str:
     return f'step "{node.title}"' if isinstance(node, Step) else describe(node)
-
-
-def content_key(step: Step, results: Results) -> str:
-    """Return what identifies a step by the content of its inputs, however that content came about.
-
-    An input that was made anew and came out the same leaves this key as it was: then what depends on it is done.
-    """
-
-    def contents(trees: tuple[tuple[str, Tree], ...]) -> list[list[str]]:
-        return [[name, results[schedule.node_of(tree).digest].identity] for name, tree in trees]
-
-    image = step.image
-    fields = {
-        "base": image.base.digest,
-        "layers": contents(image.layers),
-        "path": list(image.path),
-        "argv": list(step.argv),
-        "inputs": contents(step.inputs),
-        "env": [list(pair) for pair in step.env],
-        "caches": [[cache.mount, cache.key] for cache in step.caches],
-        "secrets": list(step.secrets),
-        "effect": step.effect.value,
-        "exit_code": step.exit_code.value,
-        "platform": step.platform,
-        "epoch": step.epoch,
-        "outputs": list(step.outputs),
-    }
-    return identify("content-key/1", fields)
-
-
-def _view(node: Pick, part: Laid) -> Laid:
-    """Return a folder inside of a tree as a tree of its own. Raises EngineError when it is not there."""
-    laid = part.view(node.root) if node.root else part
-    if laid is None:
-        raise EngineError(f"{describe(node.tree)} has no directory {node.root}")
-    return laid

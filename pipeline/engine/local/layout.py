@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from pipeline.engine.failure import not_given
 from pipeline.engine.local.entry import Laid
 from pipeline.errors import EngineError
 from pipeline.host.content import FOLDER, Item, Listing, SpecialFileError, copy_items, scan
+from pipeline.model.step import Step
 from pipeline.model.tree import BASE_EPOCH, Files, Given, Merge, Output, Pick, Tree
 
 Placed = dict[str, tuple[Item, str]]
@@ -141,3 +144,19 @@ def _place(placed: Placed, item: Item, source: str) -> None:
             f"two trees that are put together both bring {item.path}",
             resolution="put one of them below a prefix, or pick what is needed of it",
         )
+
+
+def view(node: Pick, part: Laid) -> Laid:
+    """Return a folder inside of a tree as a tree of its own. Raises EngineError when it is not there."""
+    laid = part.view(node.root) if node.root else part
+    if laid is None:
+        raise EngineError(f"{describe(node.tree)} has no directory {node.root}")
+    return laid
+
+
+def stand_in(step: Step, given: Laid) -> Laid:
+    """Return the output that was given for `step`. Raises EngineError when it lacks what the step promises."""
+    missing = [path for path in step.outputs if not os.path.lexists(given.path / path)]
+    if missing:
+        raise not_given(step, missing)
+    return given

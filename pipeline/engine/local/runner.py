@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.engine import failure as wording
-from pipeline.engine.base import Secret
+from pipeline.engine.base import Secret, environment
 from pipeline.engine.local.log import StepLog
 from pipeline.engine.local.redact import SHORT, forms
 from pipeline.engine.local.sandbox import Bind, Sandbox, make_scratch
@@ -36,12 +36,13 @@ class Job:
     caches: tuple[tuple[str, Path], ...] = ()
     secrets: Mapping[str, Secret]
     network: NetworkSettings
+    today: str
 
     @property
     def environment(self) -> dict[str, str]:
         """The whole environment of the program. Bubblewrap adds PWD."""
         settings = self.network.environment if self.step.network else {}
-        return {**settings, **self.step.environment}
+        return {**settings, **environment(self.step, self.today)}
 
     def sandbox(self) -> Sandbox:
         """Return the sandbox, without secrets. A step that gets secrets has its private directories in memory."""

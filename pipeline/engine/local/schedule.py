@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -11,8 +11,8 @@ import anyio
 import anyio.abc
 
 from pipeline.engine.local.entry import Laid
-from pipeline.model.graph import direct_steps, predecessors, requirements
-from pipeline.model.step import Step
+from pipeline.model.graph import NO_TREES, direct_steps, predecessors, requirements
+from pipeline.model.step import Caching, Step
 from pipeline.model.tree import Files, Given, Merge, Output, Pick, Tree, children
 
 Node: TypeAlias = Step | Files | Given | Merge | Pick
@@ -26,10 +26,11 @@ def node_of(tree: Tree) -> Node:
     return tree.step if isinstance(tree, Output) else tree
 
 
-def parts_of(node: Node) -> tuple[Node, ...]:
-    """Return what must be there before `node` can be made."""
-    trees = requirements(node) if isinstance(node, Step) else children(node)
-    return tuple(node_of(tree) for tree in trees)
+def parts_of(node: Node, prebuilt: Mapping[str, Tree] = NO_TREES) -> tuple[Node, ...]:
+    """Return what must be there before `node` can be made. `prebuilt` are trees that stand for outputs of steps."""
+    if isinstance(node, Step):
+        return tuple(node_of(tree) for tree in requirements(node, prebuilt))
+    return tuple(node_of(tree) for tree in children(node))
 
 
 def is_view(node: Node) -> bool:
@@ -38,19 +39,25 @@ def is_view(node: Node) -> bool:
 
 
 class Freshness:
-    """Knows which steps always run, and which need what such a step leaves.
+    """Knows whose digests do not tell their content: steps with a result of their own each day or each time, steps
+    whose output is taken from elsewhere, and everything that needs what one of these leaves.
 
-    The digest of the latter says nothing of their content, and a hit on it would leave the former undone. Answers
-    are kept, so that asking for every step of a graph takes time in proportion to it.
+    A hit on such a digest could be what another day, another run or another machine has made, and would leave the step
+    undone. Answers are kept, so that asking for every step of a graph takes time in proportion to it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, prebuilt: Mapping[str, Tree] = NO_TREES) -> None:
+        self._prebuilt = prebuilt
         self._known: dict[str, bool] = {}
 
     def __call__(self, node: Node) -> bool:
-        """Return whether `node` is, or depends on, a step that is never cached."""
+        """Return whether the digest of `node` does not tell its content."""
         steps = (node,) if isinstance(node, Step) else direct_steps((node,))
         return any(self._classify(step) for step in steps)
+
+    def before(self, step: Step) -> bool:
+        """Return whether that goes for anything that `step` needs."""
+        return any(self._classify(each) for each in predecessors(step))
 
     def _classify(self, wanted: Step) -> bool:
         # A stack of its own and no recursion: a chain of steps may be longer than Python's limit of 1000 calls.
@@ -60,12 +67,13 @@ class Freshness:
             if step.digest in self._known:
                 stack.pop()
                 continue
-            before = predecessors(step) if step.cacheable else ()
+            own = step.caching is not Caching.BY_DIGEST or step.digest in self._prebuilt
+            before = () if own else predecessors(step)
             unknown = [each for each in before if each.digest not in self._known]
             if unknown:
                 stack += unknown
                 continue
-            self._known[step.digest] = not step.cacheable or any(self._known[each.digest] for each in before)
+            self._known[step.digest] = own or any(self._known[each.digest] for each in before)
             stack.pop()
         return self._known[wanted.digest]
 
@@ -92,7 +100,7 @@ class Demand:
         return [node for digest, node in self.missing.items() if not self.waiting[digest]]
 
 
-def demand(node: Node, lookup: Callable[[Node], Laid | None]) -> Demand:
+def demand(node: Node, lookup: Callable[[Node], Laid | None], prebuilt: Mapping[str, Tree] = NO_TREES) -> Demand:
     """Return what has to be made for `node`. What is found is not looked behind."""
     plan = Demand()
     seen: set[str] = set()
@@ -110,9 +118,9 @@ def demand(node: Node, lookup: Callable[[Node], Laid | None]) -> Demand:
             plan.found.append(current)
         else:
             plan.missing[current.digest] = current
-            stack.extend(reversed(parts_of(current)))
+            stack.extend(reversed(parts_of(current, prebuilt)))
     for digest, missing in plan.missing.items():
-        before = {part.digest for part in parts_of(missing)} & plan.missing.keys()
+        before = {part.digest for part in parts_of(missing, prebuilt)} & plan.missing.keys()
         # A set: a step that has one tree as two inputs waits for it once, as it is released once.
         plan.waiting[digest] = len(before)
         for part in before:
@@ -137,7 +145,7 @@ async def carry_out(plan: Demand, make: Callable[[Node, Results], Awaitable[Laid
         except Exception as error:  # noqa: BLE001 - raised below, when everything that runs has ended
             plan.failures.append(error)
             return
-        begin(_released(plan, node))
+        begin(released(plan, node))
 
     def begin(nodes: Iterable[Node]) -> None:
         for node in nodes:
@@ -149,7 +157,7 @@ async def carry_out(plan: Demand, make: Callable[[Node, Results], Awaitable[Laid
     plan.check()
 
 
-def _released(plan: Demand, node: Node) -> list[Node]:
+def released(plan: Demand, node: Node) -> list[Node]:
     """Return what can be made now that `node` is there."""
     free = []
     for digest in plan.dependents.pop(node.digest, []):

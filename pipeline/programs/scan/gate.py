@@ -14,9 +14,10 @@ Params:
                      `ignore`: [{`id`, `package`, `reason`, `owner`, `expires`, `justification`, `variants`, `targets`}]
                      and, where another's VEX document states it, `source` (its file) and `version` (of the package);
                      there an empty `package` or `version` means all
-  today              the date to judge on, ISO 8601
   snapshot           true for a release that is not to be shipped
   out                default `/out`
+
+The date to judge on is the variable TODAY, which the engine sets for a step that runs once a day.
 
 One finding is one weakness in one version of one package, whatever number of scanners, names (CVE, GHSA, GO) and
 binaries it shows up under; the worst severity counts, and every scanner's own is kept. A critical finding always closes
@@ -36,10 +37,9 @@ which bears the date.
 from __future__ import annotations
 
 import datetime as dt
-import re
 
 from pipeline.programs import common, document
-from pipeline.programs.common import Json, Params, Problem
+from pipeline.programs.common import Json, Params
 from pipeline.programs.scan import scanners, statements
 from pipeline.programs.scan.scan_documents import JudgedBinary, Verdict
 from pipeline.programs.scan.scanners import SCANNERS, SEVERITIES, worst
@@ -122,7 +122,7 @@ def judge(
     `results` are govulncheck's, by binary. A finding that is accepted or reachable in one binary and not in another one
     becomes two. That nothing was found that an entry is about is said only when the scan is `complete`.
     """
-    policy, today = params["policy"], dt.date.fromisoformat(params["today"])
+    policy, today = params["policy"], scanners.today()
     entries = [{**e, "expired": dt.date.fromisoformat(e["expires"]) < today} for e in policy.get("ignore") or []]
     binaries = {binary["name"]: binary for binary in params["binaries"]}
     judged: dict[tuple[object, ...], Json] = {}
@@ -206,7 +206,7 @@ def attest(artifacts: list[Json], used: list[Json], found: list[Json], findings:
         for scanner in used:
             own = [e for e in found if (e["scanner"], e["artifact"]) == (scanner["name"], artifact["name"])]
             if artifact["name"] in scanner["scanned"]:
-                made = statements.statement(artifact, scanner, own, findings, params["today"])
+                made = statements.statement(artifact, scanner, own, findings, scanners.today().isoformat())
                 common.write_json(folder / statements.file_name(artifact["name"], scanner["name"]), made)
 
 
@@ -231,8 +231,6 @@ def collect_reachability(artifacts: list[Json], params: Params) -> tuple[list[Js
 def main(params: Params) -> None:
     """Write the report, the verdict and the statements."""
     out = params.path("out", "/out")
-    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", params["today"]):
-        raise Problem(f"{params['today']!r} is not a date: findings cannot be judged without today's")
     artifacts = [
         {**binary, "sha256": common.sha256_of(params.path("binaries_dir", "/in/binaries") / binary["name"])}
         for binary in sorted(params["binaries"], key=lambda binary: str(binary["name"]))

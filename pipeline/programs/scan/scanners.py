@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,6 +82,14 @@ def from_trivy(report: Json) -> Iterator[Json]:
             }
 
 
+def today() -> dt.date:
+    """Return the day of this run, which the engine tells a step that runs once a day. Raises Problem without it."""
+    try:
+        return dt.date.fromisoformat(os.environ.get("TODAY", ""))
+    except ValueError:
+        raise Problem("TODAY is not a date: findings cannot be judged without today's") from None
+
+
 READERS = {"grype": from_grype, "trivy": from_trivy}
 
 
@@ -89,12 +98,11 @@ def age_gap(scanner: str, built: str, params: Params) -> str:
     limit = int(params["policy"]["database_max_age_days"][scanner])
     try:
         day = dt.date.fromisoformat(built[:10])
-        today = dt.date.fromisoformat(params["today"])
     except ValueError:
         return f"{scanner}: the age of its database is not known (built {built or 'at an unknown time'!r})"
-    if day > today:
+    if day > today():
         return f"{scanner}: its database says it was built on {day}, which is yet to come"
-    if (today - day).days > limit:
+    if (today() - day).days > limit:
         return f"{scanner}: its database of {day} is older than {limit} days"
     return ""
 
