@@ -87,7 +87,11 @@ class Artifact:
     @property
     def made_by(self) -> Step | None:
         """The step that makes the file, or None for one that was given."""
-        tree = self.tree
-        while isinstance(tree, Pick):
-            tree = tree.tree
-        return tree.step if isinstance(tree, Output) else None
+        return maker_of(self.tree)
+
+
+def maker_of(tree: Tree) -> Step | None:
+    """Return the step whose output `tree` is or is a part of, None for another tree."""
+    while isinstance(tree, Pick):
+        tree = tree.tree
+    return tree.step if isinstance(tree, Output) else None

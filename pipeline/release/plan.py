@@ -10,6 +10,7 @@ from pipeline.model.artifact import Artifact, Kind
 from pipeline.model.tree import Merge, Tree
 from pipeline.stages import sign
 from pipeline.stages.context import Context
+from pipeline.stages.prebuilt import prebuilt
 from pipeline.stages.stage import Made
 from pipeline.stages.table import STAGES, stages_of
 
@@ -20,7 +21,8 @@ class Release:
 
     `parts` is what each stage has made, by its name: packages without signatures in them, for example. `made` is all of
     that together. `artifacts` are the files that the index tells of, signed where they are signed inside, and the
-    index. `tree` is the content of `dist/<version>/`.
+    index. `tree` is the content of `dist/<version>/`. `prebuilt` has trees that stand for the outputs of steps, by
+    their digests: what other machines have compiled.
     """
 
     context: Context = field(repr=False)
@@ -28,6 +30,7 @@ class Release:
     made: Made = field(repr=False)
     artifacts: tuple[Artifact, ...]
     tree: Tree = field(repr=False)
+    prebuilt: Mapping[str, Tree] = field(default_factory=dict, repr=False)
 
     @property
     def binaries(self) -> tuple[Artifact, ...]:
@@ -54,19 +57,26 @@ class Release:
 def plan(context: Context) -> Release:
     """Return the release of `context` as a value. Nothing runs.
 
-    Raises UsageError when the chosen targets and variants leave nothing to build, and ConfigError for `stages` in
-    product.toml that do not exist.
+    Raises UsageError when the chosen targets and variants leave nothing to build, or another machine's binaries are not
+    of this release, and ConfigError for `stages` in product.toml that do not exist.
     """
     parts = _parts(context)
     made = _together(parts)
-    done = sign.finished(context, made, _described(context, made))
-    return Release(context=context, parts=parts, made=made, artifacts=done.artifacts, tree=done.tree)
+    done = sign.finished(context, made)
+    return Release(
+        context=context,
+        parts=parts,
+        made=made,
+        artifacts=done.artifacts,
+        tree=done.tree,
+        prebuilt=prebuilt(context, made),
+    )
 
 
 def remake(context: Context, release: Tree) -> Tree:
     """Return the files of `release`, without signatures, as `context` gives them again."""
     made = _together(_parts(context))
-    return sign.unsigned(context, made, _described(context, made), release)
+    return sign.unsigned(context, made, release)
 
 
 def remake_unscanned(context: Context) -> Tree:
@@ -74,17 +84,6 @@ def remake_unscanned(context: Context) -> Tree:
     stages = tuple(stage for stage in context.product.stages if stage != "scan")
     product = context.product.model_copy(update={"stages": stages})
     return Merge.of(*(artifact.tree for artifact in _together(_parts(replace(context, product=product))).artifacts))
-
-
-def _described(context: Context, made: Made) -> tuple[Artifact, ...]:
-    """Return the artifacts as `release.json` tells of them: on no particular day, and all made on one machine.
-
-    So two releases of the same source have the same index, whenever and on however many machines they were made.
-    """
-    names = {artifact.name for artifact in made.of(Kind.BINARY)}
-    given = {name: tree for name, tree in context.given.items() if name not in names}
-    timeless = replace(context, given=given)
-    return sign.signed(timeless, _together(_parts(timeless)))
 
 
 def _parts(context: Context) -> dict[str, Made]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol, TypeVar
 
 from pipeline.config.policy import Policy
@@ -21,6 +21,9 @@ Directory_co = TypeVar("Directory_co", covariant=True)
 
 class Backend(Protocol[Directory_co]):
     """One engine, and what a person has given it."""
+
+    prebuilt: Mapping[str, Tree]
+    """Trees that stand for the outputs of steps, by their digests, in all that is evaluated from now on."""
 
     @property
     def catalog(self) -> Catalog:

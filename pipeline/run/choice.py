@@ -55,6 +55,7 @@ def context_of(
     toolchain: Toolchain,
     images: Mapping[str, Image],
     given: Mapping[str, Given],
+    prebuilt: Mapping[str, Given],
     packaging: Files,
     schemas: Files,
 ) -> Context:
@@ -80,6 +81,7 @@ def context_of(
             signing_fingerprint=UNDECIDED,
         ),
         given=given,
+        prebuilt=prebuilt,
         packaging=packaging,
         schemas=schemas,
     )

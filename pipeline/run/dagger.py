@@ -6,7 +6,7 @@ import asyncio
 import re
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -47,6 +47,7 @@ class DaggerBackend:
     epoch: int
     given: dict[str, dagger.Directory] = field(default_factory=dict)
     secrets: dict[str, dagger.Secret] = field(default_factory=dict)
+    prebuilt: Mapping[str, Tree] = field(default_factory=dict)
 
     @property
     def first(self) -> Iterable[Step]:
@@ -159,7 +160,7 @@ class DaggerBackend:
         return await looker(self.client, self.engine.archives)(step)
 
     async def evaluate(self, tree: Tree) -> dagger.Directory:
-        return await self.engine.evaluate(tree, given=self.given, secrets=self.secrets)
+        return await self.engine.evaluate(tree, given=self.given, secrets=self.secrets, prebuilt=self.prebuilt)
 
     async def read(self, tree: Tree, path: str) -> str:
         return await (await self.evaluate(tree)).file(path).contents()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +57,7 @@ class LocalBackend:
     first: tuple[Step, ...] = ()
     given: dict[str, Path] = field(default_factory=dict)
     secrets: dict[str, Secret] = field(default_factory=dict)
+    prebuilt: Mapping[str, Tree] = field(default_factory=dict)
     _engine: LocalEngine | None = None
     _key: SigningKey | None = None
 
@@ -124,7 +125,7 @@ class LocalBackend:
         return await self.read(step.out, needs.FOUND)
 
     async def evaluate(self, tree: Tree) -> Path:
-        return await self.engine.evaluate(tree, given=self.given, secrets=self.secrets)
+        return await self.engine.evaluate(tree, given=self.given, secrets=self.secrets, prebuilt=self.prebuilt)
 
     async def read(self, tree: Tree, path: str) -> str:
         return (await self.evaluate(tree) / path).read_text("utf-8")

@@ -10,7 +10,7 @@ from pipeline.config.images import BUILDER
 from pipeline.config.policy import Policy, load_policy
 from pipeline.config.product import Product, load_product
 from pipeline.config.toolchain import Toolchain, Wanted, wanted
-from pipeline.errors import SigningError
+from pipeline.errors import SigningError, UsageError
 from pipeline.host.documents import read_document
 from pipeline.host.folders import packaging_folder
 from pipeline.images import needs
@@ -99,19 +99,22 @@ class Walk(Generic[Directory]):
             await self._policy(product),
             toolchain=toolchain,
             images=backend.catalog.images(toolchain),
-            given={**await self._databases(product), **await self._prebuilt()},
+            given=await self._databases(product),
+            prebuilt=await self._prebuilt(),
             packaging=load_packaging(packaging_folder() / "products" / request.product, product),
             schemas=load_schemas(packaging_folder()),
         )
         return replace(context, missing=await self._missing())
 
     def release(self, context: Context) -> Release:
-        """Return the graph of the release of `context`."""
-        return plan(context)
+        """Return the graph of the release of `context`. From now on, the backend takes what others built for it."""
+        made = plan(context)
+        self.backend.prebuilt = made.prebuilt
+        return made
 
     async def prepared(self, context: Context, *trees: Tree, check: bool = True) -> Context:
         """Return `context` once the images of the steps below `trees` are available, and have what those steps need."""
-        steps = {step for tree in trees for step in steps_of(tree)}
+        steps = {step for tree in trees for step in steps_of(tree, self.backend.prebuilt)}
         await self.backend.prepare(sorted({step.image.base.name for step in steps}))
         if check:
             await tested(self.backend, steps)
@@ -181,11 +184,18 @@ class Walk(Generic[Directory]):
                 return {}
 
     async def _prebuilt(self) -> dict[str, Given]:
-        """Return the binaries of other machines' `build`, by artifact name."""
+        """Return what `build` left on other machines: the folder of each file, by name. Raises UsageError."""
         found: dict[str, Given] = {}
         for number, leg in enumerate(self.request.legs):
             tree = await self.backend.bring(f"leg-{number}", leg)
-            found.update({name: tree for name in await self.backend.names(leg) or () if not name.endswith("/")})
+            names = [name for name in await self.backend.names(leg) or () if not name.endswith("/")]
+            if not names or found.keys() & names:
+                twice = ", ".join(sorted(found.keys() & names))
+                raise UsageError(
+                    f"two folders of --from have {twice}" if twice else "a folder of --from has no files",
+                    resolution="name each folder that `build` made once",
+                )
+            found.update(dict.fromkeys(names, tree))
         return found
 
     async def _missing(self) -> dict[str, str]:

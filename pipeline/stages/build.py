@@ -86,27 +86,14 @@ def modules(context: Context) -> Tree | None:
 
 
 def binary(context: Context, target: Target, variant: Variant, module_cache: Tree | None) -> Artifact:
-    """Return the binary of `variant` for `target`: compiled with no network, or brought from another machine."""
+    """Return the binary of `variant` for `target`, compiled with no network."""
     name = context.product.artifact(context.version, target, variant)
-    brought = context.given.get(name)
     return Artifact(
         name=name,
         kind=Kind.BINARY,
-        tree=(_take(context, brought, name) if brought else _compile(context, target, variant, name, module_cache)).out,
+        tree=_compile(context, target, variant, name, module_cache).out,
         target=str(target),
         variant=variant.name,
-    )
-
-
-def _take(context: Context, brought: Tree, name: str) -> Step:
-    """Return the step that takes over a binary: on its way between machines it may have lost its mode."""
-    return Step(
-        title=f"take over {name}",
-        image=context.image("debian"),
-        argv=("install", "-m", "0755", f"/in/brought/{name}", f"/out/{name}"),
-        inputs=(("brought", Pick(brought, paths=(name,))),),
-        epoch=context.epoch,
-        outputs=(name,),
     )
 
 

@@ -49,8 +49,9 @@ class Options:
 class Context:
     """The values of one release.
 
-    `given` holds trees from outside by name: `scan-db`, `advisories`, and binaries that were built elsewhere under
-    their artifacts' names. `missing` says of each scanner without a database why it has none; the gate repeats it.
+    `given` holds trees from outside by name: `scan-db`, `advisories`. `prebuilt` holds what `build` left on other
+    machines: by the name of each file, the folder that it is in. `missing` says of each scanner without a database why
+    it has none; the gate repeats it.
     """
 
     product: Product
@@ -61,6 +62,7 @@ class Context:
     images: Mapping[str, Image] = field(repr=False)
     options: Options = field(default_factory=Options)
     given: Mapping[str, Given] = field(default_factory=dict, repr=False)
+    prebuilt: Mapping[str, Given] = field(default_factory=dict, repr=False)
     missing: Mapping[str, str] = field(default_factory=dict)
     packaging: Files = field(default=EMPTY, repr=False)
     """The files that packages are made from; empty for a product without packages."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from pipeline.model.artifact import Artifact, Kind
+from pipeline.model.artifact import Artifact, Kind, maker_of
 from pipeline.model.graph import steps_of
 from pipeline.model.image import Image
 from pipeline.model.step import Caching, ExitCode, Step
@@ -28,7 +28,7 @@ EPHEMERAL_IDENTITY = "Key of one run - not for shipping <ephemeral@localhost>"
 def index(context: Context, made: Made, described: Sequence[Artifact]) -> Artifact:
     """Return `release.json` with its checksums: what each artifact is, its digest, and the step that made it.
 
-    `described` are the artifacts as the index tells of them.
+    `described` are the artifacts with the steps that made them, where those of `made` are files of another release.
     """
     step = inside(
         "sign.index",
@@ -178,10 +178,7 @@ def _image(image: Image) -> release_index.AboutImage:
         reference=base.reference,
         resolved=base.resolved,
         stands_in_for=base.stands_in_for,
-        layers=tuple(
-            release_index.Layer(mount, tree.step.digest if isinstance(tree, Output) else tree.digest)
-            for mount, tree in image.layers
-        ),
+        layers=tuple(release_index.Layer(mount, (maker_of(tree) or tree).digest) for mount, tree in image.layers),
         made_from=base.made_from,
         packages=base.installed if base.made_from else (),
     )

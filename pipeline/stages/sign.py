@@ -6,7 +6,6 @@ signature is the commit's, or that of the key where it is younger, so that the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline.model.artifact import Artifact, Kind
@@ -29,15 +28,15 @@ class Finished:
     tree: Tree = field(repr=False)
 
 
-def finished(context: Context, made: Made, described: Sequence[Artifact]) -> Finished:
-    """Return the release that what was `made` becomes; `described` are its artifacts as the index tells of them.
+def finished(context: Context, made: Made) -> Finished:
+    """Return the release that what was `made` becomes.
 
     Statements bear a day, so the index names them without their digests, and their own signatures vouch for them.
     """
     if context.options.ephemeral_key and any(map(_is_rpm, made.artifacts)):
-        return _in_one_step(context, made, described)
+        return _in_one_step(context, made)
     ready = signed(context, made)
-    indexed = finish.index(context, replace(made, artifacts=ready), described)
+    indexed = finish.index(context, replace(made, artifacts=ready), ready)
     files = Merge.of(*(artifact.tree for artifact in (*ready, *made.statements)), indexed.tree)
     return Finished(artifacts=(*ready, indexed), tree=Merge.of(files, finish.signatures(context, files)))
 
@@ -63,26 +62,26 @@ def signed(context: Context, made: Made) -> tuple[Artifact, ...]:
     )
 
 
-def unsigned(context: Context, made: Made, described: Sequence[Artifact], release: Tree) -> Tree:
+def unsigned(context: Context, made: Made, release: Tree) -> Tree:
     """Return the files of a release that was made before, without signatures, for whoever does not have its key.
 
-    The index is over the RPMs of `release`, which have their signatures inside.
+    The index is over the RPMs of `release`, which have their signatures inside, and names the steps that signed them.
     """
     ready = tuple(
         replace(each, tree=Pick(release, paths=(each.name,))) if _is_rpm(each) else each for each in made.artifacts
     )
-    indexed = finish.index(context, replace(made, artifacts=ready), described)
+    indexed = finish.index(context, replace(made, artifacts=ready), signed(context, made))
     return Merge.of(*(artifact.tree for artifact in (*made.artifacts, *made.statements)), indexed.tree)
 
 
-def _in_one_step(context: Context, made: Made, described: Sequence[Artifact]) -> Finished:
+def _in_one_step(context: Context, made: Made) -> Finished:
     """Return the release signed by a key of one step: no other step can have it, so that step does all of the above."""
     packages = sorted(artifact.name for artifact in made.artifacts if _is_rpm(artifact))
     step = inside(
         "sign.sign_once",
         sign_once.Parameters(
             key=finish.chosen_key(""),
-            index=finish.index_parameters(context, made, described),
+            index=finish.index_parameters(context, made, made.artifacts),
             packages=tuple(packages),
         ),
         title="sign rpms, index and sign with a key of this run",

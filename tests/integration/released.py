@@ -14,17 +14,18 @@ PROJECT = Path(__file__).resolve().parents[2]
 RELEASE = ("release", "--product", "example", "--tag", "v1.2.3", "--source", "examples/weed", "--commit", "1" * 40)
 SIGNED = (".asc", ".gpg")
 DAY = os.environ["PIPELINE_TEST_DAY"]
-AS_OF = (
-    f"from pipeline.cli import parser; from pipeline.run import request; request.today = lambda: {DAY!r}; parser.main()"
-)
-"""The command line on the day on which the tests began: after midnight, it would scan again."""
+"""The day on which the tests began: after midnight, a release would scan again."""
 
 
 def pipeline(
-    *arguments: str, prefix: tuple[str, ...] = (), project: Path = PROJECT, **variables: str
+    *arguments: str, prefix: tuple[str, ...] = (), project: Path = PROJECT, day: str = DAY, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run `pipeline` of `project` with `arguments` there and return what it said."""
-    argv = [*prefix, sys.executable, "-c", AS_OF, *arguments]
+    """Run `pipeline` of `project` with `arguments` there, as on that day, and return what it said."""
+    as_of = (
+        "from pipeline.cli import parser; from pipeline.run import request; "
+        f"request.today = lambda: {day!r}; parser.main()"
+    )
+    argv = [*prefix, sys.executable, "-c", as_of, *arguments]
     env = {**os.environ, **variables}
     return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=project, env=env)
 

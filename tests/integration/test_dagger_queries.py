@@ -439,6 +439,7 @@ def expected_plan() -> str:
         load_policy(folder / "policy.toml"),
         toolchain=toolchain,
         images=catalog.images(toolchain),
+        prebuilt={},
         given={"advisories": Given("advisories", advisories)},
         packaging=load_packaging(folder, product),
         schemas=load_schemas(packaging_folder()),

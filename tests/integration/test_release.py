@@ -185,6 +185,16 @@ def test_a_second_run_finds_everything_in_the_store(dist: Path, tmp_path: Path) 
     }
 
 
+def test_the_index_names_the_very_steps_whose_results_the_release_is_made_of(dist: Path) -> None:
+    index = json.loads((dist / "release.json").read_text())
+    named = {each["step"]: each["step_title"] for each in index["artifacts"] if each["kind"] != "notes"}
+    planned = json.loads(succeeded(pipeline("plan", *RELEASE[1:], "--json")))
+    assert {row["state"] for row in planned} == {"cached"}
+    assert named.items() <= {row["digest"]: row["title"] for row in planned}.items()
+    layers = {layer["step"] for image in index["images"] for layer in image["layers"]}
+    assert layers <= {row["digest"] for row in planned}
+
+
 @pytest.mark.usefixtures("dist")
 def test_a_planted_critical_vulnerability_closes_the_gate(tmp_path: Path) -> None:
     planted = json.loads((PROJECT / "packaging/products/example/advisories/EXAMPLE-2026-0001.json").read_text())

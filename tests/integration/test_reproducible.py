@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.integration.released import PROJECT, RELEASE, contents, pipeline, second_home, succeeded
+from tests.integration.released import DAY, PROJECT, RELEASE, contents, pipeline, second_home, succeeded
 
 
 @pytest.mark.heavy
@@ -40,7 +41,7 @@ def test_a_release_is_the_same_in_another_place_time_zone_locale_umask_and_on_on
     assert contents(tmp_path / "second" / "1.2.3") == contents(dist)
 
 
-def test_a_release_of_binaries_from_two_machines_is_the_same(dist: Path, tmp_path: Path) -> None:
+def test_a_release_of_binaries_from_two_machines_on_another_day_is_the_same(dist: Path, tmp_path: Path) -> None:
     what = RELEASE[1:]
     legs = []
     for target in ("linux/amd64", "linux/arm64"):
@@ -49,5 +50,36 @@ def test_a_release_of_binaries_from_two_machines_is_the_same(dist: Path, tmp_pat
         for file in built.iterdir():
             file.chmod(0o644)  # as services that carry artifacts from job to job do
         legs += ["--from", str(built)]
-    succeeded(pipeline(*RELEASE, *legs, "--dist", str(tmp_path / "dist")))
-    assert contents(tmp_path / "dist" / "1.2.3") == contents(dist)
+    planned = json.loads(succeeded(pipeline("plan", *what, *legs, "--json")))
+    assert {row["title"].split(" ")[0] for row in planned if row["state"] == "prebuilt"} == {"build"}
+    tomorrow = (dt.date.fromisoformat(DAY) + dt.timedelta(days=1)).isoformat()
+    done = pipeline(*RELEASE, *legs, "--dist", str(tmp_path / "dist"), day=tomorrow)
+    succeeded(done)
+    assert "✓ build linux" not in done.stderr
+    before, after = contents(dist), contents(tmp_path / "dist" / "1.2.3")
+    assert before.keys() == after.keys()
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {name for name in before if name.endswith(".vulns.intoto.json")}, "they say on which day it was"
+
+
+def test_what_follows_from_another_machines_binary_is_kept_for_no_release_without_it(
+    dist: Path, tmp_path: Path
+) -> None:
+    name = "example-1.2.3-linux-amd64"
+    planted = (dist / name).read_bytes() + b"\0"
+    (tmp_path / "leg").mkdir()
+    (tmp_path / "leg" / name).write_bytes(planted)
+    what = ("sbom", *RELEASE[1:], "--target", "linux/amd64", "--variant", "standard")
+    foreign = Path(succeeded(pipeline(*what, "--from", str(tmp_path / "leg"), "--dist", str(tmp_path / "1"))).strip())
+    assert (foreign / name).read_bytes() == planted
+    own = Path(succeeded(pipeline(*what, "--dist", str(tmp_path / "2"))).strip())
+    before, planted_files, after = contents(dist), contents(foreign), contents(own)
+    assert {file: before[file] for file in after} == after
+    assert {file for file in after if after[file] != planted_files[file]} >= {name, f"{name}.cdx.json"}
+
+
+def test_another_releases_binary_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "example-1.2.4-linux-amd64").touch()
+    done = pipeline("build", *RELEASE[1:], "--from", str(tmp_path), "--dist", str(tmp_path / "dist"))
+    assert done.returncode == 2
+    assert "--from brings what this release does not make: example-1.2.4-linux-amd64" in done.stderr

@@ -62,12 +62,13 @@ def every_step(specs: ImageSpecs) -> set[Step]:
         packaging = load_packaging(PRODUCTS / name, product)
         base = replace(context(), product=product, packaging=packaging, images=images)
         for each in variations(base) if name == "example" else [base]:
-            found |= set(steps_of(plan(each).tree))
+            release = plan(each)
+            found |= {*steps_of(release.tree), *steps_of(release.tree, release.prebuilt)}
     general = images["debian"]
-    release = {"release": Given("release", "sha256:1"), "key": Given("key", "sha256:2")}
+    given = {"release": Given("release", "sha256:1"), "key": Given("key", "sha256:2")}
     for step in (
         finish.inspect_key(general),
-        finish.verify(general, release, key="", fingerprint=""),
+        finish.verify(general, given, key="", fingerprint=""),
         checkout(Given("repository", "sha256:3"), parameters(context().product, context().version), image=general),
     ):
         found.add(step)
@@ -81,7 +82,7 @@ def variations(base: Context) -> Iterator[Context]:
     yield replace(base, options=replace(options, ephemeral_key=True))
     yield replace(base, options=replace(options, databases=Databases.FEED))
     binaries = [binary.name for binary in plan(base).binaries]
-    yield replace(base, given={**base.given, binaries[0]: Given("leg", "sha256:4")})
+    yield replace(base, prebuilt={binaries[0]: Given("leg", "sha256:4")})
 
 
 def literal(node: ast.expr | None) -> str:

@@ -233,20 +233,43 @@ def test_a_target_that_does_not_exist_is_named_with_those_that_do() -> None:
     assert "linux/arm64" in caught.value.resolution
 
 
-def test_a_binary_that_was_brought_is_not_compiled_but_proved_again() -> None:
-    name = "example-1.2.3-linux-arm64"
-    brought = made(replace(context(), given={**context().given, name: Given("leg", "sha256:7")}))
-    steps = titles(brought)
-    assert "build linux-arm64 standard" not in steps
-    assert "prove linux-arm64 standard" in steps
-    assert told(brought) == told(made())
+PREBUILT = "example-1.2.3-linux-arm64"
 
 
-def told(release: Release) -> Files:
-    """Return the program and the parameters of the index: all that `release.json` says but digests of files."""
-    found = dict(titles(release)["index and checksums"].inputs)["program"]
-    assert isinstance(found, Files)
-    return found
+def test_a_prebuilt_binary_changes_nothing_in_the_graph_and_is_taken_for_the_output_of_its_step() -> None:
+    leg = Given("leg-0", "sha256:7")
+    release = made(replace(context(), prebuilt={PREBUILT: leg, f"{PREBUILT}.proof.json": leg}))
+    assert release.tree == made().tree
+    assert release.prebuilt.keys() == {titles(made())["build linux-arm64 standard"].digest}
+    ran = {step.title for step in steps_of(release.tree, release.prebuilt)}
+    assert {"take over example-1.2.3-linux-arm64", "prove linux-arm64 standard", "build linux-arm64 fips"} <= ran
+    every = {PREBUILT: leg, **{f"example-1.2.3-linux-{rest}": leg for rest in ("arm64-fips", "amd64", "amd64-fips")}}
+    release = made(replace(context(), prebuilt=every))
+    ran = {step.title for step in steps_of(release.tree, release.prebuilt)}
+    assert sum(title.startswith("take over ") for title in ran) == 4
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["example-1.2.4-linux-arm64"], "does not make: example-1.2.4-linux-arm64"),
+        ([PREBUILT, "other"], "does not make: other"),
+        ([f"{PREBUILT}.proof.json"], "has no binary of this release"),
+    ],
+)
+def test_what_is_not_of_this_release_is_not_taken_from_another_machine(names: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        made(replace(context(), prebuilt=dict.fromkeys(names, Given("leg-0", "sha256:7"))))
+    assert "example-1.2.3-linux-amd64-fips" in (caught.value.details or "")
+
+
+def test_the_index_names_the_steps_of_this_graph_and_no_others() -> None:
+    release = made()
+    own = dict(dict(titles(release)["index and checksums"].inputs)["program"].entries)["params.json"]  # type: ignore[union-attr]
+    told = json.loads(own.content)
+    steps = {step.digest: step.title for step in steps_of(release.tree)}
+    assert {entry["step"]: entry["step_title"] for entry in told["described"]}.items() <= steps.items()
+    assert {layer["step"] for image in told["release"]["images"] for layer in image["layers"]} <= steps.keys()
 
 
 def test_feeds_are_fetched_and_binaries_judged_once_a_day_and_nothing_else_is() -> None:

@@ -6,7 +6,8 @@ import json
 import sys
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import anyio
@@ -19,6 +20,7 @@ from pipeline.errors import SigningError, UsageError
 from pipeline.host.folders import packaging_folder
 from pipeline.model.graph import steps_of
 from pipeline.model.step import Step
+from pipeline.model.tree import Tree
 from pipeline.release.drawing import dot, mermaid, svg
 
 SHOWN_CHANGES = 3
@@ -28,8 +30,12 @@ def plan(options: Namespace) -> int:
     """List every step with what the next run would do about it, and why."""
     with opened(options) as run:
         planned, engine = anyio.run(run.walk.looked_at), run.backend.engine
-        missing = engine.missing(*planned.goals)
-        rows = [_row(step, engine.explain(step, missing), step.digest in missing) for step in steps_of(planned.tree)]
+        prebuilt = planned.prebuilt
+        missing = engine.missing(*planned.goals, prebuilt=prebuilt)
+        rows = [
+            _row(step, engine.explain(step, missing, prebuilt), _state(step, missing, prebuilt))
+            for step in steps_of(planned.tree, prebuilt)
+        ]
     print(f"compiled by {planned.context.toolchain}", file=sys.stderr if options.json else sys.stdout)
     if options.json:
         print(json.dumps(rows, indent=2))
@@ -46,9 +52,16 @@ def plan(options: Namespace) -> int:
     return 0
 
 
-def _row(step: Step, reason: Reason, missing: bool) -> dict[str, str]:
-    """Return what the plan prints about a step. `not needed`: its result is gone, but what it was needed for exists."""
-    state = "cached" if reason.cached else "will run" if missing else "not needed"
+def _state(step: Step, missing: AbstractSet[str], prebuilt: Mapping[str, Tree]) -> str:
+    """Return what becomes of a step. `not needed`: its result is gone, but what it was needed for exists."""
+    if step.digest in prebuilt:
+        return "prebuilt"
+    return "will run" if step.digest in missing else "not needed"
+
+
+def _row(step: Step, reason: Reason, otherwise: str) -> dict[str, str]:
+    """Return what the plan prints about a step, whose state is `otherwise` if its result is not in the store."""
+    state = "cached" if reason.cached and otherwise != "prebuilt" else otherwise
     unknown = "" if step.image.base.known else f"image {step.image.base.name} is not built yet"
     return {
         "title": step.title,
@@ -93,7 +106,9 @@ def shell(options: Namespace) -> int:
                 planned = await walk.planned(signed=False)
             step = find_step((*steps_of(planned.tree), walk.key_step()), options.step)
             argv = ("/bin/sh", "-c", options.command) if options.command else ()
-            return await backend.engine.shell(step, given=backend.given, secrets=backend.secrets, argv=argv)
+            return await backend.engine.shell(
+                step, given=backend.given, secrets=backend.secrets, prebuilt=backend.prebuilt, argv=argv
+            )
 
         return anyio.run(work)
 

@@ -17,11 +17,11 @@ import anyio.to_thread
 
 from pipeline.engine.base import Observer, Secret, ignore
 from pipeline.engine.local import schedule
-from pipeline.engine.local.context import Context
 from pipeline.engine.local.entry import Laid
 from pipeline.engine.local.evaluation import Evaluation
 from pipeline.engine.local.history import History, Reason
 from pipeline.engine.local.runner import run_shell
+from pipeline.engine.local.shared import Context
 from pipeline.engine.local.store import Store
 from pipeline.engine.network import NetworkSettings
 from pipeline.errors import EngineError, PipelineError

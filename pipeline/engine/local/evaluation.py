@@ -17,7 +17,6 @@ import anyio.to_thread
 
 from pipeline.engine.base import Event, Secret, What
 from pipeline.engine.local import schedule
-from pipeline.engine.local.context import Context
 from pipeline.engine.local.demands import check_platform, find_root, granted
 from pipeline.engine.local.entry import TREE, Laid, seal
 from pipeline.engine.local.layout import describe, lay_out, stand_in, view
@@ -25,6 +24,7 @@ from pipeline.engine.local.log import StepLog
 from pipeline.engine.local.names import Names
 from pipeline.engine.local.runner import Job, judge, run_job
 from pipeline.engine.local.schedule import Node, Results
+from pipeline.engine.local.shared import Context
 from pipeline.errors import PipelineError, StepFailedError
 from pipeline.host.content import Listing, remove_tree
 from pipeline.host.disk import full_disk, is_about_space, store_errors
