@@ -144,6 +144,15 @@ def test_the_notes_say_of_a_directory_that_nobody_checked_its_commit(params: Par
         assert ("`0a1b`, with what `git rev-parse a9cd9b0^{tree}` prints" in notes) == (not verified and not dirty)
 
 
+def test_the_notes_warn_of_a_fips_module_of_which_no_certificate_is_known(params: Parameters) -> None:
+    for fips, warned in ((PROOF["fips"], False), ({"module": "boringcrypto", "certificate": ""}, True), (None, False)):
+        proof = params.artifacts_dir / f"{BINARY}.proof.json"
+        proof.write_text(json.dumps({**PROOF, "fips": fips}))
+        index.main(params)
+        notes = (params.out / "release-notes.md").read_text()
+        assert (f"**No certificate is known for the FIPS module of {BINARY}.**" in notes) == warned
+
+
 def exposed(params: Parameters, *packages: str) -> str:
     """Return the notes of a release whose two services are in `packages`, one name or several for each."""
     names = ("weed-a@.service", "weed-b@.service")

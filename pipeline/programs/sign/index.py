@@ -149,18 +149,23 @@ def notes_on_toolchain(toolchain: Optional[AboutToolchain]) -> list[str]:
 
 def notes_on_fips(folder: Path, artifacts: Iterable[Listed]) -> list[str]:
     """Return the table of what was proved of each binary: linking, FIPS module, certificate."""
-    rows = []
+    rows, unknown = [], []
     for artifact in artifacts:
         if artifact.kind == "proof" and artifact.subject:  # not openssl-fips.json, which is about no binary
             proof = common.read_object(folder / artifact.name)
             fips = proof.get("fips") or {"module": "none", "certificate": ""}
             linking = "dynamic" if proof["linking"]["interpreter"] else "static"
-            certificate = fips["certificate"] or "-"
-            rows.append([proof["subject"]["name"], proof["build"]["toolchain"], linking, fips["module"], certificate])
+            name, certificate = proof["subject"]["name"], fips["certificate"] or "-"
+            rows.append([name, proof["build"]["toolchain"], linking, fips["module"], certificate])
+            unknown += [name] if proof.get("fips") and not fips["certificate"] else []
     if not rows:
         return []
     lines = ["## Binaries", "", *table(["Binary", "Toolchain", "Linking", "FIPS module", "Certificate"], rows), ""]
-    return [*lines, "A certificate is that of the cryptographic module; it does not certify this product.", ""]
+    lines += ["A certificate is that of the cryptographic module; it does not certify this product.", ""]
+    if unknown:
+        warning = f"**No certificate is known for the FIPS module of {', '.join(unknown)}.**"
+        lines += [f"{warning} Look it up at CMVP before you rely on it.", ""]
+    return lines
 
 
 def notes_on_exposure(folder: Path, artifacts: Iterable[Listed]) -> list[str]:
