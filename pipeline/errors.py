@@ -82,12 +82,12 @@ class StepFailedError(PipelineError):
         details: str = "",
         resolution: str = "",
         digest: str = "",
-        said: tuple[str, ...] = (),
+        output: tuple[str, ...] = (),
         log: str = "",
     ) -> None:
         super().__init__(brief, details=details, resolution=resolution)
         self.digest = digest
-        self.said = said
+        self.output = output
         self.log = log
 
 

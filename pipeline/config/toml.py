@@ -130,7 +130,7 @@ def _describe(kind: type[BaseModel], detail: ErrorDetails, lines: dict[Key, int]
         case "extra_forbidden":
             return f"{prefix}unknown key{_choices(str(key[-1]), _fields(kind, key[:-1]))}"
         case "missing":
-            return f"{prefix}required, and not there"
+            return f"{prefix}required, but missing"
         case "enum" | "literal_error":
             allowed = re.findall(r"'([^']*)'", str(context.get("expected", "")))
             return f"{prefix}{detail['input']!r} is not one of the values{_choices(str(detail['input']), allowed)}"

@@ -143,9 +143,9 @@ def entries(document: OpenVex, *, product: str, version: str) -> Iterator[dict[s
 
 def _accepted(document: OpenVex, statement: Statement) -> dict[str, Any]:
     """Return what of an entry does not depend on the package."""
-    said = statement.impact_statement or statement.status_notes or statement.justification.replace("_", " ")
+    output = statement.impact_statement or statement.status_notes or statement.justification.replace("_", " ")
     justification = "vulnerable_code_not_present" if statement.status == "fixed" else statement.justification
-    reason = f"{document.author} states {statement.status}{f': {said}' if said else ''}"
+    reason = f"{document.author} states {statement.status}{f': {output}' if output else ''}"
     return {"justification": justification or None, "reason": reason}
 
 

@@ -53,7 +53,7 @@ class Pipeline:
         """Build, scan, index and sign everything: the folder of a whole release. Fails when the gate is closed."""
         async with self._walk(request) as walk:
             planned = await walk.planned(fetch=True)
-            await walk.judge(planned, REPORTS)
+            await walk.check_gate(planned, REPORTS)
             return await walk.backend.evaluate(planned.tree)
 
     @of_request("build")
@@ -79,7 +79,7 @@ class Pipeline:
         async with self._walk(request) as walk:
             planned = await walk.planned(signed=False, fetch=True)
             if not report_only:
-                await walk.judge(planned, REPORTS)
+                await walk.check_gate(planned, REPORTS)
             return await walk.backend.evaluate(planned.part("scan"))
 
     @of_request("package")
@@ -87,7 +87,7 @@ class Pipeline:
         """Build, scan and package: DEB and RPM, not signed yet. Fails when the gate is closed."""
         async with self._walk(request) as walk:
             planned = await walk.planned(signed=False, fetch=True)
-            await walk.judge(planned, REPORTS)
+            await walk.check_gate(planned, REPORTS)
             return await walk.backend.evaluate(planned.part("package"))
 
     @of_request("plan")

@@ -1,4 +1,4 @@
-"""What is said when a step fails, in the same words by every engine."""
+"""The messages for a step that failed, in the same words on every engine."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def failed(step: Step, what: str, *, output: Iterable[str] = (), log: str = "") 
     `log` is where all of its output is, empty when only the engine's own display has it.
     """
     details = [f"digest:  {step.digest}", f"command: {shlex.join(step.argv)}", *([f"log:     {log}"] if log else [])]
-    said = tuple(output)[-TAIL_LINES:]
-    details += [f"  | {line}" for line in said]
+    tail = tuple(output)[-TAIL_LINES:]
+    details += [f"  | {line}" for line in tail]
     shell = f"run `{shell_of(step.digest)}` for a shell in exactly this step"
     return StepFailedError(
         f'step "{step.title}" {what}',
         details="\n".join(details),
         resolution=f"read the log, or {shell}" if log else shell,
         digest=step.digest,
-        said=said,
+        output=tail,
         log=log,
     )
 
@@ -52,12 +52,12 @@ def ended_with(code: int) -> str:
 
 
 def took_longer(seconds: float) -> str:
-    """Return what is said of a step that was stopped after its time."""
+    """Return the error for a step that was stopped after its time."""
     return f"ran longer than {seconds:g} seconds and was stopped with all it had started"
 
 
 def did_not_make(paths: Sequence[str]) -> str:
-    """Return what is said of a step whose promised outputs are not there."""
+    """Return the error for a step that did not make its promised outputs."""
     return f"did not make {', '.join(f'/out/{path}' for path in paths)}"
 
 
@@ -78,7 +78,7 @@ def left_secret(step: Step, secret: str, path: str) -> StepFailedError:
     """Return the error for a step with the value of a secret in its output."""
     return StepFailedError(
         f'step "{step.title}" left the value of secret {secret!r} in /out/{path}',
-        resolution="a secret may be used by a program, and never become a part of its result",
+        resolution="a program may use a secret, but must not write it into its result",
     )
 
 

@@ -17,7 +17,7 @@ def bwrap(
 ) -> list[str]:
     """Return the command line that runs `argv` in `cwd`, with the arguments `mounts` for what it sees.
 
-    It has processes, IPC and a host name of its own, and ends with whoever started it. `apart` are further arguments:
+    It has processes, IPC and a host name of its own, and ends with its starter. `apart` are further arguments:
     another user, fewer capabilities. `terminal` leaves it the terminal, which only a person's own shell may have.
     """
     return [

@@ -130,7 +130,7 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o644, aside: Path | Non
     """Write a file so that everybody sees the old bytes or the new ones, never a part, also after a power cut.
 
     It is made beside `path`, or in the folder `aside` of the same file system, whose owner cleans up after a crash.
-    `mode` holds whatever the umask is. Raises OSError, and with `new` FileExistsError where `path` is there already.
+    `mode` holds whatever the umask is. Raises OSError, and with `new` FileExistsError if `path` already exists.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = (aside or path.parent) / f".{path.name}.{secrets.token_hex(6)}"

@@ -19,9 +19,9 @@ logger = logging.getLogger(__name__)
 
 
 def take(path: Path, *, shared: bool = False, wait: bool = True) -> int:
-    """Return a descriptor that holds the lock file `path` until it is closed. The file is made if it is not there.
+    """Return a descriptor that holds the lock file `path` until it is closed. The file is made if it is missing.
 
-    Whoever unlinks a lock file must hold it. Raises BlockingIOError without `wait` if another one has it, and OSError.
+    A process that unlinks a lock file must hold it. Raises BlockingIOError without `wait` if it is taken, and OSError.
     """
     mode = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
     path.parent.mkdir(parents=True, exist_ok=True)

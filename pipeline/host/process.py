@@ -273,8 +273,8 @@ def _check(completed: Completed, error: type[PipelineError], timeout: float | No
     command = shlex.join(completed.argv)
     if len(completed.stdout) > MAX_CAPTURE or len(completed.stderr) > MAX_CAPTURE:
         raise error(f"{completed.argv[0]} wrote more than {MAX_CAPTURE} bytes", details=command)
-    said = (completed.output or completed.stderr or completed.stdout).decode("utf-8", "replace").strip()
-    details = "\n".join([command, *said.splitlines()[-20:]])
+    output = (completed.output or completed.stderr or completed.stdout).decode("utf-8", "replace").strip()
+    details = "\n".join([command, *output.splitlines()[-20:]])
     if completed.timed_out:
         raise error(f"{completed.argv[0]} ran longer than {timeout:g} seconds and was stopped", details=details)
     if completed.code < 0:

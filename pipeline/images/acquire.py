@@ -51,10 +51,10 @@ class Holdings:
     async def get(self, name: str, progress: Progress) -> None:
         """Get hold of the image `name`. Raises ImageError when that cannot be done here, saying what to do."""
         if name in self.roots:
-            logger.debug("the image %s is at hand: %s", name, self.roots[name].path)
+            logger.debug("the image %s is on this machine: %s", name, self.roots[name].path)
             return
         origin = self.origins[name]
-        logger.info("the image %s is not at hand: it comes from %s", name, origin)
+        logger.info("the image %s is not on this machine: it comes from %s", name, origin)
         told = _prefixed(progress, origin.root if isinstance(origin, Bootstrapped) else name)
         match origin:
             case Bootstrapped():

@@ -175,7 +175,7 @@ class Catalog:
         return [name for name, origin in self._origins.items() if isinstance(origin, (Pulled, Archived))]
 
     async def answers(self, names: Iterable[str]) -> list[Answer]:
-        """Return what registries say of the images `names` that come from one, once for each reference."""
+        """Return what registries answer about the images `names` that come from one, once for each reference."""
         return await answers((self._origins[name] for name in names), self._ask)
 
     def roots(self) -> dict[str, Path]:

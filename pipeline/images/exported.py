@@ -35,14 +35,14 @@ _INDEX = TypeAdapter(dict[str, Exported])
 
 
 def parse(text: str | bytes, where: str = INDEX) -> dict[str, Exported]:
-    """Return the exported images by name. Raises ImageError for a text that is no such index."""
+    """Return the exported images by name. Raises ImageError for another text."""
     try:
         return _INDEX.validate_json(text)
     except ValidationError as error:
         raise ImageError(
             f"{where} does not describe exported images",
             details=str(error),
-            resolution="write the folder anew with `pipeline images export --output DIR`",
+            resolution="write the folder again with `pipeline images export --output DIR`",
         ) from error
 
 

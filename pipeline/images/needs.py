@@ -121,7 +121,7 @@ async def verify(tests: list[Check], run: Run) -> None:
         try:
             problems.extend(test.missing(await run(test.step)))
         except StepFailedError as error:
-            output = "".join(f"; {line}" for line in error.said)
+            output = "".join(f"; {line}" for line in error.output)
             problems.append(
                 f"no shell runs in the image {test.images}, and every step needs /bin/sh: {error.brief}{output}"
             )

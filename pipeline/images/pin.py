@@ -27,7 +27,7 @@ class Pin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a registry says of an image that a run would use; `problem` is empty when it can be used."""
+    """A registry's answer about an image that a run would use; `problem` is empty when it can be used."""
 
     reference: Reference
     problem: str = ""
@@ -35,7 +35,7 @@ class Answer:
 
 
 async def answers(origins: Iterable[Origin], ask: Ask) -> list[Answer]:
-    """Return what registries say of those of `origins` that are theirs, once for each reference."""
+    """Return what registries answer about those of `origins` that are theirs, once for each reference."""
     found = []
     for origin in dict.fromkeys(each for each in origins if isinstance(each, Pulled)):
         pinned = origin.pinned

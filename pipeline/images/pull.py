@@ -33,7 +33,7 @@ class Source:
 
     @property
     def key(self) -> str:
-        """What names the unpacked root: everything that decides its content, but for the package archives."""
+        """What names the unpacked root: everything that decides its content, except for the package archives."""
         return identify("pulled/2", [self.digest, self.manager, sorted(self.packages), list(self.mounts)])
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ async def archived(path: Path, mounts: tuple[str, ...]) -> Source:
 async def materialise(source: Source, roots: Roots, *, progress: Progress) -> Root:
     """Return the root of `source`, unpacked on this machine, with its packages added.
 
-    Raises ImageError for a damaged image and for packages that cannot be had.
+    Raises ImageError for a damaged image and for packages that are not available.
     """
 
     async def build(rootfs: Path) -> Facts:
@@ -87,7 +87,7 @@ def folder_root(path: Path, mounts: tuple[str, ...]) -> Root:
     try:
         listing = scan(path)
     except SpecialFileError as error:
-        raise ImageError(f"{path} holds something that is no file: {error}", resolution="remove it") from error
+        raise ImageError(f"{path} holds a special file: {error}", resolution="remove it") from error
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error}") from error
     size = sum(item.size for item in listing if item.kind == FILE)

@@ -169,7 +169,7 @@ async def decide(
 def not_locked(wanted: Wanted) -> ImageError:
     """Return the error for a toolchain that would have to be looked up where everything must be locked."""
     return ImageError(
-        f"{LOCK} has no Go {wanted.version}, and --locked forbids to look it up",
+        f"{LOCK} has no Go {wanted.version}, and --locked forbids looking it up",
         details=f"  {wanted.reason}",
         resolution="run `pipeline toolchains lock` and commit packaging/toolchains.lock, or leave --locked out",
     )

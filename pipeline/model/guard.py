@@ -32,7 +32,7 @@ def check_version(
 ) -> tuple[Problem, ...]:
     """Return everything that is wrong with releasing `tag`, nothing if it may be released.
 
-    Each of the last three is checked only when given. `current` is the tags of the commit at hand, or the ref that
+    Each of the last three is checked only if given. `current` is the tags of the checked-out commit, or the ref that
     a CI system started for (`refs/tags/v3.68`); it may be written as `tag` is or as the product's repository does,
     because a pipeline may be started by a tag of its own repository. `tags` is every tag of the repository. `dirty`
     is the paths that differ from the commit.
@@ -105,11 +105,11 @@ def near_tags(version: Version, *, style: str, scheme: Scheme, tags: Collection[
 def _not_current(ref: str, current: Collection[str]) -> Problem:
     if not current:
         return Problem(
-            brief=f"the commit at hand carries no tag, so it is not {ref}", resolution=f"`git checkout {ref}` first"
+            brief=f"the checked-out commit has no tag, so it is not {ref}", resolution=f"`git checkout {ref}` first"
         )
     names = ", ".join(show(name.removeprefix("refs/tags/")) for name in sorted(current)[:_SHOWN])
     return Problem(
-        brief=f"{ref} is not what is checked out, which is {names}",
+        brief=f"{ref} is not checked out; {names} is",
         resolution=f"`git checkout {ref}`, or release the tag that is checked out",
     )
 

@@ -84,7 +84,7 @@ def go_order(version: str) -> tuple[int, int, int, int, int]:
     """Return a sort key for a Go version such as `1.26rc1`, `1.22.0` or `go1.24`.
 
     `1.26` comes before its candidates and those before `1.26.0`, as the Go command has it since 1.21. Raises
-    SourceError for what is no Go version.
+    SourceError for a malformed Go version.
     """
     match = _GO_VERSION.fullmatch(version)
     if match is None:

@@ -75,7 +75,7 @@ class Given(Identified):
     """A directory that comes from outside: a source checkout, a scanner database.
 
     `identity` says which one, as `scheme:value`: `git-tree:<sha1>`, or `sha256:<hex>` of its content listing.
-    Whoever builds the graph vouches for it; the engine receives the directory under `name`.
+    The code that builds the graph vouches for it; the engine receives the directory under `name`.
     """
 
     name: str
@@ -115,7 +115,7 @@ class Merge(Identified):
 
     @staticmethod
     def of(*parts: Tree | tuple[str, Tree]) -> Merge:
-        """Return the union of `parts`: a bare tree lies at the top, a pair `(prefix, tree)` below its prefix."""
+        """Return the union of `parts`: a bare tree is at the top, a pair `(prefix, tree)` below its prefix."""
         return Merge(tuple(part if isinstance(part, tuple) else ("", part) for part in parts))
 
 
@@ -123,7 +123,7 @@ class Merge(Identified):
 class Pick(Identified):
     """The named files or directories of `tree`, at their own paths seen from `root`.
 
-    With no paths: everything below `root`. A path that is not there is an error that names it, unless it is
+    With no paths: everything below `root`. A path that does not exist is an error that names it, unless it is
     listed in `optional`.
     """
 

@@ -43,7 +43,7 @@ def export(
 ) -> str:
     """Write an OCI archive of `layers` to `target` and return the digest of its manifest.
 
-    Each layer is a directory and where it lies in the image; the first is the root (`/`). `path` becomes PATH and
+    Each layer is a directory and its place in the image; the first is the root (`/`). `path` becomes PATH and
     `name` the reference under which tools list the image. The archive appears whole or not at all.
     Raises OSError.
     """

@@ -1,4 +1,4 @@
-"""What an image says of itself (image specification 1.1, manifest.md and config.md), or Docker's twin of that.
+"""What an image says about itself (image specification 1.1, manifest.md and config.md), or Docker's twin of that.
 
 skopeo follows indexes and writes the image for one platform to a folder: `manifest.json`, and every blob in a file that
 has the hexadecimal digits of its digest as its name (containers-transports(5), `dir:`).
@@ -23,7 +23,7 @@ LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
-    """What one document says of another blob: its type, digest and size in bytes (image-spec, descriptor.md)."""
+    """What one document says about another blob: its type, digest and size in bytes (image-spec, descriptor.md)."""
 
     media_type: str
     digest: str
@@ -95,7 +95,7 @@ def check_config(config: dict[str, Any], platform: str, where: str) -> None:
 
 
 def read_manifest(folder: Path, platform: str, where: str) -> Manifest:
-    """Return the manifest in a folder that skopeo has written. Raises ImageError for what is no image for `platform`.
+    """Return the manifest in a folder that skopeo has written. Raises ImageError if it is not an image for `platform`.
 
     skopeo does not compare the configuration with the platform that it was asked for.
     """

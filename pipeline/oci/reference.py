@@ -71,7 +71,7 @@ class Reference:
         """Return the same image below `prefix`, a host with an optional path: `mirror.example.com/hub`."""
         host, _, path = prefix.rstrip("/").partition("/")
         if not _HOST.match(host):
-            raise _malformed(prefix, "a mirror is a host name, with a port or a path if need be")
+            raise _malformed(prefix, "a mirror is a host name, with a port or a path if needed")
         return replace(self, host=host, repository=f"{path}/{self.repository}" if path else self.repository)
 
     def __str__(self) -> str:

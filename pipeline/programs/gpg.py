@@ -66,10 +66,10 @@ class Keyring:
         except subprocess.TimeoutExpired:
             raise Problem(f"gpg did not finish within {TIMEOUT} seconds") from None
         if check and done.returncode != 0:
-            said = done.stderr.decode("utf-8", "replace")
-            if "passphrase" in said:
+            output = done.stderr.decode("utf-8", "replace")
+            if "passphrase" in output:
                 raise Problem("the key needs a passphrase, and the secret signing-passphrase is not the right one")
-            raise Problem(f"gpg failed with exit code {done.returncode}", *said.splitlines()[-5:])
+            raise Problem(f"gpg failed with exit code {done.returncode}", *output.splitlines()[-5:])
         return done
 
     def close(self) -> None:
@@ -122,5 +122,5 @@ class Keyring:
         good = [words for words in statuses(done.stdout.decode("utf-8", "replace")) if words[0] == "VALIDSIG"]
         if done.returncode == 0 and len(good) == 1 and len(good[0]) > _PRIMARY:
             return good[0][_PRIMARY], good[0][_HASH]
-        said = [line for line in done.stderr.decode("utf-8", "replace").split("\n") if line.strip()]
-        raise Problem(said[-1].removeprefix("gpg: ") if said else f"gpg exited with {done.returncode}")
+        output = [line for line in done.stderr.decode("utf-8", "replace").split("\n") if line.strip()]
+        raise Problem(output[-1].removeprefix("gpg: ") if output else f"gpg exited with {done.returncode}")

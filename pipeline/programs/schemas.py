@@ -1,4 +1,4 @@
-"""Validates documents against JSON schemas that lie beside each other in one folder. A part of programs, not a program.
+"""Validates documents against JSON schemas in one folder. A part of programs, not a program.
 
 Needs the library jsonschema in its image.
 """

@@ -163,7 +163,7 @@ def failed(results: Iterable[Compared], *, release: Path, kept: Path) -> Verific
     bad = [result for result in results if result.outcome is Outcome.FAILED]
     first = bad[0].name
     return VerificationError(
-        f"{release} is not what its source gives: {len(bad)} files differ",
+        f"{release} cannot be reproduced from its source: {len(bad)} files differ",
         details="\n".join(f"  {result.name} {result.found}" for result in bad[:12]),
-        resolution=f"look closer with `diffoscope {release / first} {kept / first}`; what was made again is in {kept}",
+        resolution=f"look closer with `diffoscope {release / first} {kept / first}`; the rebuilt files are in {kept}",
     )

@@ -268,8 +268,8 @@ class _Lines:
 
 
 def _failure(recipe: Recipe, done: Completed) -> ImageError:
-    said = done.output.decode("utf-8", "replace")
-    telling = [line for line in said.splitlines() if re.match(r"(E|W|Err|  )[: ]", line)] or said.splitlines()
+    output = done.output.decode("utf-8", "replace")
+    telling = [line for line in output.splitlines() if re.match(r"(E|W|Err|  )[: ]", line)] or output.splitlines()
     evidence = "\n".join(telling[-20:])
     advice = next((advice for pattern, advice in _CAUSES if re.search(pattern, evidence)), "read what it said above")
     mirror_variable, keyring_variable = recipe.variables

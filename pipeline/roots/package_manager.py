@@ -43,10 +43,10 @@ async def add_packages(rootfs: Path, manager: str, packages: tuple[str, ...], pr
     script = f"{shlex.join(update)} && {shlex.join([*install, *packages])}"
     done = await run(_sandbox(rootfs, script), timeout=TIMEOUT, check=False, sink=lambda _: None, error=ImageError)
     if done.code or done.timed_out:
-        said = done.output.decode("utf-8", "replace").strip().splitlines()
+        output = done.output.decode("utf-8", "replace").strip().splitlines()
         raise ImageError(
             f"{manager} could not add packages to the image ({', '.join(packages)})",
-            details="\n".join(said[-20:]),
+            details="\n".join(output[-20:]),
             resolution="check the network and the proxy settings, and `packages` of this image in images.toml",
         )
     clean(rootfs)
@@ -84,7 +84,7 @@ def as_root(command: list[str], rootfs: Path) -> list[str]:
     """Return the command line that runs `command` with the rights that package managers need to fill `rootfs`."""
     if os.geteuid() == 0:
         return command
-    find_program(command[0], error=ImageError)  # a shell would only say that it is not there
+    find_program(command[0], error=ImageError)  # a shell would only say that it is missing
     # Package managers give files to other users. A user namespace with a range of users allows that; afterwards
     # everything belongs to its root again, which is the person who runs this and must be able to delete it.
     find_program_of_uidmap()

@@ -56,7 +56,7 @@ def _unpack_layer(packed: Path, layer: Descriptor, diff_id: str, rootfs: Path, m
             # be read is an error and not a gap.
             with tarfile.open(fileobj=cast(BinaryIO, plain), mode="r|", errorlevel=2) as archive:
                 _Layer(rootfs, modes).apply(archive)
-            # Compared at the end, when the files are there already: the folder is nobody's root until all is done
+            # Compared at the end, when the files exist already: the folder is nobody's root until all is done
             # (roots/root.py).
             if (found := plain.finish()) != diff_id:
                 raise ImageError("a layer is damaged or not what was asked for", details=f"has {found}\nnot {diff_id}")
@@ -117,7 +117,7 @@ class _Layer:
         for member in archive:
             path = _relative(member.name)
             if path is None:
-                # The member `./`. Whoever runs this has to be able to work in the root, whatever its image says.
+                # The member `./`. The user who runs this must be able to work in the root, whatever its image says.
                 self.modes[self.rootfs] = member.mode & PERMISSIONS | _WRITABLE
                 continue
             parent = self._parent(path)
@@ -130,7 +130,7 @@ class _Layer:
                 self._place(archive, member, parent / path.name)
 
     def _parent(self, path: PurePosixPath) -> Path:
-        # The folder is resolved inside of the root with each member anew: an earlier member may have made a part of
+        # The folder is resolved inside of the root again for each member: an earlier member may have made a part of
         # the way a link to anywhere, such as /etc of this machine. The last part is never followed, it is replaced.
         parent = inside(self.rootfs, str(path.parent))
         if not parent.is_dir():

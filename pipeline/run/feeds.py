@@ -69,5 +69,5 @@ async def fetched(
 
 def reason(error: StepFailedError) -> str:
     """Return one line on why a feed gave nothing: what became of its step, and the last that its program said."""
-    last = next((" ".join(line.split()) for line in reversed(error.said) if line.strip()), "")
+    last = next((" ".join(line.split()) for line in reversed(error.output) if line.strip()), "")
     return f"{error.brief}{f' ({last[:LONGEST]})' if last else ''}; the next run tries again"

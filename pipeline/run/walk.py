@@ -69,7 +69,7 @@ class Walk(Generic[Directory]):
         """Return the graph as far as it is known without running a step: signing by the key that was used last."""
         return self.release(_signed_by(await self.context(), self.backend.remembered(self.request)))
 
-    async def judge(self, release: Release, where: str) -> None:
+    async def check_gate(self, release: Release, where: str) -> None:
         """Say what the gate warns of. Raises GateClosedError, which names `where` the reports are."""
         if release.made.verdict is None:
             return

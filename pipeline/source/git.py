@@ -95,7 +95,7 @@ class Git:
         if check and done.code:
             raise SourceError(
                 f"git {arguments[0]} failed with exit code {done.code}",
-                details=_said(done),
+                details=_message(done),
                 resolution=f"this is git's own message; if the cache is damaged, delete {self.root}",
             )
         return done
@@ -118,7 +118,7 @@ class Git:
         if check and done.code:
             raise SourceError(
                 f"git {arguments[0]} failed in {directory}",
-                details=_said(done),
+                details=_message(done),
                 resolution="name a git repository that has a commit",
             )
         return done
@@ -185,8 +185,8 @@ class Git:
             error=SourceError,
         )
         if done.code or done.timed_out:
-            said = location.redact(_said(done))
-            raise SourceError(f"cannot read the repository {location.shown}", details=said, resolution=advice(said))
+            output = location.redact(_message(done))
+            raise SourceError(f"cannot read the repository {location.shown}", details=output, resolution=advice(output))
         return done
 
     async def tree_of(self, commit: str, path: str = "") -> str:
@@ -216,7 +216,7 @@ class Git:
             index.unlink()
             raise SourceError(
                 f"the cached state of {top} was damaged, and has been removed",
-                details=_said(done),
+                details=_message(done),
                 resolution="run the same command again",
             )
         return done.text if path == "." else await self.tree_of(done.text, path)
@@ -277,6 +277,6 @@ def _worktree(place: Path) -> Mapping[str, str]:
     return {"GIT_INDEX_FILE": str(place / "index"), "GIT_WORK_TREE": str(place / "tree")}
 
 
-def _said(done: Completed) -> str:
+def _message(done: Completed) -> str:
     text = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
     return "\n".join(text.splitlines()[-15:]) or ("it was stopped after too long" if done.timed_out else "")

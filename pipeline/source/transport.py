@@ -50,6 +50,6 @@ def user_environment(location: Location) -> dict[str, str]:
     return environment(*_INHERITED, GIT_CONFIG_COUNT=str(len(settings)), **variables)
 
 
-def advice(said: str) -> str:
+def advice(output: str) -> str:
     """Return what to do about git's message `said`."""
-    return next((text for pattern, text in _TROUBLE if re.search(pattern, said)), "see git's message above")
+    return next((text for pattern, text in _TROUBLE if re.search(pattern, output)), "see git's message above")

@@ -44,7 +44,7 @@ def parameters(
 ) -> Parameters:
     """Return what the program has to know. `revision` is the commit that was fetched for the version's tag.
 
-    `epoch` is the time of a directory that is no repository, in seconds since 1970.
+    `epoch` is the time of a directory that is not a repository, in seconds since 1970.
     """
     return Parameters(
         ref=version.git_ref(product.source.tag),
@@ -89,7 +89,7 @@ def no_such_tag(product: Product, version: Version, tags: Sequence[str], *, wher
 
 def unusable(step: Step, error: StepFailedError) -> SourceError | None:
     """Return the error for a source that `step` has refused with a reason; nothing for any other failure."""
-    said = [line.removeprefix("error: ") for line in error.said if line.startswith("error: ")]
-    if step.digest != error.digest or not said:
+    output = [line.removeprefix("error: ") for line in error.output if line.startswith("error: ")]
+    if step.digest != error.digest or not output:
         return None
-    return SourceError(said[0], details="\n".join(said[1:]), resolution="correct it, or give another --source")
+    return SourceError(output[0], details="\n".join(output[1:]), resolution="correct it, or give another --source")

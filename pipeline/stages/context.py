@@ -50,8 +50,8 @@ class Context:
     """The values of one release.
 
     `given` holds trees from outside by name: `scan-db`, `advisories`. `prebuilt` holds what `build` left on other
-    machines: by the name of each file, the folder that it is in. `missing` says of each scanner without a database why
-    it has none; the gate repeats it.
+    machines: by the name of each file, the folder that it is in. `missing` has the reason for each scanner that has no
+    database; the gate repeats it.
     """
 
     product: Product

@@ -1,4 +1,4 @@
-"""Exposure: how exposed the services are that the packages install, judged by systemd itself before any is packaged."""
+"""Exposure: how exposed the services of the packages are, as systemd computes it before anything is packaged."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pipeline.stages.program import inside
 from pipeline.stages.stage import Made, Stage
 
 IMAGE = "rpm-ol9"
-"""Of the distributions that packages are made for, the one whose systemd (252) can judge units of files: 250 is the
+"""Of the distributions that packages are made for, the one whose systemd (252) can check units in files: 250 is the
 first that does, and Ubuntu 22.04 has 249, Oracle Linux 8 has 239."""
 NAME = "exposure.json"
 
 
-def make(context: Context, made: Made) -> Made:  # noqa: ARG001 - units are judged before anything is compiled
+def make(context: Context, made: Made) -> Made:  # noqa: ARG001 - units are decided before anything is compiled
     """Return `exposure.json`: every service of every package, whatever targets and variants this run is for.
 
     Nothing for a product whose packages have no service. The step fails when systemd objects to a unit, or when a
@@ -28,15 +28,15 @@ def make(context: Context, made: Made) -> Made:  # noqa: ARG001 - units are judg
     formats = [format_ for format_ in Format if format_.value in context.product.stages]
     if not formats or not any(path.endswith((".service", ".service.j2")) for path, _ in context.packaging.entries):
         return Made()
-    judged = exposure(context, formats)
-    return Made(artifacts=(judged,), gates={"exposure": judged.tree})
+    decided = exposure(context, formats)
+    return Made(artifacts=(decided,), gates={"exposure": decided.tree})
 
 
 STAGE = Stage(make=make, chosen=False)
 
 
 def exposure(context: Context, formats: Sequence[Format]) -> Artifact:
-    """Return what systemd says of the services in the packages of `formats`."""
+    """Return systemd's verdict on the services in the packages of `formats`."""
     rules = package.rules(context)
     packages = [
         (f"{distribution.name}-{name}", distribution, context.product.variant(name))

@@ -55,7 +55,7 @@ class Prebuilt:
 def load_packaging(folder: Path, product: Product) -> Files:
     """Read the files that packages of `product` are made from; `folder` is the product's own.
 
-    The one place of these stages that reads files. Raises ConfigError when the folder is not there.
+    The one place of these stages that reads files. Raises ConfigError if the folder does not exist.
     """
     if product.packages is None:
         return Files(())
@@ -161,7 +161,7 @@ def _filled(given: Files, pairs: tuple[tuple[str, Hashable], ...], library: File
 
 
 def values(context: Context, distribution: Distribution | None, variant: Variant | None) -> dict[str, Hashable]:
-    """Return what the templates of a package may use; what a distribution decides is not there without one."""
+    """Return what the templates of a package may use; without a distribution, what it decides is missing."""
     product, packages, version = context.product, rules(context), context.version
     names = [product.name + product.variant(name).suffix for name in packages.variants]
     made = dt.datetime.fromtimestamp(max(context.epoch, EARLIEST), dt.UTC)

@@ -57,13 +57,13 @@ def make(context: Context, made: Made) -> Made:
     if "govulncheck" in found:
         reached = govulncheck(context, binaries, found["govulncheck"])
         raw += [(f"{built.name}/govulncheck", Pick(reached.out, root=built.name)) for built in binaries]
-    judged = judge(context, binaries, Merge.of(*raw), found.get("trivy", EMPTY))
-    artifacts = reports(context, judged)
+    decided = verdict(context, binaries, Merge.of(*raw), found.get("trivy", EMPTY))
+    artifacts = reports(context, decided)
     return Made(
         artifacts=artifacts,
-        statements=statements(binaries, judged),
-        gates={"approval": approval(context, judged)},
-        verdict=Pick(judged.out, paths=("verdict.json",)),
+        statements=statements(binaries, decided),
+        gates={"approval": approval(context, decided)},
+        verdict=Pick(decided.out, paths=("verdict.json",)),
         reports=Merge.of(*(artifact.tree for artifact in artifacts)),
     )
 
@@ -183,13 +183,13 @@ def trivy(context: Context, built: Artifact, database: Tree) -> Step:
 
 
 def govulncheck(context: Context, binaries: Sequence[Artifact], database: Tree) -> Step:
-    """Return the step that looks in the source of each binary for ways to weak code: `<binary>/govulncheck.json`.
+    """Return the step that looks for call paths to vulnerable code of each binary: `<binary>/govulncheck.json`.
 
-    Databases that were brought without its own are an answer, too: then nothing is known about reachability.
+    Given databases that lack its own are an answer, too: then nothing is known about reachability.
     """
-    brought = context.options.databases is Databases.GIVEN
+    given = context.options.databases is Databases.GIVEN
     own = Merge.of(("govulncheck", database))
-    place = Pick(context.given["scan-db"], optional=("govulncheck/v1",)) if brought else own
+    place = Pick(context.given["scan-db"], optional=("govulncheck/v1",)) if given else own
     module_cache = modules(context)
     how = {
         built.name: settings(context, TARGETS[built.target], context.product.variant(built.variant), module_cache)
@@ -212,8 +212,8 @@ def govulncheck(context: Context, binaries: Sequence[Artifact], database: Tree) 
     )
 
 
-def judge(context: Context, binaries: Sequence[Artifact], raw: Tree, trivy_database: Tree) -> Step:
-    """Return the step that merges all reports and judges them.
+def verdict(context: Context, binaries: Sequence[Artifact], raw: Tree, trivy_database: Tree) -> Step:
+    """Return the step that merges all reports and decides on each finding.
 
     It leaves `scan.json`, `verdict.json` for the gate, and `statements/`: which scanner found what on which day.
     """
@@ -232,7 +232,7 @@ def judge(context: Context, binaries: Sequence[Artifact], raw: Tree, trivy_datab
             "reachability": context.product.scan.reachability,
             "snapshot": context.options.snapshot,
         },
-        title="judge",
+        title="verdict",
         image=context.image("debian"),
         inputs={"binaries": Merge.of(*(b.tree for b in binaries)), "reports": raw, "trivy-database": metadata},
         outputs=("statements", "verdict.json", "scan.json"),
@@ -241,7 +241,7 @@ def judge(context: Context, binaries: Sequence[Artifact], raw: Tree, trivy_datab
     )
 
 
-def reports(context: Context, judged: Step) -> tuple[Artifact, ...]:
+def reports(context: Context, decided: Step) -> tuple[Artifact, ...]:
     """Return what was found, for each kind of reader.
 
     A release about which OpenVEX can state nothing has no `openvex.json`.
@@ -251,7 +251,7 @@ def reports(context: Context, judged: Step) -> tuple[Artifact, ...]:
         {"author": context.product.vendor},
         title="scan reports",
         image=context.image("debian"),
-        inputs={"scan": Pick(judged.out, paths=("scan.json",)), "schemas": context.schemas},
+        inputs={"scan": Pick(decided.out, paths=("scan.json",)), "schemas": context.schemas},
         outputs=("scan.md", "scan.sarif"),
         epoch=context.epoch,
     )
@@ -261,13 +261,13 @@ def reports(context: Context, judged: Step) -> tuple[Artifact, ...]:
             kind=kind,
             tree=Pick(rendered.out, optional=(name,))
             if kind is Kind.VEX
-            else Pick((judged if name == "scan.json" else rendered).out, paths=(name,)),
+            else Pick((decided if name == "scan.json" else rendered).out, paths=(name,)),
         )
         for name, kind in REPORTS.items()
     )
 
 
-def approval(context: Context, judged: Step) -> Tree:
+def approval(context: Context, decided: Step) -> Tree:
     """Return the gate: it fails when the verdict is closed, and otherwise names every binary it lets through.
 
     What it writes does not vary with the date, so what comes after it is not done again every day.
@@ -277,22 +277,22 @@ def approval(context: Context, judged: Step) -> Tree:
         approve.Parameters(),
         title="gate",
         image=context.image("debian"),
-        inputs={"report": Pick(judged.out, paths=("verdict.json",))},
+        inputs={"report": Pick(decided.out, paths=("verdict.json",))},
         outputs=("approval.json",),
     ).out
 
 
-def statements(binaries: Sequence[Artifact], judged: Step) -> tuple[Artifact, ...]:
+def statements(binaries: Sequence[Artifact], decided: Step) -> tuple[Artifact, ...]:
     """Return what each scanner found in each binary, as in-toto statements.
 
-    They bear the day, so they are no part of what is the same on every day: the index names them without their digests.
+    They have the day, so they differ from day to day: the index names them without their digests.
     A snapshot lacks those of a scanner whose database has no known age.
     """
     return tuple(
         Artifact(
             name=name,
             kind=Kind.ATTESTATION,
-            tree=Pick(judged.out, root="statements", optional=(name,)),
+            tree=Pick(decided.out, root="statements", optional=(name,)),
             target=built.target,
             variant=built.variant,
             subject=built.name,

@@ -31,7 +31,7 @@ class Finished:
 def finished(context: Context, made: Made) -> Finished:
     """Return the release that what was `made` becomes.
 
-    Statements bear a day, so the index names them without their digests, and their own signatures vouch for them.
+    Statements have a day, so the index names them without their digests, and their own signatures cover them.
     """
     if context.options.ephemeral_key and any(map(_is_rpm, made.artifacts)):
         return _in_one_step(context, made)
@@ -63,7 +63,7 @@ def signed(context: Context, made: Made) -> tuple[Artifact, ...]:
 
 
 def unsigned(context: Context, made: Made, release: Tree) -> Tree:
-    """Return the files of a release that was made before, without signatures, for whoever does not have its key.
+    """Return the files of a release that was made before, without signatures, for those who do not have its key.
 
     The index is over the RPMs of `release`, which have their signatures inside, and names the steps that signed them.
     """

@@ -16,7 +16,7 @@ class Made:
 
     No package is made, and nothing is indexed or signed, before the steps of all `gates` have succeeded; a gate is an
     input of those steps, under its name. `verdict` is the file `verdict.json`, which says whether the release may go
-    out, and `reports` is what a person reads when it may not. `statements` bear a day: the index names them without
+    out, and `reports` is what a person reads when it may not. `statements` have a day: the index names them without
     their digests.
     """
 

@@ -98,7 +98,7 @@ def test_trees_unite_below_their_prefixes(engine: Adapter, step: MakeStep) -> No
 
 
 def test_two_trees_with_the_same_file_are_an_error_that_names_it(engine: Adapter) -> None:
-    with pytest.raises(EngineError, match="both bring d/same"):
+    with pytest.raises(EngineError, match="both have d/same"):
         engine.run(Merge.of(Files.of({"d/same": "1"}), ("d", Files.of({"same": "1"}))))
 
 

@@ -46,7 +46,7 @@ def judge() -> Callable[..., dict[str, Any]]:
 def refusal(judge: Callable[..., dict[str, Any]], **changes: tuple[str, str]) -> str:
     with pytest.raises(StepFailedError) as failed:
         judge(**changes)
-    return "\n".join(failed.value.said)
+    return "\n".join(failed.value.output)
 
 
 def test_every_service_of_the_packages_is_within_the_limit(

@@ -23,7 +23,7 @@ def run(tmp_path: Path, **params: str) -> subprocess.CompletedProcess[str]:
 def test_without_a_provider_it_says_what_was_found(tmp_path: Path) -> None:
     done = run(tmp_path, modules_dir=str(tmp_path))
     assert done.returncode == 1
-    assert f"error: OpenSSL has no active FIPS provider: {tmp_path}/fips.so is not there\n" in done.stderr
+    assert f"error: OpenSSL has no active FIPS provider: {tmp_path}/fips.so does not exist\n" in done.stderr
     assert re.search(r"^error: found: OpenSSL 3\.\S+ .*providers: default 3", done.stderr, re.MULTILINE)
     assert not (tmp_path / "out.json").exists()
 

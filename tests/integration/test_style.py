@@ -86,25 +86,7 @@ PLAIN = {
 
 READ = ("*.md", "*.toml", "*.yml", "*.j2", "packaging/products", "pipelinew", "pipeline/*.py", "docs/*.py")
 """What people read: documents, help, errors, docstrings and comments."""
-ELSEWHERE = (
-    "packaging/tools",
-    "packaging/schemas",
-    "pipeline/programs",
-    "pipeline/engine",
-    "pipeline/images",
-    "pipeline/oci",
-    "pipeline/stages",
-    "pipeline/release",
-    "pipeline/run",
-    "pipeline/model",
-    "pipeline/errors.py",
-    "pipeline/cli",
-    "pipeline/dagger_module",
-    "pipeline/roots",
-    "pipeline/source",
-    "pipeline/config",
-    "pipeline/host",
-)
+ELSEWHERE = ("packaging/tools", "packaging/schemas", "pipeline/programs/toolchain", "examples/weed/*.go")
 
 
 def test_what_people_read_is_plain_english() -> None:
@@ -117,5 +99,5 @@ def test_what_people_read_is_plain_english() -> None:
         for phrase, instead in PLAIN.items()
         if (match := re.search(phrase, line))
     ]
-    assert len(listed) > 100
+    assert len(listed) > 300
     assert found == [], "\n".join(found)

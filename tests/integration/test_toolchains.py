@@ -111,7 +111,7 @@ def test_a_toolchain_that_is_not_locked_is_looked_up_with_a_warning_and_refused_
     assert "fetch Go 1.21.13" in printed
     code, printed, said = planned(source, variables, "--locked")
     assert (code, printed) == (6, "")
-    assert "toolchains.lock has no Go 1.21, and --locked forbids to look it up" in said
+    assert "toolchains.lock has no Go 1.21, and --locked forbids looking it up" in said
     succeeded(run(variables, "toolchains", "lock"))
     code, printed, said = planned(source, variables, "--locked")
     assert code == 0, said

@@ -125,7 +125,9 @@ def test_of_a_template_an_instance_is_loaded(unit: str, loaded: str) -> None:
 @pytest.mark.parametrize("said", ["systemd 239 (239-78.0.1.el8)\n+PAM\n", "systemd 249 (249.11)\n", "nonsense", ""])
 def test_an_image_whose_systemd_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
     monkeypatch.setattr(exposure, "run", lambda *_, **__: said)
-    with pytest.raises(Problem, match=r"by systemd 250 or later, and this image has (systemd 2\d9|nonsense|nothing)"):
+    with pytest.raises(
+        Problem, match=r"needs systemd 250 or later, and this image has (systemd 2\d9|nonsense|nothing)"
+    ):
         exposure.version()
 
 

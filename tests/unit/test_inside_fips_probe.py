@@ -22,7 +22,7 @@ GO, BORINGCRYPTO = FipsModule.GO, FipsModule.BORINGCRYPTO
 
 
 def test_go_s_own_module_does_what_is_approved_and_refuses_the_rest() -> None:
-    assert fips_probe.judged(GO, NATIVE, ONLY) == {
+    assert fips_probe.verdicts(GO, NATIVE, ONLY) == {
         "SHA-256": Algorithm(True, ""),
         "Ed25519": Algorithm(True, ""),
         "MD5": Algorithm(False, "fips140=only: crypto/md5: not allowed"),
@@ -31,7 +31,7 @@ def test_go_s_own_module_does_what_is_approved_and_refuses_the_rest() -> None:
 
 
 def test_what_go_adds_to_boringcrypto_is_not_the_module_s_and_nothing_is_refused() -> None:
-    assert fips_probe.judged(BORINGCRYPTO, BORING, None) == {
+    assert fips_probe.verdicts(BORINGCRYPTO, BORING, None) == {
         "SHA-256": Algorithm(True, ""),
         "Ed25519": Algorithm(False, ""),
         "MD5": Algorithm(False, ""),
@@ -50,7 +50,7 @@ def test_what_go_adds_to_boringcrypto_is_not_the_module_s_and_nothing_is_refused
 def test_a_mode_that_does_not_keep_its_promise_is_an_error(key: str, value: Any, said: str) -> None:
     strict = replace(ONLY, **{key: value})
     with pytest.raises(Problem, match=said):
-        fips_probe.judged(GO, NATIVE, strict)
+        fips_probe.verdicts(GO, NATIVE, strict)
 
 
 @pytest.mark.parametrize(

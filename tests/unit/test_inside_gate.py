@@ -163,9 +163,9 @@ def test_an_unused_entry_is_reported(scan: Scan) -> None:
     verdict = scan.judge(ENTRY, {**ENTRY, "id": "CVE-1999-1"}, {**ENTRY, "package": "other", "expires": "2020-01-01"})
     assert verdict["open"]
     unused, expired = verdict["warnings"]
-    assert unused == f"the policy's entry for CVE-1999-1 in {TOML} (Us) is about nothing that was found; remove it"
+    assert unused == f"the policy's entry for CVE-1999-1 in {TOML} (Us) matches no finding; remove it"
     assert expired.startswith(
-        "the policy's entry for EXAMPLE-2026-0002 in other (Us) expired on 2020-01-01, and nothing"
+        "the policy's entry for EXAMPLE-2026-0002 in other (Us) expired on 2020-01-01, and matches no"
     )
 
 
@@ -221,7 +221,7 @@ def test_what_nothing_fixes_may_pass_when_the_policy_says_so(scan: Scan) -> None
 STALE = [
     ("grype", "2026-11-26", "grype: its database of 2026-11-20 is older than 5 days"),
     ("trivy", "2026-11-26", "trivy: its database of 2026-11-20 is older than 5 days"),
-    ("trivy", "2026-11-19", "trivy: its database says it was built on 2026-11-20, which is yet to come"),
+    ("trivy", "2026-11-19", "trivy: its database says it was built on 2026-11-20, which is in the future"),
 ]
 
 
@@ -381,7 +381,7 @@ def test_an_entry_that_govulncheck_refutes_is_reported(scan: Scan) -> None:
     assert verdict["open"]
     (warning,) = verdict["warnings"]
     assert warning.endswith(
-        f"says vulnerable_code_not_in_execute_path, but govulncheck found a way to {TOML}.Unmarshal"
+        f"says vulnerable_code_not_in_execute_path, but govulncheck found a call path to {TOML}.Unmarshal"
     )
 
 

@@ -193,6 +193,34 @@ def test_a_plain_release_says_nothing_of_snapshots_and_fips(params: Parameters) 
     assert "Exposure" not in notes
 
 
+def test_the_notes_say_who_accepts_a_finding_and_until_when(params: Parameters) -> None:
+    entry = {"owner": "Us <us@example.org>", "expires": "2026-12-31", "reason": "not called"}
+    report = {"findings": [{**FINDING, "entry": entry}, {**FINDING, "id": "CVE-2026-2", "entry": None}], "gaps": []}
+    (params.artifacts_dir / "weed.scan.json").write_text(json.dumps(report))
+    index.main(params)
+    notes = (params.out / "release-notes.md").read_text()
+    accepted = [line for line in notes.splitlines() if "accepted by" in line]
+    assert len(accepted) == 1
+    assert accepted[0].startswith("- CVE-2026-1 in ")
+    assert accepted[0].endswith(": accepted by Us <us@example.org> until 2026-12-31: not called")
+
+
+def test_the_notes_list_the_packages_to_install(params: Parameters) -> None:
+    index.main(params)
+    assert "## Packages" not in (params.out / "release-notes.md").read_text()
+    packages = (
+        Described("weed-3.68-1.el9.x86_64.rpm", "package", "application/x-rpm", "linux/amd64"),
+        Described("weed-selinux-3.68-1.el9.noarch.rpm", "package", "application/x-rpm"),
+    )
+    for package in packages:
+        (params.artifacts_dir / package.name).write_text(package.name)
+    index.main(replace(params, described=(*params.described, *packages)))
+    notes = (params.out / "release-notes.md").read_text()
+    assert "Install an RPM and its `-selinux` RPM in one command." in notes
+    assert "| `weed-3.68-1.el9.x86_64.rpm` | linux/amd64 | any |" in notes
+    assert "| `weed-selinux-3.68-1.el9.noarch.rpm` | any | any |" in notes
+
+
 @pytest.mark.parametrize("findings", [[], [FINDING]])
 def test_the_notes_name_what_the_scan_does_not_prove_and_never_say_none_then(
     params: Parameters, findings: list[dict[str, Any]]
@@ -239,7 +267,7 @@ def test_links_and_folders_are_no_artifacts(params: Parameters) -> None:
 
 def test_a_subject_outside_of_the_release_is_refused(params: Parameters) -> None:
     first, *others = params.described
-    with pytest.raises(Problem, match="speaks about another"):
+    with pytest.raises(Problem, match="is about another"):
         index.main(replace(params, described=(replace(first, subject="another"), *others)))
 
 

@@ -64,9 +64,9 @@ def test_an_rpm_whose_archive_is_cut_off_is_an_error(cut: int, said: str) -> Non
 
 def test_what_an_sbom_could_not_tell_truly_is_an_error() -> None:
     """Of a file with two names an archive holds the content once; a device has none."""
-    with pytest.raises(Problem, match="/a is no file with one name"):
+    with pytest.raises(Problem, match="/a is not a file with one name"):
         list(contents.rpm_files(io.BytesIO(cpio(("a", 0o100644, b""), ("b", 0o100644, b"x"), names=2))))
-    with pytest.raises(Problem, match="/dev/x is no file with one name"):
+    with pytest.raises(Problem, match="/dev/x is not a file with one name"):
         list(contents.rpm_files(io.BytesIO(cpio(("./dev/x", 0o020600, b"")))))
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:
@@ -74,7 +74,7 @@ def test_what_an_sbom_could_not_tell_truly_is_an_error() -> None:
         info.type, info.linkname = tarfile.LNKTYPE, "./a"
         tar.addfile(info)
     stream.seek(0)
-    with pytest.raises(Problem, match="/b is no file with one name"):
+    with pytest.raises(Problem, match="/b is not a file with one name"):
         list(contents.deb_files(stream))
 
 

@@ -102,10 +102,12 @@ def test_reachability_decides_what_the_policy_does_not() -> None:
     )
     assert (no["vulnerability"]["name"], no["status"]) == ("CVE-1", "not_affected")
     assert no["justification"] == "vulnerable_code_not_in_execute_path"
-    assert no["status_notes"].startswith("govulncheck 1.6.0 with its database of 2026-11-19T00:00:00Z found no way")
+    assert no["status_notes"].startswith(
+        "govulncheck 1.6.0 with its database of 2026-11-19T00:00:00Z found no call path"
+    )
     assert (yes["vulnerability"]["name"], yes["status"]) == ("CVE-2", "affected")
     assert yes["action_statement"] == "Update to 1.1 or 2.0."
-    assert yes["status_notes"].endswith("found a way to example.org/a.F, example.org/a.T.M.")
+    assert yes["status_notes"].endswith("found a call path to example.org/a.F, example.org/a.T.M.")
 
 
 def test_what_the_policy_says_goes_first_unless_it_is_refuted() -> None:
@@ -129,7 +131,7 @@ def test_readers_see_what_can_be_called() -> None:
     assert "| yes: example.org/a.F, example.org/a.T.M | weed-1, weed-2 |" in scan_report.markdown(scan)
     result = scan_report.sarif(scan)["runs"][0]["results"][0]
     assert result["message"]["text"].endswith(
-        "Fixed in 1.1. The weak code can be called: example.org/a.F, example.org/a.T.M."
+        "Fixed in 1.1. The vulnerable code is reachable: example.org/a.F, example.org/a.T.M."
     )
     assert result["properties"]["reachable"] == "yes"
 

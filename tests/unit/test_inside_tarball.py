@@ -83,7 +83,7 @@ def test_links_that_lead_out_are_refused(tree: Path, target: str) -> None:
 
 def test_other_kinds_of_files_are_refused(tree: Path) -> None:
     os.mkfifo(tree / "pipe")
-    with pytest.raises(Problem, match="weed-1/pipe is no file"):
+    with pytest.raises(Problem, match="weed-1/pipe is not a file"):
         tarball.pack(tree, "weed-1", {}, EPOCH)
 
 

@@ -43,12 +43,12 @@ def test_directories_unite_with_the_bits_of_both() -> None:
 
 @pytest.mark.parametrize("kind", ["f", "l", "d"])
 def test_anything_else_twice_is_an_error(kind: str) -> None:
-    with pytest.raises(EngineError, match="both bring a-b"):
+    with pytest.raises(EngineError, match="both have a-b"):
         merge([("", LISTING, Path("/s")), ("", (Item("a-b", kind, 0o644),), Path("/t"))])
 
 
 def test_a_prefix_that_is_a_file_is_an_error() -> None:
-    with pytest.raises(EngineError, match="both bring a-b"):
+    with pytest.raises(EngineError, match="both have a-b"):
         merge([("", LISTING, Path("/s")), ("a-b/c", LISTING, Path("/t"))])
 
 

@@ -71,7 +71,7 @@ WRONG = [
     ("[database_max_age_days]\nclair = 1", "database_max_age_days.clair: unknown key. Allowed: grype, trivy"),
     ('[licenses]\nallow = ["MIT"]\ndeny = ["MIT"]', "MIT is both allowed and denied"),
     (ENTRY.replace("owner", "owenr"), "line 6: ignore[0].owenr: unknown key; did you mean `owner`?"),
-    (ENTRY.replace('reason = "not called"\n', ""), "line 2: ignore[0].reason: required, and not there"),
+    (ENTRY.replace('reason = "not called"\n', ""), "line 2: ignore[0].reason: required, but missing"),
     (ENTRY.replace('"not called"', '""'), "ignore[0].reason:"),
     (ENTRY.replace("2026-12-31", '"soon"'), "ignore[0].expires: input should be a valid date"),
     (ENTRY.replace("2026-12-31", "20261231"), "ignore[0].expires:"),

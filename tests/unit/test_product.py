@@ -121,7 +121,7 @@ def test_variants_are_chosen_by_name_in_the_order_of_the_file() -> None:
 # What is replaced in the good file, by what, and what the error has to say.
 WRONG = [
     ('name = "thing"', 'name = "Thing"', "line 2: name: 'Thing' does not match"),
-    ('name = "thing"\n', "", "name: required, and not there"),
+    ('name = "thing"\n', "", "name: required, but missing"),
     ('title = "A thing"', "title = 5", "line 3: title: input should be a valid string, and this is 5"),
     ('title = "A thing"', 'title = "A\\u0007"', "line 3: title: 'A\\x07' is not one line of printable text"),
     ("summary =", "sumary =", "line 4: sumary: unknown key; did you mean `summary`? Allowed: name, title,"),

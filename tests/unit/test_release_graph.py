@@ -84,7 +84,7 @@ def test_a_scanner_without_a_database_does_not_run_and_the_gate_is_told_why() ->
     steps = titles(made(replace(feed, missing={"trivy": "no route", "govulncheck": "no route"})))
     assert not any(title.startswith(("trivy", "govulncheck")) for title in steps)
     assert {title for title in steps if title.startswith("grype ")} > {"grype database from its feed"}
-    own = dict(dict(steps["judge"].inputs)["program"].entries)["params.json"]  # type: ignore[union-attr]
+    own = dict(dict(steps["verdict"].inputs)["program"].entries)["params.json"]  # type: ignore[union-attr]
     assert json.loads(own.content)["missing"] == {"trivy": "no route", "govulncheck": "no route"}
 
 
@@ -143,12 +143,12 @@ def test_every_artifact_is_scanned_proved_and_described() -> None:
     ("change", "touched"),
     [
         (lambda c: replace(c, options=replace(c.options, signing_fingerprint="A" * 40)), {"sign"}),
-        (lambda c: replace(c, given={"advisories": Given("advisories", "sha256:6")}), {*SCANNERS, "judge"}),
+        (lambda c: replace(c, given={"advisories": Given("advisories", "sha256:6")}), {*SCANNERS, "verdict"}),
     ],
     ids=["another key", "other advisories"],
 )
 def test_a_change_touches_only_what_is_downstream(change: Callable[[Context], Context], touched: set[str]) -> None:
-    downstream = {"judge", "scan reports", "gate", "index and checksums", "sign rpms", "sign"}
+    downstream = {"verdict", "scan reports", "gate", "index and checksums", "sign rpms", "sign"}
     found = changed(made(), made(change(context())))
     assert touched <= {title.split(" ")[0] for title in found}
     assert not any(title.startswith(("build", "prove", "sbom linux", "syft", "go modules")) for title in found)
@@ -250,15 +250,15 @@ def test_a_prebuilt_binary_changes_nothing_in_the_graph_and_is_taken_for_the_out
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "text"),
     [
         (["example-1.2.4-linux-arm64"], "does not make: example-1.2.4-linux-arm64"),
         ([PREBUILT, "other"], "does not make: other"),
         ([f"{PREBUILT}.proof.json"], "has no binary of this release"),
     ],
 )
-def test_what_is_not_of_this_release_is_not_taken_from_another_machine(names: list[str], said: str) -> None:
-    with pytest.raises(UsageError, match=said) as caught:
+def test_what_is_not_of_this_release_is_not_taken_from_another_machine(names: list[str], text: str) -> None:
+    with pytest.raises(UsageError, match=text) as caught:
         made(replace(context(), prebuilt=dict.fromkeys(names, Given("leg-0", "sha256:7"))))
     assert "example-1.2.3-linux-amd64-fips" in (caught.value.details or "")
 
@@ -272,10 +272,10 @@ def test_the_index_names_the_steps_of_this_graph_and_no_others() -> None:
     assert {layer["step"] for image in told["release"]["images"] for layer in image["layers"]} <= steps.keys()
 
 
-def test_feeds_are_fetched_and_binaries_judged_once_a_day_and_nothing_else_is() -> None:
+def test_feeds_are_fetched_and_verdicts_are_made_once_a_day_and_nothing_else_is() -> None:
     feed = replace(context(), options=replace(context().options, databases=Databases.FEED))
     daily = {title.split(" ")[0] for title, step in titles(made(feed)).items() if step.caching is Caching.DAILY}
-    assert daily == {"govulncheck", "grype", "trivy", "judge"}
+    assert daily == {"govulncheck", "grype", "trivy", "verdict"}
     assert titles(made(feed))["govulncheck"].caching is Caching.BY_DIGEST
     assert not any(step.caching is Caching.NEVER for step in titles(made(feed)).values())
 

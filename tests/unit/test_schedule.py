@@ -11,14 +11,14 @@ import anyio.lowlevel
 import pytest
 
 from pipeline.engine.local import schedule
-from pipeline.engine.local.entry import Laid
+from pipeline.engine.local.entry import Materialized
 from pipeline.engine.local.schedule import Freshness, Node, Results
 from pipeline.model.image import Base, Image
 from pipeline.model.step import Caching, Step
 from pipeline.model.tree import Files, Merge, Pick, Tree
 
 IMAGE = Image("none", Base("none", "sha256:0"))
-LAID = Laid(path=Path("/nowhere"), identity="same", manifest=Path("/nowhere"))
+LAID = Materialized(path=Path("/nowhere"), identity="same", manifest=Path("/nowhere"))
 
 
 def make(title: str, *parts: Tree, **fields: Any) -> Step:
@@ -36,7 +36,7 @@ def chain(length: int) -> Step:
 def carry_out(node: Node, *, cached: frozenset[str] = frozenset(), failing: str = "") -> list[str]:
     order: list[str] = []
 
-    async def work(wanted: Node, results: Results) -> Laid:
+    async def work(wanted: Node, results: Results) -> Materialized:
         await anyio.lowlevel.checkpoint()
         assert all(part.digest in results for part in schedule.parts_of(wanted))
         assert isinstance(wanted, Step | Merge)
@@ -68,7 +68,7 @@ def test_nothing_behind_a_hit_is_looked_at() -> None:
     middle = make("middle", base.out)
     looked: list[str] = []
 
-    def lookup(node: Node) -> Laid | None:
+    def lookup(node: Node) -> Materialized | None:
         looked.append(node.digest)
         return LAID if node == middle else None
 

@@ -27,7 +27,7 @@ def test_all_problems_are_found_at_once() -> None:
     )
     briefs = [problem.brief for problem in problems]
     assert briefs[0] == "4.45 has no leading v"
-    assert briefs[1] == "4.45 is not what is checked out, which is '4.44'"
+    assert briefs[1] == "4.45 is not checked out; '4.44' is"
     assert briefs[2] == "the repository has no tag 4.45"
     assert briefs[3] == r"the working tree differs from its commit: a b, c\nd"
     assert all(problem.resolution for problem in problems)
@@ -53,12 +53,12 @@ def test_one_problem_is_the_error_itself() -> None:
 @pytest.mark.parametrize(
     ("current", "brief"),
     [
-        ([], "the commit at hand carries no tag"),
-        (["refs/heads/main"], "which is 'refs/heads/main'"),
+        ([], "the checked-out commit has no tag"),
+        (["refs/heads/main"], "not checked out; 'refs/heads/main' is"),
         (["v4.4"], "'v4.4'"),
     ],
 )
-def test_the_tag_must_be_the_one_at_hand(current: list[str], brief: str) -> None:
+def test_the_tag_must_be_the_one_that_is_checked_out(current: list[str], brief: str) -> None:
     (problem,) = check_version("v4.44", style="v{version}", current=current)
     assert brief in problem.brief
 

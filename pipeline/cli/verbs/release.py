@@ -42,11 +42,11 @@ async def _run(run: Run, verb: str) -> list[str]:
         await place.check(name)
     planned = await walk.planned(signed=verb == "release", fetch=verb in GATED)
     if verb in ("package", "release"):
-        await _judge(run, planned, version)
+        await _check_gate(run, planned, version)
     files = await backend.evaluate(planned.tree if verb == "release" else planned.part(verb))
     done = [await _publish(place, files, name) for place in places]
     if verb == "scan":
-        await _judge(run, planned, version)
+        await _check_gate(run, planned, version)
     return done
 
 
@@ -56,11 +56,11 @@ async def _publish(place: Publisher, files: Path, name: str) -> str:
     return receipt.where
 
 
-async def _judge(run: Run, planned: Release, version: str) -> None:
+async def _check_gate(run: Run, planned: Release, version: str) -> None:
     """Raise GateClosedError, with the reports beside the release that is refused, when the verdict is against it."""
     name = f"{version}-rejected"
     try:
-        await run.walk.judge(planned, str(Path(run.request.dist, name)))
+        await run.walk.check_gate(planned, str(Path(run.request.dist, name)))
     except GateClosedError:
         if planned.made.reports is not None:
             await Folder(run.request.dist).publish(await run.backend.evaluate(planned.made.reports), name)

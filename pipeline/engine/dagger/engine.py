@@ -268,7 +268,7 @@ async def _check_disjoint(parts: list[tuple[str, dagger.Directory]]) -> None:
             path = path.rstrip("/")
             if path in seen and not (folder and seen[path]):
                 raise EngineError(
-                    f"two trees that are put together both bring {path}",
-                    resolution="put one of them below a prefix, or pick what is needed of it",
+                    f"two merged trees both have {path}",
+                    resolution="put one of them below a prefix, or pick only the paths that you need",
                 )
             seen[path] = folder

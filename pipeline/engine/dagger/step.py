@@ -141,7 +141,7 @@ def not_made(step: Step, paths: list[str]) -> StepFailedError:
 
 
 def step_failure(step: Step, error: dagger.ExecError) -> PipelineError:
-    """Return what `seal` says of a step that failed; what a program says that was started without it.
+    """Return what `seal` prints about a failed step, or the output of a program that was started without it.
 
     A negative exit code is the engine's: it did not start the program.
     """

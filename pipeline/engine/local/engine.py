@@ -17,7 +17,7 @@ import anyio.to_thread
 
 from pipeline.engine.base import Observer, Secret, ignore
 from pipeline.engine.local import schedule
-from pipeline.engine.local.entry import Laid
+from pipeline.engine.local.entry import Materialized
 from pipeline.engine.local.evaluation import Evaluation
 from pipeline.engine.local.history import History, Reason
 from pipeline.engine.local.runner import run_shell
@@ -39,7 +39,7 @@ _AGAIN = {
 }
 
 SIZE_LIMIT = 20 << 30
-"""Bytes that the store may take unless something else is said; cache directories come on top."""
+"""Bytes that the store may take by default; cache directories come on top."""
 
 
 class LocalEngine:
@@ -113,13 +113,13 @@ class LocalEngine:
         """
         before = self._context.ran
         try:
-            laid = await self._evaluation(given, secrets, prebuilt).run(schedule.node_of(tree))
+            result = await self._evaluation(given, secrets, prebuilt).run(schedule.node_of(tree))
         finally:
             with contextlib.suppress(PipelineError):
                 await anyio.to_thread.run_sync(self.history.record, list(steps_of(tree)))
         if self._size_limit is not None and self._context.ran > before:
             await anyio.to_thread.run_sync(lambda: self.store.prune(limit=self._size_limit))
-        return laid.path
+        return result.path
 
     async def shell(
         self,
@@ -136,7 +136,7 @@ class LocalEngine:
         others, says what the step would run, and what it writes to /out is thrown away.
         """
         evaluation = self._evaluation(given, secrets, prebuilt)
-        results: dict[str, Laid] = {}
+        results: dict[str, Materialized] = {}
         for part in schedule.parts_of(step):
             results[part.digest] = await evaluation.run(part)
         granted = {name: secret for name, secret in (secrets or {}).items() if name in step.secrets}

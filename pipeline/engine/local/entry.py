@@ -21,7 +21,7 @@ Manifest: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Laid:
+class Materialized:
     """A tree that lies on the disk: where, what identifies it, and the manifest that lists it.
 
     `identity` covers the content and the modification times, which a program can see as well. `below` is not
@@ -38,7 +38,7 @@ class Laid:
         items = items_of(json.loads(self.manifest.read_bytes()))
         return part_of(items, self.below) if self.below else items
 
-    def view(self, folder: str) -> Laid | None:
+    def view(self, folder: str) -> Materialized | None:
         """Return a folder inside of the tree as a tree of its own, or None where it has no such folder."""
         manifest = json.loads(self.manifest.read_bytes())
         below = "/".join(part for part in (self.below, folder) if part)
@@ -47,7 +47,7 @@ class Laid:
             return None
         inside = [(item, stats) for item, stats in pairs if item.path.startswith(below + "/")]
         items = part_of(tuple(item for item, _ in inside), below)
-        return Laid(
+        return Materialized(
             path=self.path / folder,
             identity=identity(content_digest(items), [stats for _, stats in inside]),
             manifest=self.manifest,
@@ -72,7 +72,7 @@ def identity(content: str, stats: Iterable[Sequence[int]]) -> str:
 
 
 def read(path: Path | str) -> Manifest | None:
-    """Return the manifest at `path`, or None for one that is not there, not whole, or of another format."""
+    """Return the manifest at `path`, or None for one that is missing, damaged, or of another format."""
     try:
         manifest = json.loads(Path(path).read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -111,7 +111,9 @@ def same_content(tree: Path, manifest: Manifest) -> Listing | None:
     return items if sound else None
 
 
-def seal(staging: Path, digest: str, epoch: int, *, boot: str, items: Listing | None = None, **facts: Any) -> Laid:
+def seal(
+    staging: Path, digest: str, epoch: int, *, boot: str, items: Listing | None = None, **facts: Any
+) -> Materialized:
     """Settle times and modes of `staging/tree`, and write its manifest beside it.
 
     With `items`, its listing, that has been done: it was copied from trees in the store.
@@ -136,7 +138,7 @@ def seal(staging: Path, digest: str, epoch: int, *, boot: str, items: Listing | 
         **facts,
     }
     (staging / MANIFEST).write_bytes(dump(manifest))
-    return Laid(path=tree, identity=manifest["identity"], manifest=staging / MANIFEST)
+    return Materialized(path=tree, identity=manifest["identity"], manifest=staging / MANIFEST)
 
 
 def dump(manifest: Manifest) -> bytes:
@@ -145,6 +147,6 @@ def dump(manifest: Manifest) -> bytes:
 
 
 def shard(digest: str) -> str:
-    """Return where the entry for a digest lies in a folder of many."""
+    """Return where the entry for a digest is in a folder of many."""
     name = digest.removeprefix("sha256:")
     return f"{name[:2]}/{name}"

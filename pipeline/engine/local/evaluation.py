@@ -18,11 +18,11 @@ import anyio.to_thread
 from pipeline.engine.base import Event, Secret, What
 from pipeline.engine.local import schedule
 from pipeline.engine.local.demands import check_platform, find_root, granted
-from pipeline.engine.local.entry import TREE, Laid, seal
+from pipeline.engine.local.entry import TREE, Materialized, seal
 from pipeline.engine.local.layout import describe, lay_out, stand_in, view
 from pipeline.engine.local.log import StepLog
 from pipeline.engine.local.names import Names
-from pipeline.engine.local.runner import Job, judge, run_job
+from pipeline.engine.local.runner import Job, check_result, run_job
 from pipeline.engine.local.schedule import Node, Results
 from pipeline.engine.local.shared import Context
 from pipeline.errors import PipelineError, StepFailedError
@@ -47,7 +47,7 @@ class Evaluation:
     given: Mapping[str, Path]
     secrets: Mapping[str, Secret]
 
-    async def run(self, node: Node) -> Laid:
+    async def run(self, node: Node) -> Materialized:
         """Return where `node` is, after making what is missing for it."""
         plan = await anyio.to_thread.run_sync(schedule.demand, node, self._find, self.names.prebuilt)
         for found in plan.found:
@@ -61,18 +61,18 @@ class Evaluation:
         ready = plan.ready
         while ready:
             each = ready.pop()
-            if laid := self._known(each, plan.results):
-                plan.results[each.digest] = laid
+            if result := self._known(each, plan.results):
+                plan.results[each.digest] = result
             ready += schedule.released(plan, each)
         return {each.digest for each in plan.missing.values() if isinstance(each, Step)} - plan.results.keys()
 
-    def _known(self, node: Node, results: Results) -> Laid | None:
+    def _known(self, node: Node, results: Results) -> Materialized | None:
         """Return what is there for `node` when no digest tells: by the content of its parts, if all of it is there."""
         if any(part.digest not in results for part in schedule.parts_of(node, self.names.prebuilt)):
             return None
         return self._through(node, results) or self._find_again(node, self.names.key(node, results))
 
-    def _through(self, node: Node, results: Results) -> Laid | None:
+    def _through(self, node: Node, results: Results) -> Materialized | None:
         """Return what `node` is without being made: a folder of its part, or the tree that stands for its output."""
         if isinstance(node, Pick) and schedule.is_view(node):
             return view(node, results[schedule.node_of(node.tree).digest])
@@ -80,25 +80,25 @@ class Evaluation:
             return stand_in(node, results[schedule.node_of(self.names.prebuilt[node.digest]).digest])
         return None
 
-    def _find(self, node: Node) -> Laid | None:
-        """Return what is there already for `node`."""
+    def _find(self, node: Node) -> Materialized | None:
+        """Return the result that exists for `node`."""
         if schedule.is_view(node):
             return None
         name = self.names.name(node)
-        laid = self.context.store.lookup(name) if name else self.names.made.get(node.digest)
+        result = self.context.store.lookup(name) if name else self.names.made.get(node.digest)
         if logger.isEnabledFor(logging.DEBUG):
             missed = "miss, as the store does not have it" if name else "miss, as its digest does not tell its content"
-            logger.debug("%s: %s, %s", "hit" if laid else missed, _named(node), node.digest)
-        return laid
+            logger.debug("%s: %s, %s", "hit" if result else missed, _named(node), node.digest)
+        return result
 
-    def _find_again(self, node: Node, key: str) -> Laid | None:
+    def _find_again(self, node: Node, key: str) -> Materialized | None:
         """Return what another process has made meanwhile, or what is known by the content of its inputs."""
-        laid = self._find(node)
-        if laid or not key:
-            return laid
+        result = self._find(node)
+        if result or not key:
+            return result
         return self.context.store.alias(key, self.names.name(node) or None)
 
-    async def _make(self, check: Callable[[], None], node: Node, results: Results) -> Laid:
+    async def _make(self, check: Callable[[], None], node: Node, results: Results) -> Materialized:
         if schedule.is_view(node) or node.digest in self.names.prebuilt:
             through = await anyio.to_thread.run_sync(self._through, node, results)
             assert through
@@ -106,26 +106,26 @@ class Evaluation:
                 self._tell(What.PREBUILT, node)
             return through
         key = self.names.key(node, results)
-        laid = await self._find_or_make(check, node, key, results)
+        result = await self._find_or_make(check, node, key, results)
         if not self.names.name(node):
-            self.names.made[node.digest] = laid
-        return laid
+            self.names.made[node.digest] = result
+        return result
 
-    async def _find_or_make(self, check: Callable[[], None], node: Node, key: str, results: Results) -> Laid:
+    async def _find_or_make(self, check: Callable[[], None], node: Node, key: str, results: Results) -> Materialized:
         with store_errors(self.context.store.home):
             async with self._making(node, self.names.name(node) or key):
-                laid = await anyio.to_thread.run_sync(self._find_again, node, key)
-                if laid:
+                result = await anyio.to_thread.run_sync(self._find_again, node, key)
+                if result:
                     logger.info("hit: %s was made meanwhile, or of inputs with this content before", _named(node))
                     self._tell_found(node)
-                    return laid
+                    return result
                 if isinstance(node, Step):
                     return await self._make_step(check, node, key, results)
                 return await self._make_tree(node, key, results)
 
     @contextlib.asynccontextmanager
     async def _making(self, node: Node, name: str) -> AsyncIterator[None]:
-        """Wait for whoever makes the same, and keep others waiting.
+        """Wait for another process that makes the same, and keep others waiting.
 
         The digest stands for the log. The name stands for the entry, which steps with other digests may have as well.
         """
@@ -134,23 +134,23 @@ class Evaluation:
                 await held.enter_async_context(locked(self.context.store.lock(each)))
             yield
 
-    async def _make_tree(self, tree: Tree, key: str, results: Results) -> Laid:
+    async def _make_tree(self, tree: Tree, key: str, results: Results) -> Materialized:
         parts = [results[part.digest] for part in schedule.parts_of(schedule.node_of(tree))]
         async with self._scratch() as scratch:
             entry = scratch / "entry"
             target = entry / TREE
             target.mkdir(parents=True)
 
-            def work() -> Laid:
+            def work() -> Materialized:
                 items = lay_out(tree, target, parts, self.given)
                 facts = {"kind": "tree", "title": describe(tree)}
-                laid = self._keep(schedule.node_of(tree), entry, facts, key=key, items=items)
+                result = self._keep(schedule.node_of(tree), entry, facts, key=key, items=items)
                 remove_tree(scratch)
-                return laid
+                return result
 
             return await anyio.to_thread.run_sync(work)
 
-    async def _make_step(self, check: Callable[[], None], step: Step, key: str, results: Results) -> Laid:
+    async def _make_step(self, check: Callable[[], None], step: Step, key: str, results: Results) -> Materialized:
         async with self.context.fetches if step.network else self.context.slots:
             # It may have waited long for its turn, and another step may have failed meanwhile.
             check()
@@ -160,14 +160,14 @@ class Evaluation:
             self._tell(What.STARTED, step)
             try:
                 with store_errors(self.context.store.home):
-                    laid = await self._run(step, key, results)
+                    result = await self._run(step, key, results)
             except PipelineError as error:
                 self._tell(What.FAILED, step, seconds=time.monotonic() - started, text=error.brief)
                 raise
             self._tell(What.FINISHED, step, seconds=time.monotonic() - started)
-            return laid
+            return result
 
-    async def _run(self, step: Step, key: str, results: Results) -> Laid:
+    async def _run(self, step: Step, key: str, results: Results) -> Materialized:
         store = self.context.store
         async with self.job(step, results, granted(step, self.secrets)) as job:
             values = [secret.reveal() for secret in job.secrets.values()]
@@ -182,18 +182,18 @@ class Evaluation:
                         raise full_disk(store.home, details=str(error)) from error
                     raise
 
-    def _finish(self, job: Job, log: StepLog, code: int, seconds: float, key: str) -> Laid:
+    def _finish(self, job: Job, log: StepLog, code: int, seconds: float, key: str) -> Materialized:
         """Judge what a program left, keep it, and clean up: all that follows a run, in one turn of a thread."""
-        judge(job, log, code)
+        check_result(job, log, code)
         step = job.step
         facts = {"kind": "step", "title": step.title, "seconds": round(seconds, 3), "argv": step.argv}
-        laid = self._keep(step, job.out.parent, facts, key=key)
+        result = self._keep(step, job.out.parent, facts, key=key)
         remove_tree(job.scratch.parent)
-        return laid
+        return result
 
     def _keep(
         self, node: Node, entry: Path, facts: Mapping[str, object], *, key: str = "", items: Listing | None = None
-    ) -> Laid:
+    ) -> Materialized:
         """Put what was made into the store, or beside it when it must be made again the next time."""
         context = self.context
         epoch = node.epoch if isinstance(node, Step) else BASE_EPOCH

@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from pipeline.engine.failure import not_given
-from pipeline.engine.local.entry import Laid
+from pipeline.engine.local.entry import Materialized
 from pipeline.errors import EngineError
 from pipeline.host.content import FOLDER, Item, Listing, SpecialFileError, copy_items, scan
 from pipeline.model.step import Step
 from pipeline.model.tree import BASE_EPOCH, Files, Given, Merge, Output, Pick, Tree
 
 Placed = dict[str, tuple[Item, str]]
-"""What will lie at each path, and where its bytes come from."""
+"""What will be at each path, and where its bytes come from."""
 
 _IMPLIED = 0o755
 """Permission bits of a directory that nobody named."""
 
 
-def lay_out(tree: Tree, target: Path, parts: Sequence[Laid], given: Mapping[str, Path]) -> Listing | None:
+def lay_out(tree: Tree, target: Path, parts: Sequence[Materialized], given: Mapping[str, Path]) -> Listing | None:
     """Make the files of `tree` in the empty directory `target`, out of its laid-out `parts`.
 
     Returns the listing if it is known from those of the parts. Raises EngineError for trees that do not fit
@@ -55,7 +55,7 @@ def merge(parts: Sequence[tuple[str, Listing, Path]]) -> Placed:
 
 
 def pick(tree: Pick, items: Listing, root: Path) -> Placed:
-    """Return what `tree` picks of a listing. Raises EngineError for a path that is not there."""
+    """Return what `tree` picks of a listing. Raises EngineError for a path that does not exist."""
     placed: Placed = {}
     by_path = {item.path: item for item in items}
     base = f"{tree.root}/" if tree.root else ""
@@ -110,13 +110,13 @@ def _copy_in(tree: Given, target: Path, given: Mapping[str, Path]) -> None:
         )
     if not source.is_dir():
         raise EngineError(
-            f"{source}, given as {tree.name!r}, is not a directory", resolution="give a directory that is there"
+            f"{source}, given as {tree.name!r}, is not a directory", resolution="give a directory that exists"
         )
     try:
         items = scan(source, hashed=False)
     except SpecialFileError as error:
         raise EngineError(
-            f"{source}, given as {tree.name!r}, cannot be used: {error}", resolution="take it out of there"
+            f"{source}, given as {tree.name!r}, cannot be used: {error}", resolution="remove it from there"
         ) from error
     copy_items([(item, f"{source}/{item.path}") for item in items], target, BASE_EPOCH)
 
@@ -141,20 +141,20 @@ def _place(placed: Placed, item: Item, source: str) -> None:
         placed[item.path] = (item._replace(mode=item.mode | present[0].mode), source or present[1])
     else:
         raise EngineError(
-            f"two trees that are put together both bring {item.path}",
-            resolution="put one of them below a prefix, or pick what is needed of it",
+            f"two merged trees both have {item.path}",
+            resolution="put one of them below a prefix, or pick only the paths that you need",
         )
 
 
-def view(node: Pick, part: Laid) -> Laid:
-    """Return a folder inside of a tree as a tree of its own. Raises EngineError when it is not there."""
-    laid = part.view(node.root) if node.root else part
-    if laid is None:
+def view(node: Pick, part: Materialized) -> Materialized:
+    """Return a folder inside of a tree as a tree of its own. Raises EngineError when it is missing."""
+    result = part.view(node.root) if node.root else part
+    if result is None:
         raise EngineError(f"{describe(node.tree)} has no directory {node.root}")
-    return laid
+    return result
 
 
-def stand_in(step: Step, given: Laid) -> Laid:
+def stand_in(step: Step, given: Materialized) -> Materialized:
     """Return the output that was given for `step`. Raises EngineError when it lacks what the step promises."""
     missing = [path for path in step.outputs if not os.path.lexists(given.path / path)]
     if missing:

@@ -39,7 +39,7 @@ class Names:
     def key(self, node: Node, results: Results) -> str:
         """Return the name by the content of what `node` is made from, however that content came about.
 
-        An input that was made anew and came out the same leaves this key as it was: then what depends on it is done.
+        An input that was made again and came out the same leaves this key as it was: then what depends on it is done.
         Empty for a step that is never cached, and for a tree whose digest is name enough.
         """
         if isinstance(node, Step):

@@ -106,11 +106,11 @@ def total_of(entries: Iterable[Usage]) -> int:
 
 
 def _prune_logs(store: Store, before: float) -> None:
-    """Delete the logs that were last written before a time, but for those of steps that are running."""
+    """Delete the logs that were last written before a time, except for those of steps that are running."""
     for path in (store.home / "logs").iterdir():
         if path.stat().st_mtime <= before:
-            # Whoever runs the step has its lock, and the log open: its end would be written into a file without a
-            # name.
+            # The process that runs the step has its lock, and the log open: the end of the log would go to a file
+            # without a name.
             lock = try_take(store.lock(path.stem))
             if lock is not None:
                 path.unlink(missing_ok=True)

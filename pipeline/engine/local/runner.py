@@ -184,15 +184,15 @@ def _descriptors(job: Job) -> Iterator[tuple[Sandbox, _Status]]:
 
 def _explain_sandbox(done: process.Completed, log: StepLog) -> int:
     """Return the exit code of a program that could not be started; raise EngineError if there was no sandbox."""
-    said = log.tail(5)
+    output = log.tail(5)
     # bubblewrap itself ends with 1 then, as it does when there was no sandbox. Shells say 127 (POSIX, XCU 2.8.2).
-    if "bwrap: execvp " in said:
+    if "bwrap: execvp " in output:
         return 127
     if done.code < 0:
         return 128 - done.code
     raise EngineError(
         "bubblewrap could not make a sandbox",
-        details=said,
+        details=output,
         resolution="user namespaces must be allowed: on Ubuntu 23.10 and later "
         "`sysctl kernel.apparmor_restrict_unprivileged_userns=0`, on hardened machines "
         "`sysctl user.max_user_namespaces=15000`, "
@@ -200,7 +200,7 @@ def _explain_sandbox(done: process.Completed, log: StepLog) -> int:
     )
 
 
-def judge(job: Job, log: StepLog, code: int) -> None:
+def check_result(job: Job, log: StepLog, code: int) -> None:
     """Settle the output; raise StepFailedError unless `code` is a good end and everything promised is there."""
     step = job.step
     if step.exit_code is ExitCode.IS_DATA and code < wording.FIRST_FAILURE:

@@ -163,7 +163,7 @@ def _open_up(root: Path, folder: str, opened: set[str]) -> list[str]:
 def resolve(root: Path, mount: str) -> str:
     """Return where `mount` really is inside `root`: symbolic links are followed as a program inside would.
 
-    Raises ImageError for links that go round in circles.
+    Raises ImageError for links that form a loop.
     """
     parts = list(reversed(PurePosixPath(mount).parts[1:]))
     found: list[str] = []
@@ -179,7 +179,7 @@ def resolve(root: Path, mount: str) -> str:
         if Path(path).is_symlink():
             links += 1
             if links > 40:
-                raise ImageError(f"the symbolic links at {mount} in {root} go round in circles")
+                raise ImageError(f"the symbolic links at {mount} in {root} form a loop")
             target = PurePosixPath(Path(path).readlink())
             if target.is_absolute():
                 found = []

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import anyio
 import anyio.abc
 
-from pipeline.engine.local.entry import Laid
+from pipeline.engine.local.entry import Materialized
 from pipeline.model.graph import NO_TREES, direct_steps, predecessors, requirements
 from pipeline.model.step import Caching, Step
 from pipeline.model.tree import Files, Given, Merge, Output, Pick, Tree, children
@@ -18,7 +18,7 @@ from pipeline.model.tree import Files, Given, Merge, Output, Pick, Tree, childre
 Node: TypeAlias = Step | Files | Given | Merge | Pick
 """What is made and kept: a step's output, or a tree that is laid out."""
 
-Results: TypeAlias = dict[str, Laid]
+Results: TypeAlias = dict[str, Materialized]
 
 
 def node_of(tree: Tree) -> Node:
@@ -100,7 +100,9 @@ class Demand:
         return [node for digest, node in self.missing.items() if not self.waiting[digest]]
 
 
-def demand(node: Node, lookup: Callable[[Node], Laid | None], prebuilt: Mapping[str, Tree] = NO_TREES) -> Demand:
+def demand(
+    node: Node, lookup: Callable[[Node], Materialized | None], prebuilt: Mapping[str, Tree] = NO_TREES
+) -> Demand:
     """Return what has to be made for `node`. What is found is not looked behind."""
     plan = Demand()
     seen: set[str] = set()
@@ -112,9 +114,9 @@ def demand(node: Node, lookup: Callable[[Node], Laid | None], prebuilt: Mapping[
         seen.add(current.digest)
         # Backwards from what is wanted: when the last result is there, nothing before it is looked at, nor needs to
         # exist.
-        laid = lookup(current)
-        if laid is not None:
-            plan.results[current.digest] = laid
+        result = lookup(current)
+        if result is not None:
+            plan.results[current.digest] = result
             plan.found.append(current)
         else:
             plan.missing[current.digest] = current
@@ -128,7 +130,7 @@ def demand(node: Node, lookup: Callable[[Node], Laid | None], prebuilt: Mapping[
     return plan
 
 
-async def carry_out(plan: Demand, make: Callable[[Node, Results], Awaitable[Laid]]) -> None:
+async def carry_out(plan: Demand, make: Callable[[Node, Results], Awaitable[Materialized]]) -> None:
     """Make everything that is missing, each thing once, as soon as its parts are there.
 
     After a failure nothing new begins; what is running may end, so that it need not run again. Raises the

@@ -1,7 +1,7 @@
 """The store: what steps left behind, by digest, each entry whole or not there at all.
 
 An entry is a folder with the tree and a manifest: its listing, its content digest and a fingerprint of every file.
-It is written aside, brought to the disk, and renamed into place. A process that dies leaves only files aside,
+It is written aside, synced to the disk, and renamed into place. A process that dies leaves only files aside,
 and the lock that says that they are nobody's.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pipeline.engine.local import entry
-from pipeline.engine.local.entry import MANIFEST, TREE, Laid, Manifest
+from pipeline.engine.local.entry import MANIFEST, TREE, Manifest, Materialized
 from pipeline.engine.local.prune import prune, usage
 from pipeline.host.content import fingerprints, remove_tree
 from pipeline.host.disk import boot_id, flush, kill_users, point, store_errors, touch, with_reserve, write_whole
@@ -99,7 +99,7 @@ class Store:
         return self.home / "logs" / f"{digest.removeprefix('sha256:')}.log"
 
     def lock(self, digest: str) -> Path:
-        """Return the lock file of whoever makes the entry for `digest`."""
+        """Return the lock file that the maker of the entry for `digest` holds."""
         return self.home / "locks" / digest.removeprefix("sha256:")
 
     def cache_lock(self, name: str) -> Path:
@@ -113,7 +113,7 @@ class Store:
             manifest = entry.read(f"{folder}/{MANIFEST}")
             return manifest is not None and self._sound(f"{folder}/{TREE}", manifest)
 
-    def lookup(self, digest: str) -> Laid | None:
+    def lookup(self, digest: str) -> Materialized | None:
         """Return the entry for `digest` if it is there and sound, and keep it from being pruned until `close`.
 
         An entry whose files have been touched is hashed: with the same content it stays, otherwise it is
@@ -132,30 +132,32 @@ class Store:
                 self._keep(folder.name)
             # Not behind the gate: to hash a large entry takes minutes, in which nobody could look anything up. The
             # lease keeps it.
-            laid = Laid(path=folder / TREE, identity=manifest["identity"], manifest=folder / MANIFEST)
-            if not self._sound(laid.path, manifest) and not self._repair(folder, manifest, digest):
+            result = Materialized(path=folder / TREE, identity=manifest["identity"], manifest=folder / MANIFEST)
+            if not self._sound(result.path, manifest) and not self._repair(folder, manifest, digest):
                 return None
             # Its modification time is when the entry was last used. Access times are not kept on file systems mounted
             # noatime.
             touch(folder / MANIFEST)
-            return laid
+            return result
 
-    def alias(self, key: str, digest: str | None = None) -> Laid | None:
+    def alias(self, key: str, digest: str | None = None) -> Materialized | None:
         """Return the entry that was recorded under the content key `key`; let `digest` name it too."""
         with store_errors(self.home):
             try:
                 target = (self.home / "keys" / entry.shard(key)).readlink()
             except FileNotFoundError:
                 return None
-        laid = self.lookup(f"sha256:{target.name}")
+        result = self.lookup(f"sha256:{target.name}")
         # From the next time on, the digest alone finds the entry, and the inputs need not be there for it.
-        if laid and digest and laid.manifest.parent != self.folder(digest):
+        if result and digest and result.manifest.parent != self.folder(digest):
             with store_errors(self.home):
-                folder = laid.manifest.parent
+                folder = result.manifest.parent
                 point(self.folder(digest), f"../{folder.parent.name}/{folder.name}", self.aside)
-        return laid
+        return result
 
-    def commit(self, staging: Path, digest: str, *, key: str = "", epoch: int, durable: bool, **facts: Any) -> Laid:
+    def commit(
+        self, staging: Path, digest: str, *, key: str = "", epoch: int, durable: bool, **facts: Any
+    ) -> Materialized:
         """Make `staging`, a folder aside with the tree in it, the entry for `digest`, and return it.
 
         `key` is a content key to find it by as well; `facts` go into the manifest. An entry that is not `durable`
@@ -165,11 +167,11 @@ class Store:
         Raises StoreError, and SpecialFileError for what cannot be kept.
         """
         with store_errors(self.home):
-            laid = entry.seal(staging, digest, epoch, boot="" if durable else self._boot, **facts)
+            result = entry.seal(staging, digest, epoch, boot="" if durable else self._boot, **facts)
             # Before the rename: an entry with a name is taken for whole, so its bytes are on the disk before it has
             # one.
             if durable:
-                flush([*(laid.path / item.path for item in laid.listing() if item.size), laid.manifest])
+                flush([*(result.path / item.path for item in result.listing() if item.size), result.manifest])
             target = self.folder(digest)
             with self._reading():
                 self._keep(target.name)
@@ -177,11 +179,11 @@ class Store:
                 # rename(2) replaces an empty directory only.
                 self._discard(target)
                 staging.rename(target)
-            # After the entry: whoever finds the key finds the entry, also when this process dies in between.
+            # After the entry: a process that finds the key finds the entry, also when this process dies in between.
             if key:
                 where = f"../../store/{target.parent.name}/{target.name}"
                 point(self.home / "keys" / entry.shard(key), where, self.aside)
-            return Laid(path=target / TREE, identity=laid.identity, manifest=target / MANIFEST)
+            return Materialized(path=target / TREE, identity=result.identity, manifest=target / MANIFEST)
 
     def verify(self) -> list[str]:
         """Hash every entry, drop those that are damaged, and return their digests."""
@@ -224,7 +226,7 @@ class Store:
 
     def _keep(self, name: str) -> None:
         """Put an entry on the list of what this process uses. The gate is held."""
-        # Written before a file of the entry is read. Whoever prunes sees whole lines only, because the gate is held.
+        # Written before a file of the entry is read. Pruning sees whole lines only, because the gate is held.
         if name not in self._leased:
             os.write(self._lease, name.encode("ascii") + b"\n")
             self._leased.add(name)
@@ -236,7 +238,7 @@ class Store:
             target = path.readlink()
         except FileNotFoundError:
             return None
-        # EINVAL: the name is no link, so it is the entry itself.
+        # EINVAL: the name is not a link, so it is the entry itself.
         except OSError:
             return path
         folder = self.home / "store" / target.parent.name / target.name
@@ -250,7 +252,7 @@ class Store:
         items = entry.same_content(folder / TREE, manifest)
         if items is None:
             with self._reading():
-                # Another process may have repaired it, or made it anew, while this one was hashing.
+                # Another process may have repaired it, or made it again, while this one was hashing.
                 if entry.read(folder / MANIFEST) == manifest:
                     self._drop(folder, digest, "its files are not what was stored")
             return False

@@ -70,7 +70,7 @@ def compiled(params: Parameters, work: Path) -> Path:
 
 
 def asked(program: Path, arch: str, godebug: str) -> tuple[ModuleAnswer, bool]:
-    """Return what the program says of its module, and whether qemu ran it. Raises Problem when it fails."""
+    """Return what the program reports about its module, and whether qemu ran it. Raises Problem when it fails."""
     ran = execute(program, arch, [], {"GODEBUG": godebug} if godebug else {})
     if ran.exit:
         raise Problem(f"the FIPS probe ended with exit code {ran.exit}", *ran.errors.splitlines()[:20])
@@ -86,8 +86,8 @@ def check_module(found: ModuleAnswer, module: FipsModule, version: str) -> None:
         raise Problem(*(f"the FIPS probe does not have the module {module.value}: {text}" for text in wrong))
 
 
-def judged(module: FipsModule, usual: ModuleAnswer, strict: Optional[ModuleAnswer]) -> dict[str, Algorithm]:
-    """Return the algorithms with what became of them; `strict` is of the mode that refuses, None without one."""
+def verdicts(module: FipsModule, usual: ModuleAnswer, strict: Optional[ModuleAnswer]) -> dict[str, Algorithm]:
+    """Return each algorithm with its verdict; `strict` is of the mode that refuses, None without one."""
     has = set(usual.approved)
     named = has & BORING_HAS if module is FipsModule.BORINGCRYPTO else has
     broken = {name: failure for name, failure in usual.approved.items() if failure and name in named}
@@ -114,7 +114,7 @@ def main(params: Parameters) -> None:
     check_module(usual, params.module, params.version)
     strict = asked(program, params.arch, ONLY)[0] if params.module is FipsModule.GO else None
     version = usual.version if strict else ""
-    write(params.out, Probe(params.module, version, emulated, judged(params.module, usual, strict)))
+    write(params.out, Probe(params.module, version, emulated, verdicts(params.module, usual, strict)))
 
 
 if __name__ == "__main__":

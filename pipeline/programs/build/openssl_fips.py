@@ -48,7 +48,7 @@ class Parameters:
 
 
 def openssl(*arguments: str, config: str = "", modules: str = "", data: bytes = b"") -> tuple[int, str]:
-    """Run openssl and return (exit code, what it printed). Raises Problem when it is not there."""
+    """Run openssl and return (exit code, output). Raises Problem if it is missing."""
     env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
     env.update({"OPENSSL_CONF": config} if config else {}, **({"OPENSSL_MODULES": modules} if modules else {}))
     try:
@@ -75,7 +75,7 @@ def providers(listing: str) -> dict[str, Provider]:
 
 
 def fips_of(listing: str) -> Optional[Provider]:
-    """Return what is said of an active FIPS provider, or None."""
+    """Return what openssl lists about an active FIPS provider, or None."""
     for key, facts in providers(listing).items():
         if (key == "fips" or "FIPS" in facts.name) and facts.status == "active":
             return facts
@@ -85,23 +85,23 @@ def fips_of(listing: str) -> Optional[Provider]:
 def install(module: Path, modules: str, folder: Path) -> tuple[str, list[str]]:
     """Let the provider test itself; return (the configuration that activates it, the tests that passed)."""
     included, config = folder / "fipsmodule.cnf", folder / "openssl.cnf"
-    code, said = openssl("fipsinstall", "-module", str(module), "-out", str(included), modules=modules)
-    if code != 0 or "INSTALL PASSED" not in said:
-        raise Problem(f"{module} does not pass its self-tests:", *said.splitlines()[-5:])
+    code, output = openssl("fipsinstall", "-module", str(module), "-out", str(included), modules=modules)
+    if code != 0 or "INSTALL PASSED" not in output:
+        raise Problem(f"{module} does not pass its self-tests:", *output.splitlines()[-5:])
     write_text(config, CONFIGURATION.format(included=included))
-    passed = {f"{m[1].strip()} {m[2]}" for m in re.finditer(r"^(\S+) : \(([^)]+)\) : Pass$", said, re.MULTILINE)}
+    passed = {f"{m[1].strip()} {m[2]}" for m in re.finditer(r"^(\S+) : \(([^)]+)\) : Pass$", output, re.MULTILINE)}
     return str(config), sorted(passed)
 
 
 def check_algorithms(config: str, modules: str) -> None:
     """Check that the FIPS provider hashes rightly and refuses what is not approved."""
     restricted = ("dgst", "-provider", "fips", "-provider", "base", "-propquery", "fips=yes")
-    code, said = openssl(*restricted, "-sha256", config=config, modules=modules, data=MESSAGE)
-    if code != 0 or SHA256 not in said:
-        raise Problem("the FIPS provider does not compute SHA-256:", *said.splitlines()[-3:])
+    code, output = openssl(*restricted, "-sha256", config=config, modules=modules, data=MESSAGE)
+    if code != 0 or SHA256 not in output:
+        raise Problem("the FIPS provider does not compute SHA-256:", *output.splitlines()[-3:])
     code, _ = openssl(*restricted, "-md5", config=config, modules=modules, data=MESSAGE)
     if code == 0:
-        raise Problem("MD5 works although only approved algorithms were asked for: the FIPS provider is not in force")
+        raise Problem("MD5 works although only approved algorithms were asked for: the FIPS provider is not active")
 
 
 def check(params: Parameters) -> OpensslFips:
@@ -127,9 +127,9 @@ def check(params: Parameters) -> OpensslFips:
         facts = fips_of(listing)
     if facts is None:
         active = ", ".join(f"{key} {value.version}".strip() for key, value in providers(default).items())
-        there = "is there, but does not become active" if module.is_file() else "is not there"
+        state = "exists, but does not become active" if module.is_file() else "does not exist"
         raise Problem(
-            f"OpenSSL has no active FIPS provider: {module} {there}",
+            f"OpenSSL has no active FIPS provider: {module} {state}",
             f"found: {version.strip()}, providers: {active or 'none'}",
             "install it (Debian: openssl-provider-fips) or do not require it",
         )

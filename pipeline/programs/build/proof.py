@@ -49,7 +49,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class ProvedModule:
-    """The FIPS module of a binary; `outside` are its packages with algorithms that are no part of the module.
+    """The FIPS module of a binary; `outside` are its packages with algorithms that are not part of the module.
 
     `certificate` is the CMVP certificate of the module as Go's sources name it, empty when they name none.
     """
@@ -58,7 +58,7 @@ class ProvedModule:
     certificate: str
     """Empty when Go's sources name none"""
     outside: tuple[str, ...]
-    """Packages of the binary with algorithms that are no part of the module"""
+    """Packages of the binary with algorithms that are not part of the module"""
     probe: Optional[Probe] = None
     """What the module does and refuses, in a program compiled like the binary"""
 

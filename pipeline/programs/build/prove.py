@@ -150,9 +150,7 @@ def prove_file(claims: Claims, params: Parameters, elf: Elf) -> None:
     static = not elf.interpreter and not elf.needed
     if params.static is not None:
         claims.check("statically linked", params.static, static, "no PT_INTERP and no DT_NEEDED")
-    claims.check(
-        "symbol table kept", True, elf.has_symbols, "SHT_SYMTAB; without it the absence of symbols is no proof"
-    )
+    claims.check("symbol table kept", True, elf.has_symbols, "SHT_SYMTAB; without it, missing symbols prove nothing")
     for text in params.forbidden:
         claims.check(f"does not contain {text}", False, text.encode() in elf.data, "bytes of the file")
 
@@ -230,7 +228,7 @@ def prove_runs(claims: Claims, params: Parameters) -> tuple[BinaryRun, str]:
 
 
 def outside(module: FipsModule, elf: Elf) -> tuple[str, ...]:
-    """Return the packages with algorithms that are linked into the binary and are no part of its module."""
+    """Return the packages with algorithms that are linked into the binary and are not part of its module."""
     pattern = re.compile(rf"((?:{OUTSIDE[module]})|(?:{X_CRYPTO}))\.")
     return tuple(sorted({m[1] for m in map(pattern.match, elf.symbols("crypto/")) if m}))
 

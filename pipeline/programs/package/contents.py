@@ -35,7 +35,7 @@ class Parameters:
     out: Path = Path("/out/contents.json")
 
 
-def said(*argv: str) -> str:
+def output(*argv: str) -> str:
     """Return what a tool wrote to stdout. Raises Problem with what it complained of when it fails."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False)
@@ -48,7 +48,7 @@ def said(*argv: str) -> str:
 
 def deb_facts(package: Path) -> Contents:
     """Return what the control file of a DEB says (deb-control(5))."""
-    fields = [said("dpkg-deb", "--showformat", "${" + name + "}", "--show", str(package)) for name in
+    fields = [output("dpkg-deb", "--showformat", "${" + name + "}", "--show", str(package)) for name in
               ("Package", "Version", "Architecture", "Pre-Depends", "Depends")]  # fmt: skip
     name, version, arch, *needs = fields
     requires = sorted(" ".join(each.split()) for need in needs for each in need.split(",") if each.strip())
@@ -58,7 +58,7 @@ def deb_facts(package: Path) -> Contents:
 
 def rpm_facts(package: Path) -> Contents:
     """Return what the header of an RPM says."""
-    name, version, arch, *needs = said(
+    name, version, arch, *needs = output(
         "rpm", "--query", "--package", "--queryformat", RPM_QUERY, str(package)
     ).splitlines()
     requires = sorted({" ".join(each.split()) for each in needs if not each.startswith(RPM_OWN)})
@@ -91,7 +91,7 @@ def deb_files(stream: IO[bytes]) -> Iterator[Entry]:
                 assert content
                 yield hashed(entry, content, info.size)
             elif not info.isdir():
-                raise Problem(f"{entry.path} is no file with one name, folder or symbolic link")
+                raise Problem(f"{entry.path} is not a file with one name, a folder or a symbolic link")
 
 
 def rpm_files(stream: IO[bytes]) -> Iterator[Entry]:
@@ -112,7 +112,7 @@ def rpm_files(stream: IO[bytes]) -> Iterator[Entry]:
             yield hashed(entry, stream, size)
         elif not stat.S_ISDIR(mode):
             # Of a file with several names only the last has the content (cpio(5)).
-            raise Problem(f"{entry.path} is no file with one name, folder or symbolic link")
+            raise Problem(f"{entry.path} is not a file with one name, a folder or a symbolic link")
         stream.read(-size % 4)
 
 

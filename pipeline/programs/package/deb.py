@@ -49,14 +49,14 @@ def build(params: Parameters, work: Path) -> Path:
     (source / "deb").rename(source / "debian")
     argv = ["dpkg-buildpackage", "--build=binary", "--unsigned-source", "--unsigned-changes", "--no-check-builddeps"]
     argv += [f"--host-arch={params.arch}", "--jobs=1"]
-    said = run(*argv, cwd=source, what="the package was not made", DEB_BUILD_OPTIONS="nocheck noautodbgsym")
-    print(said, end="", flush=True)
+    output = run(*argv, cwd=source, what="the package was not made", DEB_BUILD_OPTIONS="nocheck noautodbgsym")
+    print(output, end="", flush=True)
     deliver(sorted(work.glob("*.deb")), params.out)
     return params.out
 
 
 def findings(output: str, exceptions: str) -> list[str]:
-    """Return the lines of lintian's output (`E: package: tag …`) whose tags are not among `exceptions`, one a line."""
+    """Return the lines of lintian's output (`E: package: tag …`) with tags not among `exceptions`, one per line."""
     excepted = {line.strip() for line in exceptions.splitlines()}
     found = (re.match(r"[EWI]: .+?: (\S+)", line) for line in output.splitlines())
     return [each.string for each in found if each and each[1] not in excepted]

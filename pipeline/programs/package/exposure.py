@@ -1,4 +1,4 @@
-"""Judges the units that packages install: `systemd-analyze verify`, and how exposed each service is.
+"""Checks the units that packages install: `systemd-analyze verify`, and how exposed each service is.
 
 Every package is installed into a root of its own by the Makefile that makes the package, so a unit that starts a
 program which its package does not install is found too. Analysis without a running system needs systemd 250.
@@ -27,14 +27,14 @@ UNITS = Path("usr/lib/systemd/system")
 SYSTEM = Path("/usr/lib/systemd/system")
 MERGED = ("bin", "lib", "sbin")
 HOST_PROGRAMS = ("usr/bin/kill",)
-"""What units may start although no package of ours brings it: part of every system with systemd."""
+"""What units may start although no package of ours has it: part of every system with systemd."""
 SHOWN = 12
 OVERALL = re.compile(r"Overall exposure level for \S+: (\d+\.\d+) ")
 
 
 @dataclass(frozen=True)
 class CheckedPackage:
-    """A package whose units are judged: `files` is the folder with its packaging files, templates filled in."""
+    """A package whose units are checked: `files` is the folder with its packaging files, templates filled in."""
 
     label: str
     name: str
@@ -45,7 +45,7 @@ class CheckedPackage:
 
 @dataclass(frozen=True)
 class Parameters:
-    """What is judged. `program` is the binary's name in the packaging files; no unit needs it to be judged."""
+    """What is checked. `program` is the binary's name in the packaging files; no unit needs it for the check."""
 
     packages: tuple[CheckedPackage, ...]
     program: str
@@ -55,13 +55,13 @@ class Parameters:
 
 
 def version() -> str:
-    """Return the version of systemd-analyze. Raises Problem when it is too old to judge units of files."""
-    said = run("systemd-analyze", "--version", cwd=Path.cwd(), what="systemd cannot be asked for its version")
-    match = re.match(r"systemd (\d+) \(([^)\s]+)", said)
+    """Return the version of systemd-analyze. Raises Problem if it is too old to check units in files."""
+    output = run("systemd-analyze", "--version", cwd=Path.cwd(), what="systemd cannot be asked for its version")
+    match = re.match(r"systemd (\d+) \(([^)\s]+)", output)
     if not match or int(match[1]) < OLDEST:
-        found = said.splitlines()[0] if said else "nothing"
+        found = output.splitlines()[0] if output else "nothing"
         raise Problem(
-            f"units are judged by systemd {OLDEST} or later, and this image has {found}",
+            f"checking units needs systemd {OLDEST} or later, and this image has {found}",
             "to do: give the image of the step `exposure` a newer systemd in packaging/images.toml",
         )
     return match[2]
@@ -108,8 +108,8 @@ def complaints(root: Path, units: list[str]) -> list[str]:
     if not names:
         return []
     done = attempt("systemd-analyze", "verify", "--man=no", f"--root={root}", *names, cwd=root)
-    said = [line.replace(str(root), "") for line in dict.fromkeys(done.stdout.splitlines()) if line]
-    return said or ([f"systemd-analyze verify failed with exit code {done.returncode}"] if done.returncode else [])
+    output = [line.replace(str(root), "") for line in dict.fromkeys(done.stdout.splitlines()) if line]
+    return output or ([f"systemd-analyze verify failed with exit code {done.returncode}"] if done.returncode else [])
 
 
 def exposure(root: Path, unit: str, limit: int) -> Service:
@@ -120,7 +120,7 @@ def exposure(root: Path, unit: str, limit: int) -> Service:
     rows = attempt(*argv, "--json=short", instance(unit), cwd=root).stdout
     table = next((line for line in rows.splitlines() if line.startswith("[")), "")
     if not overall or not table:
-        raise Problem(f"systemd-analyze says nothing of the exposure of {unit}", *(told.stdout + rows).splitlines()[:9])
+        raise Problem(f"systemd-analyze prints no exposure for {unit}", *(told.stdout + rows).splitlines()[:9])
     exposed = [
         Exposed(row["name"], float(row["exposure"]), row["description"])
         for row in json.loads(table)
@@ -131,7 +131,7 @@ def exposure(root: Path, unit: str, limit: int) -> Service:
     return Service(unit, float(overall[1]), "over the limit" if over else "accepted", (), tuple(exposed))
 
 
-def judge(params: Parameters, work: Path) -> tuple[list[Service], list[str]]:
+def check(params: Parameters, work: Path) -> tuple[list[Service], list[str]]:
     """Return every service, once for each content that it has, and what `verify` says against any unit."""
     problems: dict[str, list[str]] = {}
     known: list[tuple[dict[str, bytes], list[Service], list[str]]] = []
@@ -152,7 +152,7 @@ def judge(params: Parameters, work: Path) -> tuple[list[Service], list[str]]:
 
 
 def refusal(service: Service, limit: int) -> list[str]:
-    """Return what to say of a service over the limit: its score, and what counts most."""
+    """Return the message about a service over the limit: its score, and what counts most."""
     of = ", ".join(service.packages)
     lines = [f"{service.unit} ({of}): its exposure is {service.exposure}, and {limit / 10} is allowed; worst:"]
     lines += [f"  {one.exposure} {one.directive} {one.why}" for one in service.exposed[:SHOWN]]
@@ -160,11 +160,11 @@ def refusal(service: Service, limit: int) -> list[str]:
 
 
 def main(params: Parameters) -> None:
-    """Judge the units, and write what was found."""
+    """Check the units, and write what was found."""
     systemd = version()
-    services, problems = judge(params, Path.cwd() / "packages")
+    services, problems = check(params, Path.cwd() / "packages")
     if problems:
-        problems = ["systemd objects to units:", *problems, "to do: correct them; what it says is in systemd.unit(5)"]
+        problems = ["systemd objects to units:", *problems, "to do: correct them; see systemd.unit(5)"]
     refused = [line for each in services if each.verdict != "accepted" for line in refusal(each, params.limit)]
     if refused:
         refused.append("to do: harden the unit (systemd.exec(5)), or allow more: [packages] exposure in product.toml")

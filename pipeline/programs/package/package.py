@@ -89,7 +89,7 @@ def run(*argv: str, cwd: Path, what: str, **variables: str) -> str:
 
 
 def attempt(*argv: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a tool as `run` does, whatever its exit code. Raises Problem when it is not there or does not end."""
+    """Run a tool as `run` does, whatever its exit code. Raises Problem if it is missing or does not end."""
     env = {"HOME": str(cwd), "LC_ALL": "C.UTF-8", "TZ": "UTC", **variables}
     env.update({name: os.environ[name] for name in ("PATH", "SOURCE_DATE_EPOCH") if name in os.environ})
     try:

@@ -1,4 +1,4 @@
-"""Makes an RPM of its source package, with `rpmbuild --rebuild`, as whoever doubts it can; rpmlint is the gate.
+"""Makes an RPM of its source package, with `rpmbuild --rebuild`, as anyone can do again; rpmlint is the gate.
 
 The binary is compiled already, so the package of another architecture is put together with `--target`. Every finding of
 rpmlint is an error; `Filters` in `rpmlint.toml` are the exceptions, each with its reason. rpmlint 1.10 is enough.
@@ -71,7 +71,7 @@ def converted(text: str) -> str:
 
 
 def release_of(version: str) -> tuple[int, ...]:
-    """Return rpmlint's release, such as (2, 4), from what it says of itself."""
+    """Return rpmlint's release, such as (2, 4), from its own output."""
     found = re.search(r"(\d+)\.(\d+)", version)
     if not found:
         raise Problem(f"rpmlint does not say which release it is: {version.strip() or 'no output'}")

@@ -27,13 +27,13 @@ class Parameters:
 
     name: str
     spec: str
-    """The path of the spec file among the packaging files; `rpmlint.toml` beside it has what rpmlint may not say."""
+    """The path of the spec file among the packaging files; `rpmlint.toml` beside it has rpmlint's accepted messages."""
     out: Path
     held: tuple[str, ...] = ()
     """The names of the sources that the source RPM holds, such as the list of licenses."""
     named: tuple[str, ...] = ()
-    """The names of those that it only names (`NoSource` in the spec), such as the program: whoever rebuilds the package
-    takes them from the release."""
+    """The names of those that it only names (`NoSource` in the spec), such as the program: to rebuild the package, take
+    them from the release."""
     sources: Path = Path("/in/sources")
     files: Path = FILES
 

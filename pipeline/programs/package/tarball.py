@@ -2,7 +2,7 @@
 
 Output: entries sorted by name; owner and group 0 (`root`); modes 0755 (folders, executable files) and 0644;
 every time is SOURCE_DATE_EPOCH; the gzip header holds neither name nor time (RFC 1952, section 2.3). POSIX.1-2001 (pax)
-format, which is plain ustar for short names. Errors: an empty folder; something that is no file, folder or symbolic
+format, which is plain ustar for short names. Errors: an empty folder; something that is not a file, folder or symbolic
 link; a link that leads out of the archive; two files with one name.
 """
 
@@ -73,7 +73,7 @@ def entry(name: str, path: Path, epoch: int) -> tarfile.TarInfo:
     elif stat.S_ISREG(status.st_mode):
         info.size = status.st_size
     else:
-        raise Problem(f"{name} is no file, folder or symbolic link")
+        raise Problem(f"{name} is not a file, folder or symbolic link")
     return info
 
 

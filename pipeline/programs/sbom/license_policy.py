@@ -51,7 +51,7 @@ def dependencies(components: list[Json]) -> list[Json]:
 def satisfied(text: str, accepted: Callable[[str], bool]) -> bool:
     """Return whether an SPDX license expression (SPDX 2.3, annex D) can be satisfied with accepted licenses.
 
-    Text that is no expression, such as a license's name in words, is looked up whole.
+    Text that is not an expression, such as a license's name in words, is looked up whole.
     """
     try:
         library = importlib.import_module("license_expression")

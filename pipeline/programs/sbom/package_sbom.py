@@ -1,7 +1,7 @@
 """Makes the SBOMs of a package: its files, the binary among them, and what that is made of.
 
 The package is the root component, with the package URL that its distribution knows it by. What it needs on the host
-where it is installed is no part of it, and stands in properties (CycloneDX) and in the root's comment (SPDX).
+where it is installed is not part of it, and stands in properties (CycloneDX) and in the root's comment (SPDX).
 
 Errors: a binary that is not in the package, and a document that its schema refuses.
 Needs the library jsonschema in its image.
@@ -54,7 +54,7 @@ def sha256_in(hashes: list[Json], name: str, value: str) -> str:
 
 
 def place_of(sha256: str, contents: Contents) -> str:
-    """Return where the binary is in the package. Raises Problem when it is not there."""
+    """Return where the binary is in the package. Raises Problem if it is missing."""
     for path, entry in contents.regular.items():
         if entry.sha256 == sha256:
             return path

@@ -107,7 +107,7 @@ def _component(component: Json) -> Json:
 def licenses(entries: list[Json]) -> list[Json]:
     """Return the licenses of a component once each, without the files that syft read them from.
 
-    A NOTICE file is no license: where syft took one for an unknown license, that entry goes.
+    A NOTICE file is not a license: if syft took one for an unknown license, that entry goes.
     """
     kept: dict[str, Json] = {}
     for entry in entries:

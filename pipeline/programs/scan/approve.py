@@ -26,7 +26,7 @@ class Parameters:
 
 
 def approve(verdict: Verdict) -> Approval:
-    """Return the approval. Raises Problem with every reason when the gate is closed, or nothing was judged."""
+    """Return the approval. Raises Problem with every reason when the gate is closed, or nothing was scanned."""
     if not verdict.open:
         raise Problem(*(f"the gate is closed: {reason}" for reason in verdict.reasons))
     if not verdict.artifacts:

@@ -1,7 +1,7 @@
-"""Merges what the scanners found, and judges it after the policy: `scan.json`, `verdict.json` and `statements/`.
+"""Merges what the scanners found, and applies the policy to it: `scan.json`, `verdict.json` and `statements/`.
 
 Params:
-  product, version   what is judged, for the report
+  product, version   what was scanned, for the report
   binaries           `name`, `target` and `variant` of each binary
   binaries_dir       the folder with them (default `/in/binaries`)
   reports            the folder with `<binary>/<scanner>/<scanner>.json` and `<binary>/<scanner>/exit-code` for the
@@ -17,21 +17,19 @@ Params:
   snapshot           true for a release that is not to be shipped
   out                default `/out`
 
-The date to judge on is the variable TODAY, which the engine sets for a step that runs once a day.
+The date to decide on is the variable TODAY, which the engine sets for a step that runs once a day.
 
-One finding is one weakness in one version of one package, whatever number of scanners, names (CVE, GHSA, GO) and
+One finding is one vulnerability in one version of one package, whatever number of scanners, names (CVE, GHSA, GO) and
 binaries it shows up under; the worst severity counts, and every scanner's own is kept. A critical finding always closes
 the gate. Another one whose severity the policy names does, unless an entry accepts it that has not expired, or nothing
-fixes it and the policy asks for fixable ones only, or the weak code cannot be called and the policy accepts that. An
-expired entry accepts nothing. Whether weak code can be called is stated of every finding, as `reachable`: `yes`, with
-the functions, `no`, or `unknown`.
+fixes it and the policy asks for fixable ones only, or the vulnerable code is unreachable and the policy accepts that.
+An expired entry accepts nothing. Every finding has `reachable`: `yes`, with the functions, `no`, or `unknown`.
 
 A scan that proves nothing closes the gate too: no report, a scanner that failed or did not see a Go program, a database
-whose age is unknown or above the limit. In a snapshot that is a warning. The exit code is 0 whenever it could be
-judged, and the verdict is in the file: `verdict.json` has `open`, `reasons`, `warnings`, `gaps` (what the scan does not
-prove: reasons in a release, warnings in a snapshot), and the digests of what was judged. Neither file depends on the
-date but for what the date decides. `statements` has what each scanner found in each binary as an in-toto statement,
-which bears the date.
+whose age is unknown or above the limit. In a snapshot that is a warning. The exit code is 0 whenever there is a
+verdict: `verdict.json` has `open`, `reasons`, `warnings`, `gaps` (what the scan does not prove: reasons in a release,
+warnings in a snapshot), and the digests of the binaries. Neither file depends on the date, except for what the date
+decides. `statements` has an in-toto statement, with the date, of what each scanner found in each binary.
 """
 
 from __future__ import annotations
@@ -41,20 +39,20 @@ import datetime as dt
 from pipeline.programs import common, document
 from pipeline.programs.common import Json, Params
 from pipeline.programs.scan import scanners, statements
-from pipeline.programs.scan.scan_documents import JudgedBinary, Verdict
+from pipeline.programs.scan.scan_documents import ScannedBinary, Verdict
 from pipeline.programs.scan.scanners import SCANNERS, SEVERITIES, worst
 
 SCHEMA = "urn:release-pipeline:scan:v1"
 NEVER_IGNORED = "critical"
 ORDER_OF_NAMES = ("CVE-", "GHSA-", "GO-")
 REFUTED = {"component_not_present", "vulnerable_code_not_present", "vulnerable_code_not_in_execute_path"}
-"""Justifications that cannot be right when the weak code can be called."""
+"""Justifications that contradict a call path to the vulnerable code."""
 
 
 def merge(found: list[Json]) -> list[Json]:
-    """Return one finding for each weakness in one version of one package.
+    """Return one finding for each vulnerability in one version of one package.
 
-    `found` has one entry for each scanner and binary. Two names are the same weakness when any scanner says so.
+    `found` has one entry for each scanner and binary. Two names are the same vulnerability if any scanner says so.
     """
     groups: list[Json] = []
     for entry in found:
@@ -114,18 +112,18 @@ def status_of(finding: Json, gate: Json, entry: Json | None, reachable: str) -> 
     return "not fixable" if gate.get("only_fixable") and not finding["fixed_in"] else "fails"
 
 
-def judge(
+def decide(
     findings: list[Json], results: dict[str, Json], params: Params, *, complete: bool
 ) -> tuple[list[Json], list[str]]:
     """Return (findings with their status, worst first; what to say about the policy's entries).
 
     `results` are govulncheck's, by binary. A finding that is accepted or reachable in one binary and not in another one
-    becomes two. That nothing was found that an entry is about is said only when the scan is `complete`.
+    becomes two. Unused entries are reported only if the scan is `complete`.
     """
     policy, today = params["policy"], scanners.today()
     entries = [{**e, "expired": dt.date.fromisoformat(e["expires"]) < today} for e in policy.get("ignore") or []]
     binaries = {binary["name"]: binary for binary in params["binaries"]}
-    judged: dict[tuple[object, ...], Json] = {}
+    decided: dict[tuple[object, ...], Json] = {}
     used, refuted = [], set()
     for finding in findings:
         for name in finding["artifacts"]:
@@ -138,15 +136,15 @@ def judge(
                 refuted.add(_contradiction(kept, symbols))
             about = {"status": status, "entry": kept, "reachable": reachable, "symbols": symbols}
             key = (finding["id"], finding["package"], finding["version"], status, common.to_json(about))
-            judged.setdefault(key, {**finding, **about, "artifacts": []})["artifacts"].append(name)
+            decided.setdefault(key, {**finding, **about, "artifacts": []})["artifacts"].append(name)
     needless = [e for e in entries if e["expired"] or (complete and e not in used and not e.get("source"))]
     notes = list(dict.fromkeys(_note(entry, entry in used or not complete) for entry in needless))
-    order = sorted(judged, key=lambda key: (SEVERITIES.index(judged[key]["severity"]), *map(str, key)))
-    return [judged[key] for key in order], [*notes, *sorted(refuted)]
+    order = sorted(decided, key=lambda key: (SEVERITIES.index(decided[key]["severity"]), *map(str, key)))
+    return [decided[key] for key in order], [*notes, *sorted(refuted)]
 
 
 def _contradiction(entry: Json, symbols: list[str]) -> str:
-    return f"{_about(entry)} says {entry['justification']}, but govulncheck found a way to {', '.join(symbols)}"
+    return f"{_about(entry)} says {entry['justification']}, but govulncheck found a call path to {', '.join(symbols)}"
 
 
 def _about(entry: Json) -> str:
@@ -159,8 +157,8 @@ def _note(entry: Json, used: bool) -> str:
     if entry["expired"] and entry.get("source"):
         return f"the VEX document {entry['source']} of the policy ({entry['owner']}) expired on {entry['expires']}"
     if entry["expired"]:
-        return f"{about} expired on {entry['expires']}" + ("" if used else ", and nothing is found that it is about")
-    return f"{about} is about nothing that was found; remove it"
+        return f"{about} expired on {entry['expires']}" + ("" if used else ", and matches no finding")
+    return f"{about} matches no finding; remove it"
 
 
 def reason(finding: Json, binaries: int) -> str:
@@ -211,7 +209,7 @@ def attest(artifacts: list[Json], used: list[Json], found: list[Json], findings:
 
 
 def collect_reachability(artifacts: list[Json], params: Params) -> tuple[list[Json], dict[str, Json], list[str]]:
-    """Return (govulncheck itself, its results by binary, what they do not prove); nothing when it was not asked for."""
+    """Return (govulncheck itself, its results by binary, what they do not prove); nothing if it was not asked."""
     if not params.get("reachability"):
         return [], {}, []
     if without := scanners.no_database(scanners.REACHABILITY, params):
@@ -239,7 +237,7 @@ def main(params: Params) -> None:
     reachability, results, unreached = collect_reachability(artifacts, params)
     gaps += unreached
     every = merge(found + scanners.unreported(results, found))
-    findings, notes = judge(every, results, params, complete=not gaps)
+    findings, notes = decide(every, results, params, complete=not gaps)
     failing = [reason(finding, len(artifacts)) for finding in findings if finding["status"] == "fails"]
     snapshot = bool(params.get("snapshot"))
     reasons, warnings = (failing, gaps + notes) if snapshot else (failing + gaps, notes)
@@ -247,7 +245,7 @@ def main(params: Params) -> None:
     policy = params["policy"]["gate"]
     scan = {"schema": SCHEMA, "findings": findings, "policy": policy}
     scan["scanners"] = [{k: v for k, v in scanner.items() if k != "scanned"} for scanner in used + reachability]
-    binaries = tuple(JudgedBinary(**artifact) for artifact in artifacts)
+    binaries = tuple(ScannedBinary(**artifact) for artifact in artifacts)
     told = (params["product"], params["version"], snapshot)
     verdict = Verdict(not reasons, tuple(reasons), tuple(warnings), tuple(gaps), *told, binaries)
     common.write_json(out / "scan.json", {**scan, **about, "gaps": gaps, "notes": notes})

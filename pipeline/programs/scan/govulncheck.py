@@ -4,7 +4,7 @@ Params: see `Parameters`.
 
 One binary after the other: a large program takes gigabytes.
 
-Output: `Reachability`, with one finding for each weakness in one version of a module that the build needs.
+Output: `Reachability`, with one finding for each vulnerability in one version of a module that the build needs.
 The call paths themselves are not kept: govulncheck shows one of several, and not always the same.
 
 A run that failed is a result too: `failed` says why, and then nothing is known.

@@ -30,7 +30,7 @@ class Govulncheck:
 
 @dataclass(frozen=True)
 class ModuleFinding:
-    """One weakness in one version of a module that a build needs."""
+    """One vulnerability in one version of a module that a build needs."""
 
     ids: tuple[str, ...]
     module: str
@@ -39,10 +39,10 @@ class ModuleFinding:
     title: str
     url: str
     level: Literal["module", "package", "symbol"]
-    """How near it is: the build has no package of the module that has the weakness; it has one, and nothing that can be
-    called from `main` leads to the weak code; weak code can be called"""
+    """The build has no vulnerable package of the module; it has one, and no call path from `main` leads to the
+    vulnerable code; a call path leads to it"""
     symbols: tuple[str, ...]
-    """The functions of the weak code that are reached first"""
+    """The vulnerable functions that are reached first"""
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Reachability:
 
 
 @dataclass(frozen=True)
-class JudgedBinary:
-    """A binary that was judged."""
+class ScannedBinary:
+    """A binary that was scanned."""
 
     name: str
     target: str
@@ -84,7 +84,7 @@ class Verdict:
     version: str
     snapshot: bool
     """Not to be shipped"""
-    artifacts: tuple[JudgedBinary, ...]
+    artifacts: tuple[ScannedBinary, ...]
     schema: Literal["urn:release-pipeline:verdict:v1"] = "urn:release-pipeline:verdict:v1"
 
     def __post_init__(self) -> None:

@@ -1,15 +1,15 @@
-"""Renders the judged findings for its readers: SARIF for tools, Markdown for people, OpenVEX for other scanners.
+"""Renders the findings for their readers: SARIF for tools, Markdown for people, OpenVEX for other scanners.
 
 Params: `scan`, the file that `gate.py` wrote (default `/in/scan/scan.json`); `author`, who makes the statements of the
 OpenVEX document (required); `schemas`, a folder with the schema of SARIF (default `/in/schemas`); `out` (default
 `/out`).
 
 Outputs:
-  scan.sarif    SARIF 2.1.0, one rule for each weakness, one result for each binary it is in; what the policy accepts is
-                suppressed there, with the reason
+  scan.sarif    SARIF 2.1.0, one rule for each vulnerability, one result for each binary it is in; what the policy
+                accepts is suppressed there, with the reason
   scan.md       the same for people, with what the scanners could not do
   openvex.json  OpenVEX 0.2.0: what the policy accepts, and what govulncheck could decide; see `statement`. Its schema
-                wants at least one statement: without any, there is no such file
+                requires at least one statement: without any, the file is not written
 
 The SARIF log is validated, which needs the library jsonschema in the image. The only time in the files is
 SOURCE_DATE_EPOCH, and the OpenVEX document's id is a UUID of version 5 over its content.
@@ -32,14 +32,14 @@ OPENVEX_CONTEXT = "https://openvex.dev/ns/v0.2.0"
 LEVELS = {"critical": "error", "high": "error", "medium": "warning"}
 SCORES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "2.0"}
 """A number within each severity's range of CVSS 3.1, section 5: code hosts sort findings by it."""
-REACHED = {"yes": " The weak code can be called:", "no": " The weak code cannot be called.", "unknown": ""}
+REACHED = {"yes": " The vulnerable code is reachable:", "no": " The vulnerable code is not reachable.", "unknown": ""}
 UNREACHABLE = "vulnerable_code_not_in_execute_path"
 REFUTED = {"component_not_present", "vulnerable_code_not_present", UNREACHABLE}
-"""Justifications that cannot be right when the weak code can be called."""
+"""Justifications that contradict a call path to the vulnerable code."""
 
 
 def rules(findings: list[Json]) -> list[Json]:
-    """Return the SARIF rules, one for each weakness, sorted by id."""
+    """Return the SARIF rules, one for each vulnerability, sorted by id."""
     found: dict[str, Json] = {}
     for finding in findings:
         rule: Json = {
@@ -144,13 +144,13 @@ def _decision(scan: Json, finding: Json) -> Json:
     by = next(scanner for scanner in scan["scanners"] if scanner["name"] == "govulncheck")
     about = f"govulncheck {by['version']} with its database of {by['database']['built']}"
     if reachable == "no":
-        notes = f"{about} found no way from the program's main function to the weak code."
+        notes = f"{about} found no call path from the program's main function to the vulnerable code."
         return {"status": "not_affected", "justification": UNREACHABLE, "status_notes": notes}
     action = f"Update to {' or '.join(finding['fixed_in'])}." if finding["fixed_in"] else "No version fixes it yet."
     return {
         "status": "affected",
         "action_statement": action,
-        "status_notes": f"{about} found a way to {', '.join(finding['symbols'])}.",
+        "status_notes": f"{about} found a call path to {', '.join(finding['symbols'])}.",
     }
 
 

@@ -39,21 +39,22 @@ def plain_version(version: str) -> str:
 def from_grype(report: Json) -> Iterator[Json]:
     """Yield the matches of a grype report (its JSON document, schema 16)."""
     for match in report["matches"]:
-        weakness, package = match["vulnerability"], match["artifact"]
+        vulnerability, package = match["vulnerability"], match["artifact"]
         related = match.get("relatedVulnerabilities") or []
-        own = severity_of(weakness.get("severity"))
+        own = severity_of(vulnerability.get("severity"))
         yield {
-            "ids": sorted({weakness["id"], *(other["id"] for other in related)}),
+            "ids": sorted({vulnerability["id"], *(other["id"] for other in related)}),
             "severity": worst(severity_of(o.get("severity")) for o in related) if own == "unknown" else own,
             "package": package["name"],
             "version": plain_version(package["version"]),
             "purl": package.get("purl") or "",
             "scores": [
-                [f"cvss_v{score['version']}", score["metrics"]["baseScore"]] for score in weakness.get("cvss") or []
+                [f"cvss_v{score['version']}", score["metrics"]["baseScore"]]
+                for score in vulnerability.get("cvss") or []
             ],
-            "fixed_in": [plain_version(fix) for fix in (weakness.get("fix") or {}).get("versions") or []],
-            "title": weakness.get("description") or "",
-            "url": weakness.get("dataSource") or "",
+            "fixed_in": [plain_version(fix) for fix in (vulnerability.get("fix") or {}).get("versions") or []],
+            "title": vulnerability.get("description") or "",
+            "url": vulnerability.get("dataSource") or "",
         }
 
 
@@ -87,7 +88,7 @@ def today() -> dt.date:
     try:
         return dt.date.fromisoformat(os.environ.get("TODAY", ""))
     except ValueError:
-        raise Problem("TODAY is not a date: findings cannot be judged without today's") from None
+        raise Problem("TODAY is not a date: the policy's dates are compared with today's") from None
 
 
 READERS = {"grype": from_grype, "trivy": from_trivy}
@@ -101,14 +102,14 @@ def age_gap(scanner: str, built: str, params: Params) -> str:
     except ValueError:
         return f"{scanner}: the age of its database is not known (built {built or 'at an unknown time'!r})"
     if day > today():
-        return f"{scanner}: its database says it was built on {day}, which is yet to come"
+        return f"{scanner}: its database says it was built on {day}, which is in the future"
     if (today() - day).days > limit:
         return f"{scanner}: its database of {day} is older than {limit} days"
     return ""
 
 
 def no_database(scanner: str, params: Params) -> str:
-    """Return what is said of a scanner that could not run because it has no database, or an empty string."""
+    """Return the message for a scanner that could not run without its database, or an empty string."""
     reason = (params.get("missing") or {}).get(scanner)
     return f"{scanner}: it has no database: {reason}" if reason else ""
 
@@ -177,13 +178,13 @@ def reachability_facts(results: dict[str, Json], params: Params) -> tuple[Json, 
 
 
 def about(entry: Json, finding: Json) -> bool:
-    """Return whether govulncheck's `entry` speaks about the weakness, the package and the version of `finding`."""
+    """Return whether govulncheck's `entry` is about the vulnerability, the package and the version of `finding`."""
     same = entry["module"] == finding["package"] and plain_version(entry["version"]) == finding["version"]
     return same and bool(set(entry["ids"]) & {*finding.get("ids", ()), finding.get("id"), *finding.get("aliases", ())})
 
 
 def unreported(results: dict[str, Json], found: list[Json]) -> list[Json]:
-    """Return what govulncheck alone found: weak code that can be called and that no other scanner reports.
+    """Return what govulncheck alone found: reachable vulnerable code that no other scanner reports.
 
     It does not say how severe that is.
     """
@@ -208,9 +209,9 @@ def unreported(results: dict[str, Json], found: list[Json]) -> list[Json]:
 
 
 def reach(finding: Json, result: Json | None) -> tuple[str, list[str]]:
-    """Return (`yes`, `no` or `unknown`, the weak functions that can be called) of a finding in one binary.
+    """Return (`yes`, `no` or `unknown`, the vulnerable functions that are reachable) for a finding in one binary.
 
-    `no` only when govulncheck knows the weakness, takes this version for affected, and finds no way to the weak code.
+    `no` only if govulncheck knows the vulnerability, considers this version affected, and finds no call path.
     """
     entries = [entry for entry in (result or {"findings": []})["findings"] if about(entry, finding)]
     symbols = sorted({symbol for entry in entries for symbol in entry["symbols"]})

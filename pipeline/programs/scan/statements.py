@@ -24,7 +24,7 @@ SCANNERS = {
 
 @dataclass(frozen=True)
 class Rating:
-    """How severe a weakness is by one method."""
+    """How severe a vulnerability is by one method."""
 
     method: str
     score: str
@@ -32,7 +32,7 @@ class Rating:
 
 @dataclass(frozen=True)
 class Annotation:
-    """Where a weakness is, and what the gate makes of it."""
+    """Where a vulnerability is, and what the gate decides on it."""
 
     package: str
     version: str
@@ -44,7 +44,7 @@ class Annotation:
 
 @dataclass(frozen=True)
 class ScanResult:
-    """A weakness that a scanner found."""
+    """A vulnerability that a scanner found."""
 
     id: str
     severity: tuple[Rating, ...]
@@ -112,14 +112,14 @@ def file_name(artifact: str, scanner: str) -> str:
     return f"{artifact}.{scanner}.vulns.intoto.json"
 
 
-def statement(artifact: Json, scanner: Json, found: list[Json], judged: list[Json], day: str) -> Json:
+def statement(artifact: Json, scanner: Json, found: list[Json], decided: list[Json], day: str) -> Json:
     """Return the statement about `artifact`, a `VulnsStatement` as JSON.
 
-    `found` is what the scanner reported about it, `judged` are the merged findings. The times of the scan are `day`, on
-    which it ran, at its beginning: no more is said than the release knows on every machine.
+    `found` is what the scanner reported about it, `decided` are the merged findings. The times of the scan are the
+    beginning of `day`, on which it ran: a statement has nothing that differs between machines.
     """
     uri, source = SCANNERS[scanner["name"]], scanner["database"].get("from", "")
-    results = [result(entry, scanner["name"], _judgement(entry, artifact["name"], judged)) for entry in found]
+    results = [result(entry, scanner["name"], _decision(entry, artifact["name"], decided)) for entry in found]
     results.sort(key=lambda each: (each.id, each.annotations[0].package, each.annotations[0].version))
     run = ScanRun(
         uri=f"{uri}@v{scanner['version']}" if scanner["version"] else uri,
@@ -133,8 +133,8 @@ def statement(artifact: Json, scanner: Json, found: list[Json], judged: list[Jso
     return told
 
 
-def _judgement(entry: Json, artifact: str, judged: list[Json]) -> Json | None:
-    for finding in judged:
+def _decision(entry: Json, artifact: str, decided: list[Json]) -> Json | None:
+    for finding in decided:
         place = artifact in finding["artifacts"] and finding["package"] == entry["package"]
         if (
             place

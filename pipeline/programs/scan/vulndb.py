@@ -27,20 +27,20 @@ WANTED = re.compile(r"(?:index/(?:db|modules|vulns)|ID/[A-Za-z0-9][A-Za-z0-9._-]
 
 
 def download(url: str) -> bytes:
-    """Return the archive. Raises Problem when it cannot be had."""
+    """Return the archive. Raises Problem if it is not available."""
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
             data: bytes = answer.read(LIMIT + 1)
     except (urllib.error.URLError, OSError) as error:
         reason = getattr(error, "reason", error)
-        raise Problem(f"{url} cannot be fetched: {reason}; --scan-db DIR brings a database along") from None
+        raise Problem(f"{url} cannot be fetched: {reason}; use --scan-db DIR for a database that you have") from None
     if len(data) > LIMIT:
         raise Problem(f"{url} has more than {LIMIT} bytes")
     return data
 
 
 def unpack(data: bytes) -> dict[str, bytes]:
-    """Return the files of the database by name. Raises Problem for what is no database, or not all of one."""
+    """Return the files of the database by name. Raises Problem for another archive, or an incomplete one."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = [entry for entry in archive.infolist() if WANTED.fullmatch(entry.filename)]
@@ -58,7 +58,7 @@ def unpack(data: bytes) -> dict[str, bytes]:
 
 
 def entries_of(files: dict[str, bytes]) -> list[str]:
-    """Return the names of the files that the index speaks of. Raises Problem when it cannot be read."""
+    """Return the names of the files that the index lists. Raises Problem if it cannot be read."""
     try:
         json.loads(files[INDEX[0]])["modified"]
         return [f"ID/{entry['id']}.json" for entry in json.loads(files[INDEX[2]])]

@@ -4,8 +4,8 @@ Params: see `Parameters`.
 
 Outputs: `release.json` names every artifact with its size and SHA-256; the checksum files are in GNU format, sorted,
 with bare names, and cover everything, `release.json` and `release-notes.md` too. A file without metadata, metadata
-without a file, a name that is no plain file name, a subject that is not in the release, and a binary that the gate did
-not approve are errors, all of them listed.
+without a file, a name that is not a plain file name, a subject that is not in the release, and a binary that the gate
+did not approve are errors, all of them listed.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def collect(folder: Path, described: Iterable[Described]) -> tuple[tuple[Listed,
             problems.append(f"{name} is not a plain file")
     for entry in described:
         if entry.subject and entry.subject not in names:
-            problems.append(f"{entry.name} speaks about {entry.subject}, which is not in the release")
+            problems.append(f"{entry.name} is about {entry.subject}, which is not in the release")
     if problems:
         raise Problem(*problems)
     sums = {name: common.digests(path) for name, path in sorted(there.items())}
@@ -106,6 +106,17 @@ def table(header: list[str], rows: list[list[Any]]) -> list[str]:
     return [f"| {line} |" for line in lines]
 
 
+def notes_on_packages(artifacts: Iterable[Listed]) -> list[str]:
+    """Return the table of the packages to install; nothing without packages."""
+    packages = [each for each in artifacts if each.kind == "package"]
+    if not packages:
+        return []
+    rows = [[f"`{each.name}`", each.target or "any", each.variant or "any"] for each in packages]
+    selinux = any("-selinux-" in each.name for each in packages)
+    lines = ["Install an RPM and its `-selinux` RPM in one command.", ""] if selinux else []
+    return ["## Packages", "", *lines, *table(["Package", "Target", "Variant"], rows), ""]
+
+
 def notes_on_files(artifacts: Iterable[Listed]) -> list[str]:
     """Return the table of all files."""
     rows = [
@@ -116,11 +127,13 @@ def notes_on_files(artifacts: Iterable[Listed]) -> list[str]:
 
 def notes_on_verifying(signing: Optional[AboutKey]) -> list[str]:
     """Return how to check the release by hand."""
-    lines = ["## Verify", "", "In the folder with the files:", "", "```sh"]
-    lines += ["sha256sum --check --strict SHA256SUMS", "gpg --import signing-key.asc"]
-    lines += ["gpg --verify SHA256SUMS.asc SHA256SUMS", "```", ""]
+    lines = ["## Verify", "", "Compare the fingerprint of `signing-key.asc` with one that you got another way:", ""]
+    lines += ["```sh", "gpg --show-keys --with-fingerprint signing-key.asc", "```", ""]
     if signing and signing.fingerprint:
-        lines += [f"The key's fingerprint is `{signing.fingerprint}`; compare it with one you trust.", ""]
+        lines += [f"This release was signed by `{signing.fingerprint}`.", ""]
+    lines += ["Then check the signature and every file, in the folder with the files:", "", "```sh"]
+    lines += ["gpg --import signing-key.asc", "gpg --verify SHA256SUMS.asc SHA256SUMS"]
+    lines += ["sha256sum --check --strict SHA256SUMS", "```", ""]
     if signing and signing.development:
         lines += ["**This release is signed with a development key. It is not for shipping.**", ""]
     return lines
@@ -143,7 +156,7 @@ def notes_on_toolchain(toolchain: Optional[AboutToolchain]) -> list[str]:
         return []
     lines = [f"Compiled by Go {toolchain.version}: {toolchain.reason}.", ""]
     if not toolchain.locked:
-        lines += ["**No lock file pins that toolchain: another day may have given another one.**", ""]
+        lines += ["**No lock file pins this toolchain. Another one may compile the same tag later.**", ""]
     return lines
 
 
@@ -161,7 +174,7 @@ def notes_on_fips(folder: Path, artifacts: Iterable[Listed]) -> list[str]:
     if not rows:
         return []
     lines = ["## Binaries", "", *table(["Binary", "Toolchain", "Linking", "FIPS module", "Certificate"], rows), ""]
-    lines += ["A certificate is that of the cryptographic module; it does not certify this product.", ""]
+    lines += ["A certificate is for the cryptographic module. It does not certify this product.", ""]
     if unknown:
         warning = f"**No certificate is known for the FIPS module of {', '.join(unknown)}.**"
         lines += [f"{warning} Look it up at CMVP before you rely on it.", ""]
@@ -172,15 +185,15 @@ def notes_on_exposure(folder: Path, artifacts: Iterable[Listed]) -> list[str]:
     """Return the table of how exposed each service is that the packages install; nothing without packages."""
     lines: list[str] = []
     for name in (each.name for each in artifacts if each.kind == "exposure"):
-        judged = common.read_object(folder / name)
-        units = judged["units"]
+        report = common.read_object(folder / name)
+        units = report["units"]
         alike = all(unit["packages"] == units[0]["packages"] for unit in units)
         header = ["Unit", "Exposure", "At most", "Verdict", *([] if alike else ["In the packages for"])]
         rows = []
         for unit in units:
             where = [] if alike else [", ".join(unit["packages"])]
-            rows.append([f"`{unit['unit']}`", unit["exposure"], judged["limit"], unit["verdict"], *where])
-        by = f"As `systemd-analyze security` of systemd {judged['systemd']} computes it: 0 is best, 10 is worst."
+            rows.append([f"`{unit['unit']}`", unit["exposure"], report["limit"], unit["verdict"], *where])
+        by = f"As `systemd-analyze security` of systemd {report['systemd']} computes it: 0 is best, 10 is worst."
         lines += ["## Exposure of the services", "", *table(header, rows), "", by, ""]
     return lines
 
@@ -210,7 +223,7 @@ def notes_on_findings(folder: Path, artifacts: Iterable[Listed]) -> list[str]:
         ]
         lines += ["## Known vulnerabilities", ""]
         if report["gaps"]:
-            lines += ["**The scan is not complete: what follows does not prove that there is nothing else.**", ""]
+            lines += ["**The scan is not complete. There may be vulnerabilities that this page does not list.**", ""]
             lines += [*(f"- {' '.join(str(gap).split())}" for gap in report["gaps"]), ""]
         used = [(s["name"], s["version"], s["database"]["built"]) for s in report.get("scanners") or []]
         lines += [f"- {name} {version}, database of {built}" for name, version, built in used if built]
@@ -221,16 +234,29 @@ def notes_on_findings(folder: Path, artifacts: Iterable[Listed]) -> list[str]:
         header = ["Vulnerability", "Severity", "Package", "Version", "Fixed in", "Reachable", "Status"]
         none = "No finding is known." if report["gaps"] else "The scanners found none."
         lines += [*table(header, rows), ""] if rows else [none, ""]
+        lines += _acceptances(findings)
     return lines
+
+
+def _acceptances(findings: list[dict[str, Any]]) -> list[str]:
+    """Return who accepts each accepted finding, why, and until when."""
+    accepted = {(f["id"], f["package"]): f["entry"] for f in findings if f.get("entry")}
+    lines = [
+        f"- {name} in {package}: accepted by {entry['owner']} until {entry['expires']}: {entry['reason']}"
+        for (name, package), entry in accepted.items()
+    ]
+    return [*lines, ""] if lines else []
 
 
 def notes_on_images(images: Iterable[AboutImage]) -> list[str]:
     """Return what stood in for what while the release was made, and which images were not pinned before."""
     rows = [[each.name, each.stands_in_for, each.content or each.digest] for each in images if each.stands_in_for]
-    lines = ["## Stand-ins", "", *table(["Image", "Stands in for", "Digest"], rows), ""] if rows else []
+    why = "These packages were not made on the distributions themselves, but on images that stand in for them."
+    lines = ["## Stand-ins", "", why, "", *table(["Image", "Stands in for", "Digest"], rows), ""] if rows else []
     resolved = [[each.name, each.reference] for each in images if each.resolved]
     if resolved:
-        lines += ["## Images that were not pinned", "", "A registry said which digests they had on that day.", ""]
+        why = "No lock file pins these images. They had these digests on the day of the release."
+        lines += ["## Images that were not pinned", "", why, ""]
         lines += [*table(["Image", "Resolved to"], resolved), ""]
     return lines
 
@@ -242,8 +268,9 @@ def notes(release: ReleaseIndex, folder: Path) -> str:
     if release.snapshot:
         lines += ["**This is a snapshot. It is not for shipping.**", ""]
     lines += notes_on_source(release.source) + notes_on_toolchain(release.toolchain)
-    lines += notes_on_verifying(release.signing) + notes_on_fips(folder, artifacts)
-    lines += notes_on_findings(folder, artifacts) + notes_on_exposure(folder, artifacts)
+    lines += notes_on_verifying(release.signing) + notes_on_packages(artifacts)
+    lines += notes_on_findings(folder, artifacts) + notes_on_fips(folder, artifacts)
+    lines += notes_on_exposure(folder, artifacts)
     lines += notes_on_images(release.images) + notes_on_files(artifacts)
     return "\n".join(lines).rstrip("\n") + "\n"
 

@@ -41,7 +41,7 @@ class InspectedKey:
 
 
 def describe(listing: Records) -> InspectedKey:
-    """Return what `gpg --show-keys` says of the first private key. Raises Problem without one."""
+    """Return what `gpg --show-keys` prints about the first private key. Raises Problem without one."""
     key = next((fields for fields in listing if fields[0] == "sec"), None)
     if key is None:
         found = "a public key" if any(fields[0] == "pub" for fields in listing) else "no OpenPGP key"

@@ -26,7 +26,7 @@ class AboutProduct:
 
 @dataclass(frozen=True)
 class AboutSource:
-    """What it was made from. A field is empty where nothing is known, as of a folder that is no repository."""
+    """What it was made from. A field is empty where nothing is known, as of a folder that is not a repository."""
 
     url: str
     ref: str
@@ -98,7 +98,7 @@ class AboutKey:
 
 @dataclass(frozen=True)
 class DatedStatement:
-    """A signed statement that bears a day: part of the release, but not the same on every day."""
+    """A signed statement, which has a day: part of the release, but not the same on every day."""
 
     name: Name
     subject: str
@@ -119,7 +119,7 @@ class Described:
     step: str = ""
     step_title: str = ""
     optional: bool = False
-    """A release may lack it; then nothing is said of it."""
+    """A release may lack it; then it is not listed."""
 
 
 @dataclass(frozen=True)

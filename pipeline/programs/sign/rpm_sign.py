@@ -104,9 +104,9 @@ def check(public: bytes, packages: list[Path]) -> None:
         base = ("rpmkeys", "--dbpath", f"{folder}/db")
         run(*base, "--import", str(key), what="rpm does not take the public key")
         for package in packages:
-            said = run(*base, "--checksig", "--verbose", str(package), what=f"{package.name} does not verify")
-            if not GOOD.search(said):
-                raise Problem(f"{package.name} has no good signature in its header", *said.splitlines())
+            output = run(*base, "--checksig", "--verbose", str(package), what=f"{package.name} does not verify")
+            if not GOOD.search(output):
+                raise Problem(f"{package.name} has no good signature in its header", *output.splitlines())
 
 
 def rpms(folder: Path) -> list[Path]:
@@ -114,7 +114,7 @@ def rpms(folder: Path) -> list[Path]:
     found = sorted(folder.iterdir())
     odd = [path.name for path in found if path.suffix != ".rpm"]
     if odd or not found:
-        raise Problem(*(f"{name} is no RPM" for name in odd), *([] if found else [f"there is no RPM in {folder}"]))
+        raise Problem(*(f"{name} is not an RPM" for name in odd), *([] if found else [f"{folder} has no RPM"]))
     return found
 
 

@@ -128,7 +128,7 @@ def _against_validity(record: list[str], now: int, min_days: int) -> list[str]:
 def _against_algorithm(record: list[str]) -> list[str]:
     bits, algorithm = int(record[2] or 0), record[3]
     if algorithm in RSA:
-        return [f"RSA with {bits} bits is too weak, {MIN_RSA_BITS} is the least"] if bits < MIN_RSA_BITS else []
+        return [f"RSA with {bits} bits is too weak; use at least {MIN_RSA_BITS}"] if bits < MIN_RSA_BITS else []
     if algorithm in {ECDSA, EDDSA}:
         return []
     return [f"its algorithm (OpenPGP number {algorithm}) is neither RSA, ECDSA nor EdDSA"]
@@ -177,7 +177,7 @@ def sign_all(signing: Keyring, checking: Keyring, fingerprint: str, files: list[
         signing.sign(fingerprint, file, signature, armor=armor)
         check_signature(checking, signature, file, fingerprint)
 
-    sign(jobs[0])  # alone: it starts the agent, and a wrong passphrase is said once
+    sign(jobs[0])  # alone: it starts the agent, and a wrong passphrase is reported once
     with ThreadPoolExecutor(max_workers=min(8, len(os.sched_getaffinity(0)))) as pool:
         list(pool.map(sign, jobs[1:]))
 

@@ -1,4 +1,4 @@
-"""Says what a source is, and lays out exactly its files, where no engine-independent git is at hand.
+"""Records what a source is, and writes exactly its files, on an engine that has no git of its own.
 
 The same answers as `pipeline.source.resolve` gives on a machine with git: a test compares the two.
 
@@ -36,13 +36,13 @@ class Parameters:
     commit: str
     """The commit that a person says it is, or empty."""
     folder: str
-    """Where the product lies in its own repository, or empty."""
+    """The product's folder in its own repository, or empty."""
     module: str
-    """Where go.mod lies in the source."""
+    """The folder of go.mod in the source."""
     snapshot: bool
     """Take a work tree as it is."""
     epoch: int
-    """The time of a directory that is no repository, in seconds since 1970."""
+    """The time of a directory that is not a repository, in seconds since 1970."""
     config: str
     """What git reads here instead of anybody's own configuration."""
     attributes: str
@@ -94,7 +94,7 @@ class Git:
         (self.repository / "info" / "attributes").write_text(params.attributes, encoding="utf-8")
         self.is_repository = self.look(source, "rev-parse", "--is-bare-repository").returncode == 0
         if self.is_repository:
-            found = self.said(self.look(source, "rev-parse", "--git-path", "objects"))
+            found = self.output(self.look(source, "rev-parse", "--git-path", "objects"))
             alternates = self.repository / "objects" / "info" / "alternates"
             alternates.parent.mkdir(parents=True, exist_ok=True)
             alternates.write_text(f"{source / found}\n", encoding="utf-8")
@@ -102,13 +102,13 @@ class Git:
     def run(
         self, *arguments: str, cwd: Path | None = None, check: bool = True, env: Mapping[str, str] | None = None
     ) -> str:
-        """Run git in our own repository and return what it says. Raises Problem when it fails and `check` is set."""
+        """Run git in our own repository and return its output. Raises Problem if it fails and `check` is set."""
         variables = {**self._own(), "GIT_DIR": str(self.repository), **(env or {})}
         done = subprocess.run(["git", *arguments], env=variables, cwd=cwd, capture_output=True, check=False)
         if check and done.returncode:
-            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-            raise Problem(f"git {arguments[0]} failed with exit code {done.returncode}", *said[-5:])
-        return self.said(done)
+            output = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            raise Problem(f"git {arguments[0]} failed with exit code {done.returncode}", *output[-5:])
+        return self.output(done)
 
     def look(self, directory: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         """Run git in the given repository, and in no repository around it."""
@@ -116,7 +116,7 @@ class Git:
         return subprocess.run(["git", *arguments], env=env, cwd=directory, capture_output=True, check=False)
 
     @staticmethod
-    def said(done: subprocess.CompletedProcess[bytes]) -> str:
+    def output(done: subprocess.CompletedProcess[bytes]) -> str:
         return done.stdout.decode("utf-8", "surrogateescape").strip()
 
     def _own(self) -> dict[str, str]:
@@ -159,14 +159,14 @@ class Git:
         self.run("add", "--all", "--force", "--", ".", cwd=target, env=second)
         found = self.run("write-tree", cwd=target, env=second)
         if found != tree:
-            raise Problem(f"the files laid out are tree {found}, not {tree}")
+            raise Problem(f"the written files are tree {found}, not {tree}")
 
 
 def resolve(git: Git, source: Path, params: Parameters) -> Checkout:
-    """Return what is known of the source; only `tags` when the tag is not there."""
+    """Return the facts about the source; only `tags` if the tag does not exist."""
     if not git.is_repository:
         return directory(git, source, params)
-    bare = git.said(git.look(source, "rev-parse", "--is-bare-repository")) == "true"
+    bare = git.output(git.look(source, "rev-parse", "--is-bare-repository")) == "true"
     folder = params.folder
     if params.revision:
         return of_commit(git, params.revision, params)
@@ -184,9 +184,9 @@ def tagged(git: Git, source: Path, params: Parameters) -> Checkout:
     wanted = f"refs/tags/{params.ref}^{{commit}}"
     found = git.look(source, "rev-parse", "--verify", "--quiet", wanted)
     if found.returncode:
-        tags = git.said(git.look(source, "for-each-ref", "--format=%(refname:lstrip=2)", "refs/tags"))
+        tags = git.output(git.look(source, "for-each-ref", "--format=%(refname:lstrip=2)", "refs/tags"))
         return Checkout(None, tuple(tags.splitlines()))
-    commit = git.said(found)
+    commit = git.output(found)
     if params.commit and params.commit != commit:
         raise Problem(f"the tag {params.ref} is commit {commit}, not {params.commit}")
     return of_commit(git, commit, params)
@@ -212,7 +212,7 @@ def work_tree(git: Git, top: Path, folder: str, params: Parameters) -> Checkout:
     found = git.look(top, "rev-parse", "--verify", "HEAD^{commit}")
     if found.returncode:
         raise Problem("the repository has no commit")
-    head = git.said(found)
+    head = git.output(found)
     if params.commit and params.commit != head:
         raise Problem(f"the source is at commit {head}, not {params.commit}")
     tree = git.tree_of_directory(top, folder, head)
@@ -231,7 +231,7 @@ def work_tree(git: Git, top: Path, folder: str, params: Parameters) -> Checkout:
 
 
 def directory(git: Git, path: Path, params: Parameters) -> Checkout:
-    """Return a directory that is no repository."""
+    """Return a directory that is not a repository."""
     return Checkout(
         FoundSource(
             tree=git.tree_of_directory(path),

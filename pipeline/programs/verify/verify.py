@@ -45,7 +45,7 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Claims:
-    """What `release.json` says of the release, as far as it can be compared with the files. None of it is trusted."""
+    """What `release.json` says about the release, as far as the files can confirm it. None of it is trusted."""
 
     product: str = ""
     version: str = ""
@@ -109,14 +109,14 @@ def check_sums(folder: Path, name: str, problems: list[str]) -> dict[str, str]:
     for file, expected in sorted(sums.items()):
         path = folder / file
         if path.is_symlink() or not path.is_file():
-            problems.append(f"{file} is listed in {name} but is not there")
+            problems.append(f"{file} is listed in {name} but is missing")
         elif digest_of(path, algorithm) != expected:
             problems.append(f"{file} is not the file that {name} lists: its {algorithm} differs")
     return sums
 
 
 def check_extra(folder: Path, known: set[str], problems: list[str]) -> None:
-    """Note every file that is not `known` and that is no signature of a known one."""
+    """Note every file that is neither `known` nor a signature of a known one."""
     for file in sorted(path.name for path in folder.iterdir()):
         if file in known or file == KEY_FILE:
             continue
@@ -128,14 +128,14 @@ def check_extra(folder: Path, known: set[str], problems: list[str]) -> None:
 def check_statements(folder: Path, claims: Claims, sums: dict[str, str], problems: list[str]) -> set[str]:
     """Compare each statement that `release.json` names with the file it is about. Return the names that are there.
 
-    Statements bear a day, so no checksum covers them: their own signatures do. A snapshot may lack one.
+    Statements differ from day to day, so no checksum covers them: their own signatures do. A snapshot may lack one.
     """
     there = set()
     for name, subject in claims.statements:
         path = folder / name
         if not LINE.match(f"{'0' * 64}  {name}") or path.is_symlink() or not path.is_file():
             if not claims.snapshot:
-                problems.append(f"{name} is named in release.json but is not there")
+                problems.append(f"{name} is named in release.json but is missing")
             continue
         there.add(name)
         try:
