@@ -42,10 +42,9 @@ FOUND = FoundSource(
     tree="a" * 40, revision="1" * 40, ref="", epoch=1_700_000_000, verified=False, snapshot=False, dirty=False,
     go_mod="module example.org/weed\n\ngo 1.24\n",
 )  # fmt: skip
-IMAGES = {name: {"archive": "root.tar", "content": "sha256:root", "stands_in_for": ""} for name in ("debian", "go")}
-OTHERS = ("deb-ubuntu22.04", "govulncheck", "grype", "rpm-ol8", "rpm-ol9", "syft", "trivy")
-IMAGES |= dict.fromkeys(OTHERS, IMAGES["go"])
-TABLES = [table for spec in load_images(packaging_folder()).images.values() for table in spec.needs.values()]
+SPECS = load_images(packaging_folder()).images
+IMAGES = {name: {"archive": "root.tar", "content": "sha256:root", "stands_in_for": ""} for name in SPECS}
+TABLES = [table for spec in SPECS.values() for table in spec.needs.values()]
 HAVE = "\n".join(sorted({need for table in TABLES for need in table}))
 """What an image answers that has everything."""
 
