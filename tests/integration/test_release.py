@@ -189,7 +189,7 @@ def test_the_index_names_the_very_steps_whose_results_the_release_is_made_of(dis
     index = json.loads((dist / "release.json").read_text())
     named = {each["step"]: each["step_title"] for each in index["artifacts"] if each["kind"] != "notes"}
     planned = json.loads(succeeded(pipeline("plan", *RELEASE[1:], "--json")))
-    assert {row["state"] for row in planned} == {"cached"}
+    assert not any(row["state"] == "will run" for row in planned)  # a full store may have lost what is not needed
     assert named.items() <= {row["digest"]: row["title"] for row in planned}.items()
     layers = {layer["step"] for image in index["images"] for layer in image["layers"]}
     assert layers <= {row["digest"] for row in planned}
