@@ -74,3 +74,10 @@ def test_a_program_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "go").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert results(tmp_path) == {"weed": {"failed": said, "findings": []}}
+
+
+@pytest.mark.parametrize(
+    "version", ["go1.26.11", "go1.26.11-X:boringcrypto", "go1.26.11 X:boringcrypto", "go1.26.11\n"]
+)
+def test_the_version_of_go_is_told_without_experiments(version: str) -> None:
+    assert govulncheck.without_experiments(version) == "go1.26.11"

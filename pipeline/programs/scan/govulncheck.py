@@ -132,14 +132,21 @@ def version(path: str, env: dict[str, str]) -> str:
     return match[1] if match else ""
 
 
+def without_experiments(version: str) -> str:
+    """Return the version of Go alone; with experiments after it, govulncheck would take it for no version at all.
+
+    They are written `go1.25.14 X:boringcrypto`, and since Go 1.26 `go1.26.11-X:boringcrypto`.
+    """
+    return re.split("[ -]X:", version.strip())[0]
+
+
 def check(params: Parameters, tags: Sequence[str], env: dict[str, str]) -> Reachability:
     """Return the content of `govulncheck.json`. Raises Problem when the run proves nothing."""
     database = params.database / "v1"
     if not (database / "index" / "modules.json").is_file():
         raise Problem("it has no database")
     program = next((f"{folder}/{PROGRAM}" for folder in env["PATH"].split(":") if Path(folder, PROGRAM).is_file()), "")
-    # With an experiment, the go command says `go1.26.8 X:name`, which govulncheck would take for no version at all.
-    toolchain = run(["go", "env", "GOVERSION"], env).split()[0]
+    toolchain = without_experiments(run(["go", "env", "GOVERSION"], env))
     argv = [PROGRAM, f"-db=file://{database}", "-format=json", f"-C={params.folder}"]
     argv += [f"-tags={','.join(tags)}"] if tags else []
     stream = list(messages(run([*argv, params.package], {**env, **GARBAGE, "GOVERSION": toolchain})))
