@@ -31,6 +31,19 @@ COMPILING = 4 * 3600.0
 """Seconds in which one binary must be compiled: SeaweedFS 4.44 took 35 minutes beside other work on two cores."""
 
 
+def boring_ldflags(context: Context) -> tuple[str, ...]:
+    """Return the linker's flags for BoringCrypto.
+
+    Since Go 1.26 the linker writes the version `go1.26.11-X:boringcrypto` into such a binary. grype, trivy and syft do
+    not take that for a version, and find no vulnerability in Go's own library. They read what older linkers wrote,
+    `go1.26.11 X:boringcrypto`.
+    """
+    version = context.toolchain.version
+    if go_order(version) < go_order("1.26"):
+        return BORING_LINKED
+    return (*BORING_LINKED, f"'-X=runtime.buildVersion=go{version} X:boringcrypto'")
+
+
 def make(context: Context, made: Made) -> Made:  # noqa: ARG001 - the first stage
     """Return every binary with the proof of what it is, and what was asked to be proved of the build image."""
     module_cache = modules(context)
@@ -119,7 +132,7 @@ def settings(context: Context, target: Target, variant: Variant, module_cache: T
     if fips is FipsModule.BORINGCRYPTO:
         cgo, tags = True, [*tags, *BORING_TAGS]
         extra["GOEXPERIMENT"] = "boringcrypto"
-        ldflags += BORING_LINKED
+        ldflags += boring_ldflags(context)
     elif fips is FipsModule.GO:
         extra["GOFIPS140"] = GO_FIPS_MODULE
     if cgo and (target.os, target.arch) in CROSS_COMPILERS:
@@ -214,7 +227,7 @@ def _probe(context: Context, target: Target, variant: Variant) -> Step:
             version=GO_FIPS_MODULE,
             arch=target.arch,
             tags=BORING_TAGS if boring else (),
-            ldflags=("-w", "-buildid=", *(BORING_LINKED if boring else ())),
+            ldflags=("-w", "-buildid=", *(boring_ldflags(context) if boring else ())),
         ),
         title=f"ask the FIPS module {target.os}-{target.arch} {variant.name}",
         image=context.image(GO),

@@ -200,16 +200,20 @@ def test_a_planted_critical_vulnerability_closes_the_gate(tmp_path: Path) -> Non
     planted = json.loads((PROJECT / "packaging/products/example/advisories/EXAMPLE-2026-0001.json").read_text())
     planted["id"] = "EXAMPLE-2026-9999"
     planted["severity"] = [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:C/C:H/I:H/A:H"}]
+    package = planted["affected"][0]["package"]["name"]
     advisories = tmp_path / "advisories"
     advisories.mkdir()
     (advisories / "planted.json").write_text(json.dumps(planted))
-    done = pipeline(*RELEASE, *SMALL, "--advisories", str(advisories), "--dist", str(tmp_path / "dist"))
+    shutil.copy(PROJECT / "tests/data/advisories/stdlib/EXAMPLE-2026-0040.json", advisories)
+    fips = ("--target", "linux/amd64", "--variant", "fips")
+    done = pipeline(*RELEASE, *fips, "--advisories", str(advisories), "--dist", str(tmp_path / "dist"))
     assert done.returncode == 8
     assert "EXAMPLE-2026-9999" in done.stderr
     assert not (tmp_path / "dist" / "1.2.3").exists()
     report = json.loads((tmp_path / "dist" / "1.2.3-rejected" / "scan.json").read_text())
-    scanners = {scanner for finding in report["findings"] for scanner in finding["ratings"]}
-    assert scanners == {"grype", "trivy"}
+    found = {finding["package"]: set(finding["ratings"]) for finding in report["findings"]}
+    both = {"grype", "trivy"}
+    assert found == {package: both, "stdlib": both}, "Go's own library is seen in FIPS binaries, too"
 
 
 @pytest.mark.usefixtures("dist")

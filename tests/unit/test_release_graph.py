@@ -99,6 +99,14 @@ def test_a_closed_gate_says_what_to_do_about_findings_and_about_databases() -> N
         assert (f"  {gaps[0]}" in error.details) == (gaps[0] in reasons), "many findings do not hide it"
 
 
+def test_a_boringcrypto_binary_says_its_go_version_in_the_form_that_scanners_read() -> None:
+    for version, said in (("1.25.14", False), ("1.26.11", True), ("1.27.4", True)):
+        c = replace(context(), toolchain=Toolchain(version=version, sum="h1:x", reason="x"))
+        steps = {title: " ".join(step.argv) for title, step in titles(made(c)).items() if title.startswith("build ")}
+        for title, argv in steps.items():
+            assert (f"'-X=runtime.buildVersion=go{version} X:boringcrypto'" in argv) == (said and "fips" in title)
+
+
 def test_a_large_binary_may_take_hours_to_compile_on_a_busy_machine() -> None:
     steps = titles(made())
     assert {step.timeout for title, step in steps.items() if title.startswith("build ")} == {4 * 3600}

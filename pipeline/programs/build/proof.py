@@ -20,7 +20,7 @@ class FipsModule(Enum):
 class BuildInfo:
     """Go's build information, as the go command prints it: the toolchain, the main package's path, the settings.
 
-    `toolchain` has the experiments after it: `go1.25.14 X:boringcrypto`, and since Go 1.26 `go1.26.11-X:boringcrypto`.
+    `toolchain` has the experiments after it: `go1.26.11 X:boringcrypto`, or a hyphen before `X:`, as Go 1.26 has it.
     """
 
     toolchain: str
