@@ -58,7 +58,7 @@ def second_home(first: Path, home: Path) -> Path:
     (home / "images").symlink_to(first / "images")
     (home / "signing").symlink_to(first / "signing")
     # A tool may be known under the digest that its step had before: only the keys name it by what it was made from.
-    shutil.copytree(first / "keys", home / "keys")
+    shutil.copytree(first / "keys", home / "keys", symlinks=True)
     listed = json.loads(succeeded(pipeline("cache", "show", "--json", PIPELINE_HOME=str(first))))
     for entry in listed["entries"]:
         if entry["title"].startswith(TOOL_STEPS):
